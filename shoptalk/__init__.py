@@ -1,0 +1,1 @@
+"""What every stage of shoptalk shares: domain types, store, artifacts, registry, jobs and the command line."""

@@ -1,0 +1,105 @@
+"""One exception tree. A class's docstring is its default message; callers add the particulars.
+
+Knows nothing of HTTP: `chatbot.api.errors` maps these to responses.
+"""
+
+from __future__ import annotations
+
+
+class ShoptalkError(Exception):
+    """Something went wrong."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip().split("\n")[0])
+
+    @property
+    def message(self) -> str:
+        return str(self.args[0])
+
+
+class ConfigurationError(ShoptalkError):
+    """A setting is missing or wrong."""
+
+
+class NotFound(ShoptalkError):
+    """There is no such thing."""
+
+
+class Conflict(ShoptalkError):
+    """The request contradicts the present state."""
+
+
+class IllegalMove(Conflict):
+    """A release in this state cannot do that."""
+
+
+class IdempotencyMismatch(Conflict):
+    """This idempotency key was used before with another body."""
+
+
+class InvalidInput(ShoptalkError):
+    """The input is not valid.
+
+    `field` names the offending part in dotted notation, so that a client can point at it.
+    """
+
+    def __init__(self, message: str | None = None, *, field: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+        self.code = code
+
+
+class Unauthenticated(ShoptalkError):
+    """An API key is needed: send it as 'Authorization: Bearer <key>'."""
+
+
+class Forbidden(ShoptalkError):
+    """This API key does not have the scope the route needs."""
+
+
+class Overloaded(ShoptalkError):
+    """Too many requests are waiting; try again shortly."""
+
+    def __init__(self, message: str | None = None, *, retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class EngineStopped(ShoptalkError):
+    """The engine is not running."""
+
+
+class ArtifactMissing(ShoptalkError):
+    """An artifact is not in the store."""
+
+
+class ArtifactCorrupt(ShoptalkError):
+    """An artifact's bytes do not have the hash they were stored under."""
+
+
+class AdapterRefused(ShoptalkError):
+    """An adapter failed verification and was not loaded."""
+
+
+class BaseModelMissing(ShoptalkError):
+    """The base model is not on this machine; run 'shoptalk setup'."""
+
+
+class LabelStudioUnavailable(ShoptalkError):
+    """Label Studio does not answer."""
+
+
+class LeakageError(ShoptalkError):
+    """Training data and holdout overlap; refusing to train."""
+
+
+class NotEnoughData(ShoptalkError):
+    """There are not enough labels to go on."""
+
+
+class TrainingFailed(ShoptalkError):
+    """The training process ended with an error."""
+
+
+class ScrubbingFailed(ShoptalkError):
+    """A text could not be fully scanned for personal data, so it is not kept."""

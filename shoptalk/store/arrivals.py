@@ -1,0 +1,46 @@
+"""What the API acknowledged and the drain has not yet admitted; bodies are encrypted by the caller."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import sqlalchemy as sa
+
+from shoptalk.domain import now
+from shoptalk.store.database import insert_new
+from shoptalk.store.tables import arrivals as t
+
+OWNER: Final = "ingest"
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One acknowledged thing: `kind` is `exchange` or `feedback`."""
+
+    seq: int
+    id: str
+    kind: str
+    conversation_id: str
+    body: bytes
+    created_at: datetime
+
+
+def add(conn: sa.Connection, id: str, kind: str, conversation_id: str, body: bytes) -> bool:
+    """Says whether it was new; an id is taken once only."""
+    values = {"id": id, "kind": kind, "conversation_id": conversation_id, "body": body, "created_at": now()}
+    return insert_new(conn, t, values)
+
+
+def oldest(conn: sa.Connection, limit: int) -> list[Arrival]:
+    return [Arrival(*row) for row in conn.execute(sa.select(t).order_by(t.c.seq).limit(limit))]
+
+
+def remove(conn: sa.Connection, seqs: list[int]) -> int:
+    """How many were there: fewer than asked means another drain was first."""
+    return conn.execute(sa.delete(t).where(t.c.seq.in_(seqs))).rowcount
+
+
+def count(conn: sa.Connection) -> int:
+    return conn.execute(sa.select(sa.func.count()).select_from(t)).scalar_one()

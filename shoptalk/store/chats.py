@@ -1,0 +1,77 @@
+"""Conversations as the API knows them: who opened them, and the tree of turns by digest, without text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import sqlalchemy as sa
+
+from shoptalk.domain import Role, now
+from shoptalk.store.database import insert_new
+from shoptalk.store.tables import chat_turns, conversations
+
+OWNER: Final = "chatbot"
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A conversation and whom it is bound to."""
+
+    id: str
+    key_id: str
+    customer: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A stored turn's place in the tree and its keyed digest."""
+
+    id: str
+    parent_id: str | None
+    role: Role
+    digest: str
+    inference_id: str | None
+
+
+def open_conversation(conn: sa.Connection, opened: Opened, source: str) -> bool:
+    """Insert unless it is there; says whether it was new."""
+    return insert_new(
+        conn, conversations,
+        {"id": opened.id, "key_id": opened.key_id, "customer": opened.customer, "source": source,
+         "created_at": now()},
+    )  # fmt: skip
+
+
+def find(conn: sa.Connection, conversation_id: str) -> Opened | None:
+    row = conn.execute(sa.select(conversations).where(conversations.c.id == conversation_id)).first()
+    return Opened(row.id, row.key_id, row.customer) if row else None
+
+
+def nodes(conn: sa.Connection, conversation_id: str) -> list[Node]:
+    """The conversation's stored turns, oldest first."""
+    query = (
+        sa.select(chat_turns)
+        .where(chat_turns.c.conversation_id == conversation_id)
+        .order_by(chat_turns.c.created_at, chat_turns.c.id)
+    )
+    return [Node(r.id, r.parent_id, r.role, r.digest, r.inference_id) for r in conn.execute(query)]
+
+
+def add_node(conn: sa.Connection, conversation_id: str, node: Node) -> None:
+    conn.execute(
+        sa.insert(chat_turns).values(
+            id=node.id, conversation_id=conversation_id, parent_id=node.parent_id, role=node.role,
+            digest=node.digest, inference_id=node.inference_id, created_at=now(),
+        )
+    )  # fmt: skip
+
+
+def customers(conn: sa.Connection, conversation_ids: list[str]) -> dict[str, str | None]:
+    """Each conversation's customer hash."""
+    query = sa.select(conversations.c.id, conversations.c.customer).where(conversations.c.id.in_(conversation_ids))
+    return {row.id: row.customer for row in conn.execute(query)}
+
+
+def count(conn: sa.Connection) -> int:
+    return conn.execute(sa.select(sa.func.count()).select_from(conversations)).scalar_one()

@@ -1,0 +1,111 @@
+"""Opens the database and its transactions; SQLite and PostgreSQL behave alike to callers.
+
+Knows no table. SQLite runs in WAL with `synchronous=FULL`, so a commit that returned survives power loss;
+writers take the lock at BEGIN (`BEGIN IMMEDIATE`), so none fails half-way; `secure_delete` overwrites what
+is deleted.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import event
+
+from shoptalk.errors import ConfigurationError
+
+PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    "busy_timeout=30000",
+    "secure_delete=ON",
+)
+
+
+class Store:
+    """A database, opened lazily; thread-safe. Close it when done."""
+
+    def __init__(self, url: str) -> None:
+        """`url` is an SQLAlchemy URL; a bare `postgresql://` means psycopg 3."""
+        parsed = sa.make_url(url)
+        if parsed.drivername == "postgresql":
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        if parsed.get_backend_name() not in ("sqlite", "postgresql"):
+            raise ConfigurationError(f"database_url: '{parsed.drivername}' is not supported; use sqlite or postgresql")
+        self.sqlite = parsed.get_backend_name() == "sqlite"
+        if self.sqlite and parsed.database:
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        self.url = parsed
+        self.engine = sa.create_engine(parsed, pool_pre_ping=not self.sqlite)
+        if self.sqlite:
+            event.listen(self.engine, "connect", _prepare_sqlite)
+            event.listen(self.engine, "begin", _begin_sqlite)
+
+    def migrate(self) -> None:
+        """Bring the schema to the newest revision. Idempotent; safe to run from several processes."""
+        config = Config()
+        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+        with self.engine.connect() as conn:
+            conn = conn.execution_options(shoptalk_write=True)
+            with conn.begin():
+                if not self.sqlite:
+                    conn.execute(sa.text("select pg_advisory_xact_lock(7034001)"))
+                config.attributes["connection"] = conn
+                command.upgrade(config, "head")
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """One consistent snapshot."""
+        with self.engine.connect() as conn, conn.begin():
+            yield conn
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """One transaction: all or nothing, durable when the block ends."""
+        with self.engine.connect() as conn:
+            conn = conn.execution_options(shoptalk_write=True)
+            with conn.begin():
+                yield conn
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def _prepare_sqlite(dbapi: sqlite3.Connection, _record: Any) -> None:
+    dbapi.isolation_level = None  # we say BEGIN ourselves, below
+    for pragma in PRAGMAS:
+        dbapi.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(conn: sa.Connection) -> None:
+    mode = "IMMEDIATE" if conn.get_execution_options().get("shoptalk_write") else "DEFERRED"
+    conn.exec_driver_sql(f"BEGIN {mode}")
+
+
+def upsert(conn: sa.Connection, table: sa.Table, values: dict[str, Any], keys: list[str]) -> None:
+    """Insert a row or, where one with the same `keys` exists, overwrite its other columns."""
+    from sqlalchemy.dialects import postgresql, sqlite
+
+    dialect = sqlite if conn.dialect.name == "sqlite" else postgresql
+    statement = dialect.insert(table).values(**values)
+    rest = {name: statement.excluded[name] for name in values if name not in keys}
+    if rest:
+        conn.execute(statement.on_conflict_do_update(index_elements=keys, set_=rest))
+    else:
+        conn.execute(statement.on_conflict_do_nothing(index_elements=keys))
+
+
+def insert_new(conn: sa.Connection, table: sa.Table, values: dict[str, Any]) -> bool:
+    """Insert a row unless a unique key is taken; says whether it was inserted."""
+    from sqlalchemy.dialects import postgresql, sqlite
+
+    dialect = sqlite if conn.dialect.name == "sqlite" else postgresql
+    result = conn.execute(dialect.insert(table).values(**values).on_conflict_do_nothing())
+    return bool(result.rowcount)

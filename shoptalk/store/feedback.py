@@ -1,0 +1,38 @@
+"""Admitted feedback; comments have been scrubbed."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Final
+
+import sqlalchemy as sa
+
+from shoptalk.domain import Feedback
+from shoptalk.store.database import insert_new
+from shoptalk.store.tables import feedback as t
+
+OWNER: Final = "ingest"
+
+
+def add(conn: sa.Connection, item: Feedback) -> bool:
+    """Says whether it was new."""
+    return insert_new(conn, t, dataclasses.asdict(item))
+
+
+def of_inferences(conn: sa.Connection, ids: list[str]) -> dict[str, list[Feedback]]:
+    found: dict[str, list[Feedback]] = {}
+    for start in range(0, len(ids), 500):
+        query = sa.select(t).where(t.c.inference_id.in_(ids[start : start + 500])).order_by(t.c.created_at)
+        for row in conn.execute(query):
+            found.setdefault(row.inference_id, []).append(Feedback(**row._mapping))
+    return found
+
+
+def totals(conn: sa.Connection) -> dict[str, tuple[int, float]]:
+    """Each metric's count and mean."""
+    rows = conn.execute(sa.select(t.c.metric, sa.func.count(), sa.func.avg(t.c.value)).group_by(t.c.metric))
+    return {metric: (n, float(mean)) for metric, n, mean in rows}
+
+
+def count(conn: sa.Connection) -> int:
+    return conn.execute(sa.select(sa.func.count()).select_from(t)).scalar_one()

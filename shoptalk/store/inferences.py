@@ -1,0 +1,33 @@
+"""What each reply was made by and what it took; no text."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Final
+
+import sqlalchemy as sa
+
+from shoptalk.domain import Inference
+from shoptalk.store.tables import inferences as t
+
+OWNER: Final = "chatbot"
+
+
+def add(conn: sa.Connection, inference: Inference) -> None:
+    conn.execute(sa.insert(t).values(**dataclasses.asdict(inference)))
+
+
+def find(conn: sa.Connection, inference_id: str) -> Inference | None:
+    row = conn.execute(sa.select(t).where(t.c.id == inference_id)).first()
+    return Inference(**row._mapping) if row else None
+
+
+def many(conn: sa.Connection, ids: list[str]) -> dict[str, Inference]:
+    rows = conn.execute(sa.select(t).where(t.c.id.in_(ids)))
+    return {row.id: Inference(**row._mapping) for row in rows}
+
+
+def by_adapter(conn: sa.Connection) -> dict[str, int]:
+    """How many replies each adapter gave."""
+    rows = conn.execute(sa.select(t.c.adapter, sa.func.count()).group_by(t.c.adapter))
+    return {adapter: n for adapter, n in rows}

@@ -1,0 +1,37 @@
+"""API keys, stored hashed."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import sqlalchemy as sa
+
+from shoptalk.domain import ApiKey, Scope, now
+from shoptalk.store.tables import api_keys as t
+
+OWNER: Final = "chatbot"
+
+
+def add(conn: sa.Connection, key: ApiKey, sha256: str) -> None:
+    values = {"id": key.id, "name": key.name, "sha256": sha256, "created_at": key.created_at}
+    conn.execute(sa.insert(t).values(**values, scopes=sorted(key.scopes)))
+
+
+def revoke(conn: sa.Connection, key_id: str) -> bool:
+    """Says whether there was such a key."""
+    result = conn.execute(sa.update(t).where(t.c.id == key_id).values(revoked_at=now()))
+    return bool(result.rowcount)
+
+
+def by_hash(conn: sa.Connection, sha256: str) -> ApiKey | None:
+    row = conn.execute(sa.select(t).where(t.c.sha256 == sha256, t.c.revoked_at.is_(None))).first()
+    return _key(row) if row else None
+
+
+def everyone(conn: sa.Connection) -> list[ApiKey]:
+    return [_key(row) for row in conn.execute(sa.select(t).order_by(t.c.created_at))]
+
+
+def _key(row: sa.Row[tuple[object, ...]]) -> ApiKey:
+    r = row._mapping
+    return ApiKey(r["id"], r["name"], frozenset(map(Scope, r["scopes"])), r["created_at"], r["revoked_at"])

@@ -1,0 +1,83 @@
+"""Annotations as pulled (scrubbed) and the labels made of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from shoptalk.domain import Label
+from shoptalk.store.database import upsert
+from shoptalk.store.tables import label_annotations as a
+from shoptalk.store.tables import labels as t
+from shoptalk.store.tables import samples
+
+OWNER: Final = "labeling"
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """One annotator's answer to one task. `result` maps control names to values, texts scrubbed."""
+
+    id: int
+    sample_id: str
+    annotator: int | None
+    skipped: bool
+    result: dict[str, Any]
+    lead_time_s: float | None
+    updated_at: datetime
+
+
+def put_annotation(conn: sa.Connection, item: Annotation) -> bool:
+    """Keep the newest state of an annotation; says whether this one was news."""
+    known = conn.execute(sa.select(a.c.updated_at).where(a.c.id == item.id)).scalar()
+    if known is not None and known >= item.updated_at:
+        return False
+    upsert(conn, a, {**dataclasses.asdict(item), "skipped": int(item.skipped)}, ["id"])
+    return True
+
+
+def annotations_of(conn: sa.Connection, sample_id: str) -> list[Annotation]:
+    query = sa.select(a).where(a.c.sample_id == sample_id).order_by(a.c.id)
+    return [
+        Annotation(r.id, r.sample_id, r.annotator, bool(r.skipped), r.result, r.lead_time_s, r.updated_at)
+        for r in conn.execute(query)
+    ]
+
+
+def put(conn: sa.Connection, label: Label) -> None:
+    values = dataclasses.asdict(label)
+    values.update(flags=list(label.flags))
+    upsert(conn, t, values, ["sample_id"])
+
+
+def drop(conn: sa.Connection, sample_id: str) -> None:
+    conn.execute(sa.delete(t).where(t.c.sample_id == sample_id))
+
+
+def everything(conn: sa.Connection) -> list[Label]:
+    return [_label(row) for row in conn.execute(sa.select(t).order_by(t.c.id))]
+
+
+def count(conn: sa.Connection, round_id: str | None = None) -> int:
+    """Labels in all, or of one round's samples."""
+    query = sa.select(sa.func.count()).select_from(t)
+    if round_id is not None:
+        query = query.join(samples, samples.c.id == t.c.sample_id).where(samples.c.round_id == round_id)
+    return conn.execute(query).scalar_one()
+
+
+def count_annotations(conn: sa.Connection) -> int:
+    return conn.execute(sa.select(sa.func.count()).select_from(a)).scalar_one()
+
+
+def verdicts(conn: sa.Connection) -> dict[str, int]:
+    return {v: n for v, n in conn.execute(sa.select(t.c.verdict, sa.func.count()).group_by(t.c.verdict))}
+
+
+def _label(row: sa.Row[tuple[object, ...]]) -> Label:
+    r = dict(row._mapping)
+    return Label(**{**r, "flags": tuple(r["flags"])})

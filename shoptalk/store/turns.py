@@ -1,0 +1,144 @@
+"""Admitted turns, their features, and the counts of personal data removed from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import sqlalchemy as sa
+
+from shoptalk.domain import Turn, now
+from shoptalk.store.database import insert_new, upsert
+from shoptalk.store.tables import pii_counts, turn_features, turns
+
+OWNER: Final = "ingest"
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """Computed once per turn. `embedding` is little-endian float32, L2-normalised, None for empty turns."""
+
+    turn_id: str
+    characters: int
+    words: int
+    refusal: bool
+    embedding: bytes | None
+
+
+def add(conn: sa.Connection, turn: Turn, seq: int, content_hash: str) -> bool:
+    """Says whether it was new."""
+    return insert_new(
+        conn, turns,
+        {"id": turn.id, "seq": seq, "conversation_id": turn.conversation_id, "parent_id": turn.parent_id,
+         "role": turn.role, "text": turn.text, "reason": turn.reason, "inference_id": turn.inference_id,
+         "content_hash": content_hash, "at": turn.at, "admitted_at": now()},
+    )  # fmt: skip
+
+
+def rewrite(conn: sa.Connection, turn_id: str, text: str, content_hash: str) -> None:
+    """Replace a turn's text after a later turn showed it held personal data; its features are dropped."""
+    conn.execute(sa.update(turns).where(turns.c.id == turn_id).values(text=text, content_hash=content_hash))
+    conn.execute(sa.delete(turn_features).where(turn_features.c.turn_id == turn_id))
+
+
+def find(conn: sa.Connection, turn_id: str) -> Turn | None:
+    row = conn.execute(sa.select(turns).where(turns.c.id == turn_id)).first()
+    return _turn(row) if row else None
+
+
+def of_conversation(conn: sa.Connection, conversation_id: str) -> list[Turn]:
+    query = sa.select(turns).where(turns.c.conversation_id == conversation_id).order_by(turns.c.at, turns.c.seq)
+    return [_turn(row) for row in conn.execute(query)]
+
+
+def path_to(conn: sa.Connection, turn_id: str) -> list[Turn]:
+    """The turns from the conversation's first to this one, following parents."""
+    leaf = find(conn, turn_id)
+    if leaf is None:
+        return []
+    known = {turn.id: turn for turn in of_conversation(conn, leaf.conversation_id)}
+    path: list[Turn] = [leaf]
+    while (parent := path[-1].parent_id) and parent in known and known[parent] not in path:
+        path.append(known[parent])
+    return path[::-1]
+
+
+def newest(conn: sa.Connection, limit: int, *, role: str | None = None, before: int | None = None) -> list[Turn]:
+    """The latest admitted turns, newest first."""
+    query = sa.select(turns).order_by(turns.c.seq.desc(), turns.c.id).limit(limit)
+    if role:
+        query = query.where(turns.c.role == role)
+    if before is not None:
+        query = query.where(turns.c.seq <= before)
+    return [_turn(row) for row in conn.execute(query)]
+
+
+def newest_conversations(conn: sa.Connection, limit: int) -> list[str]:
+    """Ids of the conversations with the latest turns, newest first."""
+    last = sa.func.max(turns.c.seq)
+    query = sa.select(turns.c.conversation_id).group_by(turns.c.conversation_id).order_by(last.desc()).limit(limit)
+    return list(conn.execute(query).scalars())
+
+
+def without_features(conn: sa.Connection, version: str, limit: int) -> list[Turn]:
+    missing = ~sa.exists().where(turn_features.c.turn_id == turns.c.id, turn_features.c.version == version)
+    query = sa.select(turns).where(turns.c.text.is_not(None), missing).order_by(turns.c.seq).limit(limit)
+    return [_turn(row) for row in conn.execute(query)]
+
+
+def add_features(conn: sa.Connection, version: str, rows: Sequence[Features]) -> None:
+    for f in rows:
+        insert_new(
+            conn, turn_features,
+            {"turn_id": f.turn_id, "version": version, "characters": f.characters, "words": f.words,
+             "refusal": int(f.refusal), "embedding": f.embedding},
+        )  # fmt: skip
+
+
+def features(conn: sa.Connection, version: str, turn_ids: Sequence[str]) -> dict[str, Features]:
+    found: dict[str, Features] = {}
+    for start in range(0, len(turn_ids), 500):
+        part = list(turn_ids[start : start + 500])
+        query = sa.select(turn_features).where(turn_features.c.version == version, turn_features.c.turn_id.in_(part))
+        for r in conn.execute(query):
+            found[r.turn_id] = Features(r.turn_id, r.characters, r.words, bool(r.refusal), r.embedding)
+    return found
+
+
+def add_pii_counts(
+    conn: sa.Connection, subject: str, conversation_id: str, counts: Mapping[str, int], scrubber: str
+) -> None:
+    """Record how many values of each type were removed from a subject (an arrival); replaces earlier counts."""
+    for kind, n in counts.items():
+        upsert(
+            conn, pii_counts,
+            {"subject": subject, "type": kind, "count": n, "conversation_id": conversation_id, "scrubber": scrubber},
+            ["subject", "type"],
+        )  # fmt: skip
+
+
+def pii_totals(conn: sa.Connection) -> dict[str, int]:
+    rows = conn.execute(sa.select(pii_counts.c.type, sa.func.sum(pii_counts.c.count)).group_by(pii_counts.c.type))
+    return {kind: int(n) for kind, n in sorted(map(tuple, rows))}
+
+
+def count(conn: sa.Connection) -> int:
+    return conn.execute(sa.select(sa.func.count()).select_from(turns)).scalar_one()
+
+
+def count_conversations(conn: sa.Connection) -> int:
+    return conn.execute(sa.select(sa.func.count(sa.distinct(turns.c.conversation_id)))).scalar_one()
+
+
+def duplicate_of(conn: sa.Connection, content_hash: str) -> str | None:
+    """The first admitted turn with exactly this content."""
+    query = sa.select(turns.c.id).where(turns.c.content_hash == content_hash).order_by(turns.c.seq).limit(1)
+    return conn.execute(query).scalar()
+
+
+def _turn(row: sa.Row[tuple[object, ...]]) -> Turn:
+    r = row._mapping
+    return Turn(
+        r["id"], r["conversation_id"], r["parent_id"], r["role"], r["text"], r["at"], r["inference_id"], r["reason"]
+    )
