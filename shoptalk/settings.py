@@ -56,6 +56,7 @@ class Settings(BaseSettings):
     threads: int = Field(0, ge=0, description="Compute threads; 0: as many as there are cores.")
     max_batch: int = Field(8, ge=1, le=256)
     max_context: int = Field(2048, ge=128)
+    temperature: float = Field(0.0, ge=0, le=2, description="Default where a request names none; 0 is greedy.")
     max_new_tokens: int = Field(256, ge=1, description="Default for max_tokens.")
     adapter_slots: int = Field(4, ge=2, le=64)
     max_rank: int = Field(16, ge=1, le=256)
@@ -80,7 +81,7 @@ class Settings(BaseSettings):
     auto_promote: bool = True
     drift_window: int = Field(200, ge=20, description="Conversations in the current window.")
     drift_check_s: float = Field(60.0, gt=0)
-    drift_p_value: float = Field(0.01 / 3, gt=0, lt=1, description="A drift check below this starts a round.")
+    drift_p_value: float = Field(0.05 / 30, gt=0, lt=1, description="A drift check below this starts a round.")
     round_every_s: float = Field(0.0, ge=0, description="Start a round this often; 0: never by the clock.")
 
     @classmethod

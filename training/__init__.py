@@ -1,0 +1,1 @@
+"""From labels to a judged adapter: datasets, fine-tuning, evaluation, the gate."""

@@ -42,5 +42,11 @@ def remove(conn: sa.Connection, seqs: list[int]) -> int:
     return conn.execute(sa.delete(t).where(t.c.seq.in_(seqs))).rowcount
 
 
+def waits_before(conn: sa.Connection, conversation_id: str, seq: int) -> bool:
+    """Does an earlier arrival of this conversation still wait?"""
+    query = sa.select(t.c.seq).where(t.c.conversation_id == conversation_id, t.c.seq < seq).limit(1)
+    return conn.execute(query).first() is not None
+
+
 def count(conn: sa.Connection) -> int:
     return conn.execute(sa.select(sa.func.count()).select_from(t)).scalar_one()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -46,6 +47,12 @@ def annotations_of(conn: sa.Connection, sample_id: str) -> list[Annotation]:
         Annotation(r.id, r.sample_id, r.annotator, bool(r.skipped), r.result, r.lead_time_s, r.updated_at)
         for r in conn.execute(query)
     ]
+
+
+def keep_annotations(conn: sa.Connection, sample_id: str, ids: Sequence[int]) -> int:
+    """Forget the sample's annotations that are not among `ids`: they were withdrawn. Says how many."""
+    query = sa.delete(a).where(a.c.sample_id == sample_id, a.c.id.not_in(list(ids)))
+    return conn.execute(query).rowcount
 
 
 def put(conn: sa.Connection, label: Label) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
 import sqlalchemy as sa
 
-from shoptalk.domain import Sample, now
+from shoptalk.domain import Feedback, Sample, now
 from shoptalk.store.database import insert_new, upsert
-from shoptalk.store.tables import label_projects, turns
+from shoptalk.store.tables import feedback, label_projects, turns
 from shoptalk.store.tables import samples as t
 
 OWNER: Final = "labeling"
@@ -68,6 +69,41 @@ def project(conn: sa.Connection, name: str) -> tuple[int, datetime | None] | Non
 
 def set_project(conn: sa.Connection, name: str, project_id: int, cursor: datetime | None) -> None:
     upsert(conn, label_projects, {"name": name, "project_id": project_id, "cursor": cursor}, ["name"])
+
+
+def first_replies(conn: sa.Connection, turn_ids: Sequence[str]) -> set[str]:
+    """Those of the turns that answer a conversation's first message."""
+    opening = turns.alias("opening")
+    found: set[str] = set()
+    for start in range(0, len(turn_ids), 500):
+        part = list(turn_ids[start : start + 500])
+        query = (
+            sa.select(turns.c.id)
+            .join(opening, opening.c.id == turns.c.parent_id)
+            .where(turns.c.id.in_(part), opening.c.parent_id.is_(None))
+        )
+        found.update(conn.execute(query).scalars())
+    return found
+
+
+def conversation_feedback(conn: sa.Connection, conversation_ids: Sequence[str]) -> dict[str, list[Feedback]]:
+    """Feedback on whole conversations, that is without an inference."""
+    found: dict[str, list[Feedback]] = {}
+    wanted = sorted(set(conversation_ids))
+    for start in range(0, len(wanted), 500):
+        part = wanted[start : start + 500]
+        query = sa.select(feedback).where(feedback.c.conversation_id.in_(part), feedback.c.inference_id.is_(None))
+        for row in conn.execute(query):
+            found.setdefault(row.conversation_id, []).append(Feedback(**row._mapping))
+    return found
+
+
+def find_many(conn: sa.Connection, sample_ids: Sequence[str]) -> dict[str, Sample]:
+    found: dict[str, Sample] = {}
+    for start in range(0, len(sample_ids), 500):
+        query = sa.select(t).where(t.c.id.in_(list(sample_ids[start : start + 500])))
+        found.update({row.id: _sample(row) for row in conn.execute(query)})
+    return found
 
 
 def _sample(row: sa.Row[tuple[object, ...]]) -> Sample:

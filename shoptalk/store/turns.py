@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 import sqlalchemy as sa
@@ -45,6 +46,15 @@ def rewrite(conn: sa.Connection, turn_id: str, text: str, content_hash: str) -> 
 def find(conn: sa.Connection, turn_id: str) -> Turn | None:
     row = conn.execute(sa.select(turns).where(turns.c.id == turn_id)).first()
     return _turn(row) if row else None
+
+
+def many(conn: sa.Connection, turn_ids: Sequence[str]) -> dict[str, Turn]:
+    """Those of these turns that are admitted, by id."""
+    found: dict[str, Turn] = {}
+    for start in range(0, len(turn_ids), 500):
+        query = sa.select(turns).where(turns.c.id.in_(list(turn_ids[start : start + 500])))
+        found.update({row.id: _turn(row) for row in conn.execute(query)})
+    return found
 
 
 def of_conversation(conn: sa.Connection, conversation_id: str) -> list[Turn]:
@@ -142,3 +152,13 @@ def _turn(row: sa.Row[tuple[object, ...]]) -> Turn:
     return Turn(
         r["id"], r["conversation_id"], r["parent_id"], r["role"], r["text"], r["at"], r["inference_id"], r["reason"]
     )
+
+
+def first_admitted(conn: sa.Connection) -> dict[str, datetime]:
+    """When each conversation's first turn was admitted."""
+    query = sa.select(turns.c.conversation_id, sa.func.min(turns.c.admitted_at)).group_by(turns.c.conversation_id)
+    return {conversation: when for conversation, when in conn.execute(query)}
+
+
+def last_seq(conn: sa.Connection) -> int:
+    return conn.execute(sa.select(sa.func.max(turns.c.seq))).scalar() or 0

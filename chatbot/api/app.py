@@ -1,0 +1,41 @@
+"""Builds the HTTP application from its services; starts and stops the engine with it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio.to_thread
+from fastapi import FastAPI
+
+from chatbot.api import chat, errors, feedback, health, listing, release_routes
+from chatbot.api.guard import Guard
+from chatbot.api.services import Services
+from chatbot.console import pages
+
+DESCRIPTION = "OpenAI-compatible chat for an online shop, with feedback, releases and reports."
+
+
+def make_app(services: Services) -> FastAPI:
+    """The application; its lifespan starts the engine and follows releases."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await anyio.to_thread.run_sync(services.engine.start)
+        await anyio.to_thread.run_sync(services.reconciler.start)
+        try:
+            yield
+        finally:
+            await anyio.to_thread.run_sync(services.reconciler.stop)
+            await anyio.to_thread.run_sync(services.engine.stop)
+
+    app = FastAPI(
+        title="shoptalk", description=DESCRIPTION, version="1", lifespan=lifespan, docs_url=None, redoc_url=None
+    )
+    app.state.services = services
+    errors.install(app)
+    for module in (health, chat, feedback, listing, release_routes, pages):
+        app.include_router(module.router)
+
+    app.add_middleware(Guard)
+    return app

@@ -1,0 +1,97 @@
+"""Who is calling: an API key in the Authorization header, or a page's session cookie.
+
+A session cookie is sealed (encrypted and authenticated) by the server, HttpOnly and SameSite=Strict; requests
+that change something must come from our own pages (Origin checked), so other sites cannot ride on it.
+"""
+
+from __future__ import annotations
+
+import secrets as std_secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import anyio.to_thread
+from fastapi import Depends, Request
+from fastapi.security import HTTPBearer
+
+from chatbot.api.services import Services, services_of
+from chatbot.keys import check_key
+from shoptalk.domain import Scope
+from shoptalk.errors import ConfigurationError, Forbidden, Unauthenticated
+from shoptalk.store import keys
+
+COOKIE = "shoptalk_session"
+CONSOLE_COOKIE = "shoptalk_console"
+WEB_KEY = "web"
+WEB_SCOPES = frozenset({Scope.CHAT, Scope.FEEDBACK})
+bearer = HTTPBearer(auto_error=False, description="An API key with the scope the route needs.")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """`key_id` owns what the caller opens; `customer` is set for the chat page's visitors."""
+
+    key_id: str
+    scopes: frozenset[Scope]
+    customer: str | None = None
+
+    def allows(self, scope: Scope) -> bool:
+        return scope in self.scopes or Scope.ADMIN in self.scopes
+
+
+def require(scope: Scope) -> Callable[..., Any]:
+    """A dependency that lets callers with `scope` through and names them."""
+
+    async def check(request: Request, _: Annotated[object, Depends(bearer)]) -> Caller:
+        callers = await identify(request)
+        for caller in callers:
+            if caller.allows(scope):
+                return caller
+        raise Forbidden(f"This API key does not have the scope '{scope.value}' that this route needs.")
+
+    return check
+
+
+async def identify(request: Request) -> list[Caller]:
+    """The key's holder, else whom the pages' cookies name; raises Unauthenticated where there is none."""
+    services = services_of(request)
+    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and secret:
+        key = await anyio.to_thread.run_sync(check_key, services.store, secret.strip())
+        return [Caller(key.id, key.scopes)]
+    cookies = [c for name in (COOKIE, CONSOLE_COOKIE) if (c := request.cookies.get(name)) and _same_origin(request)]
+    callers = [await anyio.to_thread.run_sync(_session, services, cookie) for cookie in cookies]
+    found = [caller for caller in callers if caller is not None]
+    if not found:
+        raise Unauthenticated
+    return found
+
+
+def visitor_session(services: Services) -> str:
+    """A cookie for a new visitor of the chat page."""
+    return services.secrets.seal({"visitor": std_secrets.token_hex(16)}).decode()
+
+
+def console_session(services: Services, key_id: str) -> str:
+    """A cookie for someone who signed in to the console with a key."""
+    return services.secrets.seal({"key": key_id}).decode()
+
+
+def _session(services: Services, cookie: str) -> Caller | None:
+    try:
+        session = services.secrets.open(cookie.encode())
+    except ConfigurationError:
+        return None
+    if "visitor" in session:
+        return Caller(WEB_KEY, WEB_SCOPES, session["visitor"]) if services.settings.web_chat else None
+    with services.store.read() as conn:
+        key = next((k for k in keys.everyone(conn) if k.id == session.get("key") and k.revoked_at is None), None)
+    return Caller(key.id, key.scopes) if key else None
+
+
+def _same_origin(request: Request) -> bool:
+    if request.method in ("GET", "HEAD"):
+        return True
+    origin = request.headers.get("origin")
+    return origin is not None and origin.partition("://")[2] == request.headers.get("host")

@@ -1,0 +1,228 @@
+"""POST /v1/chat/completions: scrub, generate, fill back, commit, acknowledge."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import anyio
+import anyio.to_thread
+import structlog
+from fastapi import APIRouter, Depends, Header, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from sqlalchemy.exc import SQLAlchemyError
+
+from chatbot.api.auth import Caller, require
+from chatbot.api.completion import DONE, Shapes, event, replay
+from chatbot.api.errors import error_body
+from chatbot.api.exchange import Exchange, Reply
+from chatbot.api.prepare import body_hash, conclude, prepare, stored_key
+from chatbot.api.schemas import ChatRequest
+from chatbot.api.services import Services, services_of
+from chatbot.engine.protocol import Delta, Event, Finished, GenerationRequest, Sampling, TokenLogprob
+from shoptalk.domain import Scope
+from shoptalk.errors import EngineStopped, IdempotencyMismatch, Overloaded, ShoptalkError
+
+log = structlog.get_logger(__name__)
+router = APIRouter(tags=["chat"])
+
+
+@dataclass(slots=True)
+class Generation:
+    """A reply being made: events from the engine's thread, and what was shown so far."""
+
+    exchange: Exchange
+    events: asyncio.Queue[Event]
+    wants_logprobs: bool
+    shown: list[str] = field(default_factory=list)
+    tokens: list[TokenLogprob] = field(default_factory=list)
+    finished: Finished | None = None
+
+
+@router.post("/v1/chat/completions", response_model=None)
+async def chat(
+    request: Request,
+    body: ChatRequest,
+    caller: Annotated[Caller, Depends(require(Scope.CHAT))],
+    idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
+) -> Response:
+    """Answer the last message. Plain, or as server-sent events where `stream` is true."""
+    services = services_of(request)
+    if idempotency_key:
+        before = await _answered(services, caller, idempotency_key, body)
+        if before is not None:
+            return _give_again(before, body)
+    exchange = await prepare(services, caller, body, idempotency_key)
+    generation = _submit(services, exchange, body)
+    shapes = Shapes(exchange, services.engine.fingerprint)
+    headers = {"X-Inference-Id": exchange.id, "X-Conversation-Id": _header(exchange.public_conversation)}
+    if body.stream:
+        first = await _next(services, generation)  # errors before the first token are plain HTTP errors
+        include = bool(body.stream_options and body.stream_options.include_usage)
+        stream = _stream(services, generation, shapes, first, include)
+        headers["Cache-Control"] = "no-cache"
+        return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
+    return await _plain(services, request, generation, shapes, headers)
+
+
+def _submit(services: Services, exchange: Exchange, body: ChatRequest) -> Generation:
+    loop = asyncio.get_running_loop()
+    events: asyncio.Queue[Event] = asyncio.Queue()
+    settings = services.settings
+    sampling = Sampling(
+        max_tokens=body.max_completion_tokens or body.max_tokens or settings.max_new_tokens,
+        temperature=settings.temperature if body.temperature is None else body.temperature,
+        top_p=1.0 if body.top_p is None else body.top_p,
+        seed=body.seed,
+        stop=body.stops,
+        logprobs=(body.top_logprobs or 0) if body.logprobs else None,
+        min_tokens=body.min_tokens,
+        ignore_eos=body.ignore_eos,
+    )
+    wanted = GenerationRequest(exchange.id, exchange.prompt, exchange.route.adapter, sampling)
+
+    def hand_over(item: Event) -> None:
+        loop.call_soon_threadsafe(events.put_nowait, item)
+
+    services.engine.submit(wanted, hand_over)
+    return Generation(exchange, events, bool(body.logprobs))
+
+
+async def _next(services: Services, generation: Generation) -> Event:
+    """The engine's next event; raises where it fell over or took too long."""
+    try:
+        async with asyncio.timeout(services.settings.request_timeout_s):
+            item = await generation.events.get()
+    except TimeoutError:
+        services.engine.cancel(generation.exchange.id)
+        raise Overloaded("The reply took too long; try again shortly.", retry_after=5.0) from None
+    if isinstance(item, Finished):
+        generation.finished = item
+        if item.reason == "error":
+            raise EngineStopped(item.problem)
+    else:
+        generation.tokens.extend(item.tokens)
+    return item
+
+
+async def _plain(
+    services: Services, request: Request, generation: Generation, shapes: Shapes, headers: dict[str, str]
+) -> Response:
+    watch = asyncio.create_task(_cancel_on_disconnect(services, request, generation.exchange.id))
+    text: list[str] = []
+    try:
+        while not isinstance(item := await _next(services, generation), Finished):
+            text.append(item.text)
+    except asyncio.CancelledError:
+        services.engine.cancel(generation.exchange.id)
+        raise
+    finally:
+        watch.cancel()
+    scrubbed = generation.exchange.scrubbed
+    shown = scrubbed.vault.fill("".join(text)) if scrubbed else "".join(text)
+    answer = shapes.whole(shown, generation.tokens if generation.wants_logprobs else None, item)
+    generation.shown = [shown]
+    await _commit(services, generation, answer)
+    return JSONResponse(answer, headers=headers)
+
+
+async def _stream(
+    services: Services, generation: Generation, shapes: Shapes, first: Event, include_usage: bool
+) -> AsyncIterator[str]:
+    exchange = generation.exchange
+    filler = exchange.scrubbed.vault.filler() if exchange.scrubbed else None
+    item: Event = first
+    text: list[str] = []
+    try:
+        yield shapes.chunk({"role": "assistant", "content": ""})
+        while isinstance(item, Delta):
+            text.append(item.text)
+            piece = filler.feed(item.text) if filler else item.text
+            generation.shown.append(piece)
+            tokens = list(item.tokens) if generation.wants_logprobs else None
+            if piece or tokens:
+                yield shapes.chunk({"content": piece}, tokens=tokens)
+            item = await _next(services, generation)
+        if rest := filler.flush() if filler else "":
+            generation.shown.append(rest)
+            yield shapes.chunk({"content": rest})
+        shown = "".join(generation.shown)
+        answer = shapes.whole(shown, generation.tokens if generation.wants_logprobs else None, item)
+        await _commit(services, generation, answer)
+        yield shapes.chunk({}, finish=answer["choices"][0]["finish_reason"])
+        if include_usage:
+            yield shapes.usage_chunk(item)
+        yield DONE
+    except (ShoptalkError, SQLAlchemyError, OSError) as error:  # the status is sent; the stream must say it
+        yield event(error_body(error)[1])
+    except (asyncio.CancelledError, GeneratorExit):
+        services.engine.cancel(exchange.id)
+        if generation.finished is None:
+            _keep_partial(services, generation)
+        raise
+
+
+def _keep_partial(services: Services, generation: Generation) -> None:
+    """The client went away: what it was shown still happened, so it is recorded, off the request's path."""
+
+    async def wait_and_commit() -> None:
+        while generation.finished is None:
+            await _next(services, generation)
+        await _commit(services, generation, None)
+
+    task = asyncio.get_running_loop().create_task(wait_and_commit())
+    task.add_done_callback(_log_failure)
+
+
+def _log_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("partial reply not recorded", error=type(error).__name__)
+
+
+async def _commit(services: Services, generation: Generation, answer: dict[str, Any] | None) -> None:
+    finished = generation.finished
+    assert finished is not None
+    with anyio.CancelScope(shield=True):
+        await anyio.to_thread.run_sync(_record, services, generation, finished, answer)
+    services.metrics.replies.labels(str(generation.exchange.route.adapter), finished.reason).inc()
+    services.metrics.ttft.observe(finished.ttft_ms / 1000)
+
+
+def _record(services: Services, generation: Generation, finished: Finished, answer: dict[str, Any] | None) -> None:
+    reply: Reply = conclude(services, generation.exchange, "".join(generation.shown), finished)
+    began = time.perf_counter()
+    services.recorder.record(generation.exchange, reply, answer)
+    services.metrics.commit.observe(time.perf_counter() - began)
+
+
+async def _cancel_on_disconnect(services: Services, request: Request, inference_id: str) -> None:
+    """Stop generating for a plain request whose client went away."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    services.engine.cancel(inference_id)
+
+
+async def _answered(services: Services, caller: Caller, key: str, body: ChatRequest) -> dict[str, Any] | None:
+    known = await anyio.to_thread.run_sync(services.recorder.answered, stored_key(services, caller, key))
+    if known is None:
+        return None
+    if known[0] != body_hash(body):
+        raise IdempotencyMismatch
+    answer: dict[str, Any] = known[1]
+    return answer
+
+
+def _give_again(answer: dict[str, Any], body: ChatRequest) -> Response:
+    headers = {"X-Inference-Id": str(answer["id"]), "Idempotent-Replay": "true"}
+    if not body.stream:
+        return JSONResponse(answer, headers=headers)
+    include = bool(body.stream_options and body.stream_options.include_usage)
+    return StreamingResponse(replay(answer, include_usage=include), media_type="text/event-stream", headers=headers)
+
+
+def _header(value: str) -> str:
+    """A header may hold plain ASCII only; other conversation ids are the client's own to remember."""
+    return value if value.isascii() and value.isprintable() else ""

@@ -1,0 +1,100 @@
+"""The shapes of OpenAI's chat completions, whole and in chunks. Knows no engine and no store."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from chatbot.api.exchange import Exchange
+from chatbot.engine.protocol import Finished, TokenLogprob
+
+DONE = "data: [DONE]\n\n"
+REASONS = {"stop": "stop", "length": "length", "cancelled": "stop", "error": "stop"}
+
+
+class Shapes:
+    """Everything an answer says besides its text."""
+
+    def __init__(self, exchange: Exchange, fingerprint: str) -> None:
+        self._head = {
+            "id": exchange.id,
+            "created": int(time.time()),
+            "model": str(exchange.route.adapter),
+            "system_fingerprint": fingerprint,
+        }
+        self._conversation = exchange.public_conversation
+
+    def whole(self, text: str, tokens: list[TokenLogprob] | None, finished: Finished) -> dict[str, Any]:
+        choice = {
+            "index": 0,
+            "message": {"role": "assistant", "content": text, "refusal": None},
+            "logprobs": logprobs(tokens),
+            "finish_reason": REASONS[finished.reason],
+        }
+        return {
+            **self._head,
+            "object": "chat.completion",
+            "choices": [choice],
+            "usage": usage(finished),
+            "metadata": {"conversation_id": self._conversation},
+        }
+
+    def chunk(self, delta: dict[str, Any], finish: str | None = None, tokens: list[TokenLogprob] | None = None) -> str:
+        choice = {"index": 0, "delta": delta, "logprobs": logprobs(tokens), "finish_reason": finish}
+        return event({**self._head, "object": "chat.completion.chunk", "choices": [choice]})
+
+    def usage_chunk(self, finished: Finished) -> str:
+        return event({**self._head, "object": "chat.completion.chunk", "choices": [], "usage": usage(finished)})
+
+
+def replay(answer: dict[str, Any], *, include_usage: bool) -> Iterable[str]:
+    """Chunks of an answer given before: role, text, end, usage."""
+    head = {k: answer[k] for k in ("id", "created", "model", "system_fingerprint")}
+    first = answer["choices"][0]
+    steps: list[tuple[dict[str, Any], str | None]] = [
+        ({"role": "assistant", "content": ""}, None),
+        ({"content": first["message"]["content"]}, None),
+        ({}, first["finish_reason"]),
+    ]
+    for delta, finish in steps:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+        yield event({**head, "object": "chat.completion.chunk", "choices": [choice]})
+    if include_usage:
+        yield event({**head, "object": "chat.completion.chunk", "choices": [], "usage": answer["usage"]})
+    yield DONE
+
+
+def event(data: dict[str, Any]) -> str:
+    """One server-sent event."""
+    return f"data: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n"
+
+
+def usage(finished: Finished) -> dict[str, int]:
+    total = finished.prompt_tokens + finished.completion_tokens
+    return {
+        "prompt_tokens": finished.prompt_tokens,
+        "completion_tokens": finished.completion_tokens,
+        "total_tokens": total,
+    }
+
+
+def logprobs(tokens: list[TokenLogprob] | None) -> dict[str, Any] | None:
+    """OpenAI's shape; None where not asked for."""
+    if tokens is None:
+        return None
+
+    def one(token: str, logprob: float) -> dict[str, Any]:
+        return {"token": token, "logprob": logprob, "bytes": list(token.encode("utf-8", "replace"))}
+
+    return {
+        "content": [{**one(t.token, t.logprob), "top_logprobs": [one(alt, p) for alt, p in t.top]} for t in tokens],
+        "refusal": None,
+    }
+
+
+def error_object(message: str, code: str) -> bytes:
+    """OpenAI's error shape, as bytes."""
+    body = {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": code}}
+    return json.dumps(body).encode()

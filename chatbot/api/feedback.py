@@ -1,0 +1,72 @@
+"""POST /v1/feedback: what customers say of replies. Words pass the scrubber before they are kept."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import anyio.to_thread
+from fastapi import APIRouter, Depends, Request
+
+from chatbot.api.auth import Caller, require
+from chatbot.api.schemas import FeedbackRequest
+from chatbot.api.services import Services, services_of
+from shoptalk.domain import Message, Scope, new_id, now
+from shoptalk.errors import NotFound, ScrubbingFailed
+from shoptalk.store import chats, inferences
+
+router = APIRouter(tags=["feedback"])
+
+
+@router.post("/v1/feedback", status_code=201)
+async def give_feedback(
+    request: Request, body: FeedbackRequest, caller: Annotated[Caller, Depends(require(Scope.FEEDBACK))]
+) -> dict[str, Any]:
+    """Record a thumb (0 or 1), rating (1 to 5), resolved (0 or 1) or correction (a better reply)."""
+    return await anyio.to_thread.run_sync(_take, services_of(request), body, caller)
+
+
+def _take(services: Services, body: FeedbackRequest, caller: Caller) -> dict[str, Any]:
+    conversation = _conversation(services, body, caller)
+    id = new_id("fbk")
+    if body.idempotency_key:
+        id = "fbk_" + services.secrets.digest("feedback", f"{caller.key_id}\0{body.idempotency_key}")[:32]
+    words, pii = _scrubbed(services, body.words)
+    payload = {
+        "id": id,
+        "inference_id": body.inference_id,
+        "metric": body.metric,
+        "value": body.number,
+        "comment": words,
+        "pii": pii,
+        "at": now().isoformat(),
+    }
+    new = services.recorder.feedback(id, conversation, payload)
+    return {"id": id, "object": "feedback", "recorded": new}
+
+
+def _conversation(services: Services, body: FeedbackRequest, caller: Caller) -> str:
+    """The conversation the feedback is about; raises NotFound where it is another's."""
+    with services.store.read() as conn:
+        if body.conversation_id is not None:
+            conversation = services.secrets.conversation(body.conversation_id)
+        elif body.inference_id is not None and (known := inferences.find(conn, body.inference_id)):
+            conversation = known.conversation_id
+        else:
+            raise NotFound("There is no such inference; send the id of a chat completion.")
+        opened = chats.find(conn, conversation)
+    if opened is None or opened.key_id != caller.key_id:
+        raise NotFound("There is no such conversation for this API key.")
+    if caller.customer is not None and opened.customer != services.secrets.customer(caller.customer):
+        raise NotFound("There is no such conversation for this customer.")
+    return conversation
+
+
+def _scrubbed(services: Services, words: str | None) -> tuple[str | None, dict[str, int]]:
+    if not words:
+        return None, {}
+    try:
+        scrubbed = services.scrubber.scrub([Message("user", words)])
+    except ScrubbingFailed as error:
+        services.metrics.scrub_failures.labels(error.message[:60]).inc()
+        return None, {}
+    return scrubbed.final[0], dict(scrubbed.counts[0])

@@ -1,0 +1,46 @@
+"""GET /healthz, /readyz, /metrics: for supervisors and Prometheus; no key needed, no content told."""
+
+from __future__ import annotations
+
+import anyio.to_thread
+import sqlalchemy as sa
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+from sqlalchemy.exc import SQLAlchemyError
+
+from chatbot.api.services import Services, services_of
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/healthz")
+async def healthz() -> dict[str, str]:
+    """The process answers."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz")
+async def readyz(request: Request) -> JSONResponse:
+    """The engine runs and the store answers."""
+    services = services_of(request)
+    store = await anyio.to_thread.run_sync(_store_answers, services)
+    parts = {"engine": services.engine.healthy(), "store": store}
+    ready = all(parts.values())
+    body = {"status": "ready" if ready else "not ready", **{k: "ok" if v else "down" for k, v in parts.items()}}
+    return JSONResponse(body, 200 if ready else 503)
+
+
+@router.get("/metrics")
+async def metrics(request: Request) -> Response:
+    """Prometheus text format."""
+    return Response(services_of(request).metrics.render(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _store_answers(services: Services) -> bool:
+    try:
+        with services.store.read() as conn:
+            conn.execute(sa.text("select 1"))
+    except SQLAlchemyError:
+        return False
+    return True

@@ -1,0 +1,119 @@
+"""What there is: models for clients; adapters, datasets, runs, evaluations, reports and rounds for engineers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Annotated, Any
+
+import anyio.to_thread
+import sqlalchemy as sa
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import Response
+
+from chatbot.api.auth import Caller, require
+from chatbot.api.services import services_of
+from shoptalk.domain import Scope
+from shoptalk.errors import NotFound
+from shoptalk.store import adapters, datasets, evaluations, rounds, runs, watch
+
+router = APIRouter(tags=["reading"])
+Reader = Annotated[Caller, Depends(require(Scope.READ))]
+Limit = Annotated[int, Query(ge=1, le=500)]
+
+
+@router.get("/v1/models")
+async def models(request: Request, _: Annotated[Caller, Depends(require(Scope.CHAT))]) -> dict[str, Any]:
+    """Aliases, with the adapter each serves, and the resident adapter versions."""
+    services = services_of(request)
+    aliases = services.router.aliases
+    data = [_model(alias, str(adapter)) for alias, adapter in aliases.items()]
+    data += [_model(str(ref), None) for ref in services.engine.resident()]
+    return {"object": "list", "data": data}
+
+
+def _model(id: str, serves: str | None) -> dict[str, Any]:
+    return {"id": id, "object": "model", "created": 0, "owned_by": "shoptalk", "serves": serves}
+
+
+async def _list(request: Request, limit: int, read: Callable[[sa.Connection, int], Sequence[Any]]) -> dict[str, Any]:
+    def query() -> list[dict[str, Any]]:
+        with services_of(request).store.read() as conn:
+            return [plain(item) for item in read(conn, limit)]
+
+    return {"object": "list", "data": await anyio.to_thread.run_sync(query)}
+
+
+@router.get("/v1/adapters")
+async def list_adapters(request: Request, _: Reader, limit: Limit = 50) -> dict[str, Any]:
+    """The registry, newest first."""
+    return await _list(request, limit, lambda conn, n: adapters.everything(conn)[::-1][:n])
+
+
+@router.get("/v1/datasets")
+async def list_datasets(request: Request, _: Reader, limit: Limit = 50) -> dict[str, Any]:
+    """Frozen datasets, newest first."""
+    return await _list(request, limit, datasets.newest)
+
+
+@router.get("/v1/runs")
+async def list_runs(request: Request, _: Reader, limit: Limit = 50) -> dict[str, Any]:
+    """Training runs, newest first."""
+    return await _list(request, limit, runs.newest)
+
+
+@router.get("/v1/evaluations")
+async def list_evaluations(request: Request, _: Reader, limit: Limit = 50) -> dict[str, Any]:
+    """Gate verdicts with their evidence, newest first."""
+    return await _list(request, limit, evaluations.newest)
+
+
+@router.get("/v1/rounds")
+async def list_rounds(request: Request, _: Reader, limit: Limit = 50) -> dict[str, Any]:
+    """Rounds of learning, newest first."""
+    return await _list(request, limit, rounds.newest)
+
+
+@router.get("/v1/reports")
+async def list_reports(request: Request, _: Reader, limit: Limit = 50) -> dict[str, Any]:
+    """Drift reports, newest first."""
+    return await _list(request, limit, watch.all_reports)
+
+
+@router.get("/v1/reports/{report_id}", response_class=Response)
+async def get_report(request: Request, report_id: str, _: Reader) -> Response:
+    """One report, as the self-contained HTML page Evidently wrote.
+
+    It is sandboxed: its scripts run in an origin of their own and reach neither cookies nor the network.
+    """
+    services = services_of(request)
+
+    def read() -> bytes:
+        with services.store.read() as conn:
+            report = watch.find_report(conn, report_id)
+        if report is None:
+            raise NotFound(f"There is no report {report_id[:80]}.")
+        return services.artifacts.get(report.artifact_sha256)
+
+    html = await anyio.to_thread.run_sync(read)
+    headers = {
+        "Content-Security-Policy": "sandbox allow-scripts; default-src 'unsafe-inline' 'unsafe-eval' data: blob:",
+        "Referrer-Policy": "no-referrer",
+    }
+    return Response(html, media_type="text/html; charset=utf-8", headers=headers)
+
+
+def plain(item: Any) -> dict[str, Any]:
+    """A frozen dataclass as JSON-ready data."""
+    return {f.name: _value(getattr(item, f.name)) for f in dataclasses.fields(item)}
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, tuple | list):
+        return [_value(v) for v in value]
+    if dataclasses.is_dataclass(value):
+        return str(value)
+    return value

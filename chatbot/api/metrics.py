@@ -1,0 +1,31 @@
+"""What Prometheus may ask of an API process. A registry of its own, so that several apps can live in one process."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class Metrics:
+    """Counters and histograms; no label ever holds text or an id."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.replies = Counter(
+            "shoptalk_replies", "Replies by adapter and how they ended.", ["adapter", "finish"], registry=self.registry
+        )
+        self.errors = Counter("shoptalk_errors", "Error answers by status.", ["status"], registry=self.registry)
+        self.scrub_failures = Counter(
+            "shoptalk_scrub_failures", "Texts not kept because scrubbing failed.", ["reason"], registry=self.registry
+        )
+        self.ttft = Histogram("shoptalk_ttft_seconds", "Time to first token.", buckets=SECONDS, registry=self.registry)
+        self.scrubbing = Histogram(
+            "shoptalk_scrub_seconds", "Scrubbing a request.", buckets=SECONDS, registry=self.registry
+        )
+        self.commit = Histogram(
+            "shoptalk_commit_seconds", "Committing an exchange.", buckets=SECONDS, registry=self.registry
+        )
+
+    def render(self) -> bytes:
+        return generate_latest(self.registry)

@@ -1,0 +1,131 @@
+"""Commits an exchange or feedback before it is acknowledged: one transaction, all or nothing.
+
+Knows neither HTTP nor the model; raw text reaches only keyed digests here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from chatbot.api.exchange import Exchange, Reply
+from chatbot.api.tree import Match, Sent, match
+from shoptalk.domain import Inference, Message, now
+from shoptalk.errors import NotFound
+from shoptalk.ports import Inbox
+from shoptalk.secrets import Secrets
+from shoptalk.store import Store, answers, chats, inferences
+
+
+class Recorder:
+    """Thread-safe."""
+
+    def __init__(self, store: Store, secrets: Secrets, inbox: Inbox, scrubber_version: str) -> None:
+        self._store, self._secrets, self._inbox = store, secrets, inbox
+        self._scrubber = scrubber_version
+
+    def check_owner(self, conversation: str, key_id: str, customer: str | None) -> None:
+        """Raises NotFound where the conversation belongs to another key or customer; unknown ones are fine."""
+        with self._store.read() as conn:
+            self._owned(conn, conversation, key_id, customer)
+
+    def record(self, exchange: Exchange, reply: Reply, answer: Mapping[str, Any] | None) -> None:
+        """Commit what is new of the history, the reply, the inference and the idempotent answer."""
+        sent = [Sent(m.role, self.digest(m)) for m in exchange.raw]
+        with self._store.write() as conn:
+            opened = chats.Opened(exchange.conversation, exchange.key_id, exchange.customer)
+            if not chats.open_conversation(conn, opened, "chat"):
+                self._owned(conn, exchange.conversation, exchange.key_id, exchange.customer)
+            found = match(chats.nodes(conn, exchange.conversation), sent)
+            turns = self._new_turns(conn, exchange, found, sent)
+            turns.append(self._reply_turn(conn, exchange, reply, turns[-1]["id"] if turns else found.parent))
+            inferences.add(conn, self._inference(exchange, reply))
+            payload = {
+                "source": "chat",
+                "scrubber": self._scrubber,
+                "turns": turns,
+                "revisions": {found.nodes[i].id: text for i, text in reply.revised.items() if i < found.end},
+            }
+            self._inbox.accept(conn, exchange.id, "exchange", exchange.conversation, payload)
+            if exchange.idempotency and answer is not None:
+                key, body = exchange.idempotency
+                answers.add(conn, key, body, 200, self._secrets.seal(answer))
+
+    def answered(self, key: str) -> tuple[str, Any] | None:
+        """(hash of the body, answer) of an idempotency key seen before."""
+        with self._store.read() as conn:
+            row = answers.find(conn, key)
+        return (row[0], self._secrets.open(row[2])) if row else None
+
+    def feedback(self, id: str, conversation: str, payload: Mapping[str, Any]) -> bool:
+        """Commit feedback; says whether it was new."""
+        with self._store.write() as conn:
+            return self._inbox.accept(conn, id, "feedback", conversation, {**payload, "scrubber": self._scrubber})
+
+    def digest(self, message: Message) -> str:
+        return self._secrets.digest("turn", f"{message.role}\0{message.content}")
+
+    def _owned(self, conn: sa.Connection, conversation: str, key_id: str, customer: str | None) -> None:
+        opened = chats.find(conn, conversation)
+        if opened is not None and (opened.key_id, opened.customer) != (key_id, customer):
+            raise NotFound("There is no such conversation for this API key and customer.")
+
+    def _new_turns(
+        self, conn: sa.Connection, exchange: Exchange, found: Match, sent: list[Sent]
+    ) -> list[dict[str, Any]]:
+        turns: list[dict[str, Any]] = []
+        parent = found.parent
+        at = now().isoformat()
+        for i in range(found.end, len(sent)):
+            place = f"{exchange.conversation}\0{parent}\0{sent[i].digest}"
+            turn_id = "trn_" + self._secrets.digest("turn id", place)[:32]
+            chats.add_node(conn, exchange.conversation, chats.Node(turn_id, parent, sent[i].role, sent[i].digest, None))
+            scrubbed = exchange.scrubbed
+            turns.append(
+                {
+                    "id": turn_id,
+                    "parent_id": parent,
+                    "role": sent[i].role,
+                    "text": scrubbed.final[i] if scrubbed else None,
+                    "reason": exchange.scrub_problem,
+                    "inference_id": None,
+                    "at": at,
+                    "pii": dict(scrubbed.counts[i]) if scrubbed else {},
+                }
+            )
+            parent = turn_id
+        return turns
+
+    def _reply_turn(self, conn: sa.Connection, exchange: Exchange, reply: Reply, parent: str | None) -> dict[str, Any]:
+        turn_id = exchange.id.replace("inf_", "trn_", 1)
+        digest = self.digest(Message("assistant", reply.shown))
+        chats.add_node(conn, exchange.conversation, chats.Node(turn_id, parent, "assistant", digest, exchange.id))
+        return {
+            "id": turn_id,
+            "parent_id": parent,
+            "role": "assistant",
+            "text": reply.text,
+            "reason": reply.problem,
+            "inference_id": exchange.id,
+            "at": now().isoformat(),
+            "pii": dict(reply.pii),
+        }
+
+    def _inference(self, exchange: Exchange, reply: Reply) -> Inference:
+        done, route = reply.finished, exchange.route
+        return Inference(
+            exchange.id,
+            exchange.conversation,
+            route.alias,
+            str(route.adapter),
+            route.variant,
+            route.propensity,
+            done.prompt_tokens,
+            done.completion_tokens,
+            done.ttft_ms,
+            done.latency_ms,
+            done.reason,
+            done.mean_logprob,
+        )

@@ -1,0 +1,5 @@
+"""Placeholder while the pages are being written."""
+
+from fastapi import APIRouter
+
+router = APIRouter()

@@ -1,0 +1,85 @@
+"""An engine without a model: fixed text at once, for tests and measurements of everything around the model.
+
+Checks adapters' files as the real one does, and names the adapter in each reply, so mixing would show.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from chatbot.engine.protocol import Delta, Finished, FinishReason, GenerationRequest, OnEvent, TokenLogprob
+from shoptalk.adapterfile import AdapterFiles, verify
+from shoptalk.domain import AdapterRef
+from shoptalk.errors import EngineStopped, InvalidInput, NotFound
+
+TEXT = "Thank you for your message. This answer comes from {adapter} and was made without a model."
+
+
+class NullEngine:
+    """See `chatbot.engine.protocol.Engine`. A 'token' is a word; the context is counted in words too."""
+
+    def __init__(self, max_context: int = 2048) -> None:
+        self._max_context = max_context
+        self._lock = threading.Lock()
+        self._resident: list[AdapterRef] = []
+        self._running = False
+
+    @property
+    def fingerprint(self) -> str:
+        return "null"
+
+    @property
+    def base_sha256(self) -> str:
+        return "0" * 64
+
+    def start(self) -> None:
+        self._running = True
+
+    def stop(self) -> None:
+        self._running = False
+
+    def healthy(self) -> bool:
+        return self._running
+
+    def submit(self, request: GenerationRequest, on_event: OnEvent) -> None:
+        if not self._running:
+            raise EngineStopped
+        prompt = sum(len(m.content.split()) for m in request.messages)
+        if prompt >= self._max_context:
+            raise InvalidInput(
+                f"This model's maximum context length is {self._max_context} tokens; "
+                f"your messages have {prompt}. Shorten them.",
+                field="messages",
+                code="context_length_exceeded",
+            )
+        if not request.adapter.is_base and request.adapter not in self.resident():
+            raise NotFound(f"adapter {request.adapter} is not resident")
+        words = TEXT.format(adapter=request.adapter).split(" ")
+        taken = words[: request.sampling.max_tokens]
+        pieces = [w if i == 0 else f" {w}" for i, w in enumerate(taken)]
+        for piece in pieces:
+            top = ((piece, 0.0),) * (request.sampling.logprobs or 0)
+            details = () if request.sampling.logprobs is None else (TokenLogprob(piece, 0.0, top[:1]),)
+            on_event(Delta(piece, details))
+        reason: FinishReason = "length" if len(taken) < len(words) else "stop"
+        on_event(Finished(reason, "".join(pieces), prompt, len(taken), 0.0, 0.0, 0.0))
+
+    def cancel(self, request_id: str) -> None:
+        """Replies are complete when `submit` returns, so there is nothing to cancel."""
+
+    def load(self, adapter: AdapterRef, files: AdapterFiles) -> None:
+        verify(files)
+        with self._lock:
+            if adapter not in self._resident:
+                self._resident.append(adapter)
+
+    def unload(self, adapter: AdapterRef) -> bool:
+        with self._lock:
+            if adapter in self._resident:
+                self._resident.remove(adapter)
+            return True
+
+    def resident(self) -> Sequence[AdapterRef]:
+        with self._lock:
+            return list(self._resident)

@@ -1,0 +1,64 @@
+"""The serving engine for evaluation: blocking calls over many chats. Knows no HTTP and judges nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Self
+
+from chatbot.engine.embedded import EmbeddedEngine
+from chatbot.engine.protocol import Event, Finished, GenerationRequest, Sampling
+from shoptalk.adapterfile import AdapterFiles
+from shoptalk.domain import AdapterRef, Message, new_id
+from shoptalk.errors import EngineStopped
+
+Resolve = Callable[[AdapterRef], AdapterFiles]
+
+
+class OfflineEngine:
+    """An engine of its own, started on entry and stopped on exit; adapters are loaded when first named."""
+
+    def __init__(self, engine: EmbeddedEngine, resolve: Resolve, max_tokens: int) -> None:
+        self._engine, self._resolve, self._max_tokens = engine, resolve, max_tokens
+
+    def __enter__(self) -> Self:
+        self._engine.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._engine.stop()
+
+    def score(self, adapter: AdapterRef, messages: Sequence[Message], reply: str) -> float:
+        """Mean negative log-likelihood of the reply, nats per token."""
+        self._need(adapter)
+        return self._engine.score(adapter, messages, reply)
+
+    def generate(self, adapter: AdapterRef, chats: Sequence[Sequence[Message]]) -> list[str]:
+        """Greedy replies, one per chat, batched as in serving."""
+        self._need(adapter)
+        waiting: list[Future[str]] = []
+        for messages in chats:
+            reply: Future[str] = Future()
+            waiting.append(reply)
+            request = GenerationRequest(new_id("evl"), messages, adapter, Sampling(self._max_tokens, temperature=0.0))
+            self._engine.submit(request, _finish(reply))
+        return [reply.result() for reply in waiting]
+
+    def _need(self, adapter: AdapterRef) -> None:
+        if not adapter.is_base and adapter not in self._engine.resident():
+            self._engine.load(adapter, self._resolve(adapter))
+
+
+def _finish(reply: Future[str]) -> Callable[[Event], None]:
+    def on_event(event: Event) -> None:
+        if not isinstance(event, Finished):
+            return
+        if event.reason == "error":
+            reply.set_exception(EngineStopped(event.problem))
+        else:
+            reply.set_result(event.text)
+
+    return on_event

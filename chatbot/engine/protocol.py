@@ -1,0 +1,110 @@
+"""What the API asks of an engine. Knows no model, no HTTP and no store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from shoptalk.adapterfile import AdapterFiles
+from shoptalk.domain import AdapterRef, Message
+
+FinishReason = Literal["stop", "length", "cancelled", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How to choose tokens. `temperature` 0 is greedy; `logprobs` is how many alternatives to report."""
+
+    max_tokens: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    logprobs: int | None = None
+    min_tokens: int = 0
+    ignore_eos: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """One reply wanted: the whole chat, the exact adapter, how to sample."""
+
+    id: str
+    messages: Sequence[Message]
+    adapter: AdapterRef
+    sampling: Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """A chosen token with its natural-log probability and the likeliest alternatives."""
+
+    token: str
+    logprob: float
+    top: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """More text. `tokens` is filled only where logprobs were asked for."""
+
+    text: str
+    tokens: tuple[TokenLogprob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The end of a reply. Times are milliseconds since submission; `text` is the whole reply."""
+
+    reason: FinishReason
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    ttft_ms: float
+    latency_ms: float
+    mean_logprob: float
+    problem: str | None = field(default=None)
+
+
+Event = Delta | Finished
+OnEvent = Callable[[Event], None]
+
+
+class Engine(Protocol):
+    """Thread-safe. `on_event` is called from the engine's own thread and must return at once."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Base model and precision, for `system_fingerprint`."""
+        ...
+
+    @property
+    def base_sha256(self) -> str: ...
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def healthy(self) -> bool: ...
+
+    def submit(self, request: GenerationRequest, on_event: OnEvent) -> None:
+        """Queue a request. Raises Overloaded, InvalidInput (prompt too long), NotFound (adapter not resident).
+
+        The adapter is held from here until `Finished` was delivered, so it cannot be unloaded in between.
+        """
+        ...
+
+    def cancel(self, request_id: str) -> None:
+        """End a request at the next step; it still gets its `Finished`."""
+        ...
+
+    def load(self, adapter: AdapterRef, files: AdapterFiles) -> None:
+        """Verify and make resident; blocks until done. Raises AdapterRefused; what is live stays as it is."""
+        ...
+
+    def unload(self, adapter: AdapterRef) -> bool:
+        """Free the adapter's slot unless a request holds it; says whether it is gone."""
+        ...
+
+    def resident(self) -> Sequence[AdapterRef]: ...

@@ -1,0 +1,62 @@
+"""Turns tokens into text as they come: whole characters only, and nothing of a stop string.
+
+Knows neither the model nor the client.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class TextStream:
+    """Incremental decoding of one reply."""
+
+    def __init__(self, tokenizer: Any, stop: tuple[str, ...]) -> None:
+        self._tokenizer = tokenizer
+        self._stop = stop
+        self._ids: list[int] = []
+        self._done = 0  # tokens already turned into text
+        self._prefix = 0  # tokens decoded again for context
+        self._held = ""
+        self.text = ""
+        self.stopped = False
+
+    def feed(self, token: int) -> str:
+        """Add a token; returns text that is certain. Sets `stopped` once a stop string is complete."""
+        self._ids.append(token)
+        before = self._decode(self._ids[self._prefix : self._done])
+        now = self._decode(self._ids[self._prefix :])
+        if len(now) <= len(before) or now.endswith("\ufffd"):
+            return ""
+        self._prefix, self._done = self._done, len(self._ids)
+        return self._release(now[len(before) :])
+
+    def flush(self) -> str:
+        """What is left at the end."""
+        if self.stopped:
+            return ""
+        before = self._decode(self._ids[self._prefix : self._done])
+        rest = self._held + self._decode(self._ids[self._prefix :])[len(before) :]
+        self._held = ""
+        self.text += rest
+        return rest
+
+    def _release(self, piece: str) -> str:
+        waiting = self._held + piece
+        cut = min((at for s in self._stop if (at := waiting.find(s)) >= 0), default=-1)
+        if cut >= 0:
+            self.stopped, self._held = True, ""
+            self.text += waiting[:cut]
+            return waiting[:cut]
+        keep = max((_overlap(waiting, s) for s in self._stop), default=0)
+        out, self._held = waiting[: len(waiting) - keep], waiting[len(waiting) - keep :]
+        self.text += out
+        return out
+
+    def _decode(self, ids: list[int]) -> str:
+        return str(self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+
+def _overlap(text: str, stop: str) -> int:
+    """Length of the longest end of `text` that `stop` begins with, short of all of it."""
+    return next((n for n in range(min(len(text), len(stop) - 1), 0, -1) if text.endswith(stop[:n])), 0)

@@ -1,0 +1,35 @@
+"""API keys: made once, shown once, kept as SHA-256. A key has 256 random bits, so a plain hash suffices."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Iterable
+
+from shoptalk.domain import ApiKey, Scope, new_id, now
+from shoptalk.errors import Unauthenticated
+from shoptalk.store import Store, keys
+
+PREFIX = "sk-shoptalk-"
+
+
+def create_key(store: Store, name: str, scopes: Iterable[Scope]) -> tuple[ApiKey, str]:
+    """A new key and its secret, which is not kept."""
+    secret = PREFIX + secrets.token_urlsafe(32)
+    key = ApiKey(new_id("key"), name, frozenset(scopes), now())
+    with store.write() as conn:
+        keys.add(conn, key, _hash(secret))
+    return key, secret
+
+
+def check_key(store: Store, secret: str) -> ApiKey:
+    """The key with this secret; raises Unauthenticated where there is none or it was revoked."""
+    with store.read() as conn:
+        key = keys.by_hash(conn, _hash(secret))
+    if key is None:
+        raise Unauthenticated("This API key is not known here, or was revoked.")
+    return key
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()

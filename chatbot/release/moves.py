@@ -1,0 +1,112 @@
+"""The release state machine: start, promote, abort, roll back. Changes rows only; APIs follow by themselves.
+
+Every move is one transaction with its event, so what is desired and why can never disagree.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import sqlalchemy as sa
+
+from shoptalk.domain import BASE_VERSION, AdapterRef, Release, ReleaseState, Verdict, new_id, now
+from shoptalk.errors import IllegalMove, InvalidInput, NotFound
+from shoptalk.registry import Registry
+from shoptalk.store import Store, evaluations, releases
+
+UNDECIDED = (ReleaseState.PENDING, ReleaseState.SHADOW, ReleaseState.CANARY)
+
+
+class Releases:
+    """Moves releases. `actor` is who asked: an API key's id, 'cli' or 'round:<id>'."""
+
+    def __init__(self, store: Store, registry: Registry) -> None:
+        self._store, self._registry = store, registry
+
+    def start(self, alias: str, adapter: str, actor: str, *, evaluation_id: str | None = None) -> Release:
+        """Open a release. Raises NotFound (no such adapter), IllegalMove (rejected by the gate, or in service)."""
+        try:
+            ref = AdapterRef.parse(adapter)
+        except ValueError as error:
+            raise InvalidInput(str(error), field="adapter") from None
+        if not ref.is_base:
+            self._registry.find(ref)
+        with self._store.write() as conn:
+            if any(r.state in UNDECIDED for r in releases.newest(conn, alias=alias)):
+                raise IllegalMove(f"alias '{alias}' has an undecided release; promote or abort it first")
+            if (judged := evaluations.newest_of(conn, adapter)) and judged.verdict is Verdict.REJECT:
+                raise IllegalMove(f"{adapter} was rejected by the gate: {'; '.join(judged.reasons)}")
+            current = releases.desired_of(conn, alias)
+            serving = current.adapter if current else str(AdapterRef(alias, BASE_VERSION))
+            if serving == adapter:
+                raise IllegalMove(f"alias '{alias}' already serves {adapter}")
+            release = Release(
+                new_id("rel"), alias, adapter, serving, ReleaseState.PENDING, evaluation_id, actor, now(), now()
+            )
+            releases.put(conn, release)
+            releases.add_event(conn, release.id, "start", release.state, actor, f"{adapter} to follow {serving}")
+        return release
+
+    def promote(self, release_id: str, actor: str, reason: str = "") -> Release:
+        """Make the adapter the one its alias serves; the former stays resident."""
+        with self._store.write() as conn:
+            release = self._undecided(conn, release_id, "promote")
+            if former := releases.live(conn, release.alias):
+                releases.put(conn, _moved(former, ReleaseState.SUPERSEDED))
+                releases.add_event(conn, former.id, "supersede", ReleaseState.SUPERSEDED, actor, release.adapter)
+            current = releases.desired_of(conn, release.alias)  # may have moved since the release was opened
+            previous = current.adapter if current else release.previous
+            promoted = dataclasses.replace(_moved(release, ReleaseState.LIVE), previous=previous)
+            releases.put(conn, promoted)
+            releases.set_desired(conn, release.alias, release.adapter, previous)
+            releases.add_event(conn, release.id, "promote", promoted.state, actor, reason)
+        return promoted
+
+    def abort(self, release_id: str, actor: str, reason: str = "") -> Release:
+        """End an undecided release; nothing else changes."""
+        with self._store.write() as conn:
+            aborted = _moved(self._undecided(conn, release_id, "abort"), ReleaseState.ABORTED)
+            releases.put(conn, aborted)
+            releases.add_event(conn, release_id, "abort", aborted.state, actor, reason)
+        return aborted
+
+    def rollback(self, release_id: str, actor: str, reason: str = "") -> Release:
+        """Put back what the alias served before this live release."""
+        with self._store.write() as conn:
+            release = _found(releases.find(conn, release_id), release_id)
+            if release.state is not ReleaseState.LIVE:
+                raise IllegalMove(f"release {release_id} is {release.state.value}; only a live one can be rolled back")
+            back = _moved(release, ReleaseState.ROLLED_BACK)
+            releases.put(conn, back)
+            releases.set_desired(conn, release.alias, release.previous, release.adapter)
+            releases.add_event(conn, release_id, "rollback", back.state, actor, reason or f"back to {release.previous}")
+            for former in releases.newest(conn, alias=release.alias):
+                if former.adapter == release.previous and former.state is ReleaseState.SUPERSEDED:
+                    releases.put(conn, _moved(former, ReleaseState.LIVE))
+                    releases.add_event(conn, former.id, "restore", ReleaseState.LIVE, actor, f"after {release.adapter}")
+                    break
+        return back
+
+    def rollback_alias(self, alias: str, actor: str, reason: str = "") -> Release:
+        """Roll back whatever release the alias serves by."""
+        with self._store.read() as conn:
+            current = releases.live(conn, alias)
+        if current is None:
+            raise IllegalMove(f"alias '{alias}' serves the base model; there is nothing to roll back")
+        return self.rollback(current.id, actor, reason)
+
+    def _undecided(self, conn: sa.Connection, release_id: str, move: str) -> Release:
+        release = _found(releases.find(conn, release_id), release_id)
+        if release.state not in UNDECIDED:
+            raise IllegalMove(f"cannot {move} release {release_id}: it is {release.state.value}")
+        return release
+
+
+def _found(release: Release | None, release_id: str) -> Release:
+    if release is None:
+        raise NotFound(f"there is no release {release_id[:80]}")
+    return release
+
+
+def _moved(release: Release, state: ReleaseState) -> Release:
+    return dataclasses.replace(release, state=state, updated_at=now())

@@ -1,0 +1,125 @@
+"""Makes one API process serve what is desired, and says what it serves. Knows no HTTP and decides nothing.
+
+Desired and observed are rows; a process that was away catches up. An adapter that cannot be loaded leaves the
+alias where it is and its problem on record, and is tried again when the desire changes or after a pause.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from chatbot.engine.protocol import Engine
+from chatbot.router import Router
+from shoptalk.domain import AdapterRef
+from shoptalk.errors import ShoptalkError
+from shoptalk.registry import Registry
+from shoptalk.store import Store, releases
+
+log = structlog.get_logger(__name__)
+RETRY_S = 30.0
+HEARTBEAT_S = 5.0
+
+
+class Reconciler:
+    """A thread that follows the desired rows every `every_s` seconds, or at once when poked."""
+
+    def __init__(
+        self, store: Store, registry: Registry, engine: Engine, router: Router, process: str, every_s: float = 0.1
+    ) -> None:
+        self._store, self._registry, self._engine, self._router = store, registry, engine, router
+        self._process, self._every = process, every_s
+        self._wake, self._stopping = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
+        self._failed: dict[tuple[str, str], tuple[float, str]] = {}
+        self._reported: dict[str, tuple[str, str | None]] = {}
+        self._reported_at = 0.0
+
+    def start(self) -> None:
+        """Follow once, so that the API answers with the right adapter from its first request, then keep on."""
+        self.follow()
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._wake.set()
+        self._thread.join()
+        with self._store.write() as conn:
+            releases.forget_observed(conn, self._process)
+
+    def poke(self) -> None:
+        """Look now."""
+        self._wake.set()
+
+    def follow(self) -> None:
+        """One round."""
+        with self._store.read() as conn:
+            wanted = releases.all_desired(conn)
+        problems: dict[str, str | None] = {}
+        keep: set[AdapterRef] = set()
+        for row in wanted:
+            problems[row.alias] = self._serve(row.alias, row.adapter)
+            keep |= {AdapterRef.parse(name) for name in (row.adapter, row.previous) if name}
+        keep |= set(self._router.aliases.values())
+        for former in (row.previous for row in wanted if row.previous):
+            self._hold(AdapterRef.parse(former))
+        for stale in set(self._engine.resident()) - keep:
+            self._engine.unload(stale)
+        self._report(problems)
+
+    def _serve(self, alias: str, name: str) -> str | None:
+        """Point the alias at the adapter, loading it first; returns the problem if that fails."""
+        ref = AdapterRef.parse(name)
+        if self._router.aliases.get(alias) == ref:
+            return None
+        if (failed := self._failed.get((alias, name))) and time.monotonic() - failed[0] < RETRY_S:
+            return failed[1]
+        try:
+            self._load(ref)
+        except ShoptalkError as error:
+            log.error("adapter not loaded", alias=alias, adapter=name, problem=error.message)
+            self._failed[alias, name] = (time.monotonic(), error.message)
+            return error.message
+        self._failed.pop((alias, name), None)
+        before = self._router.aliases.get(alias)
+        self._router.point(alias, ref)
+        log.info("alias moved", alias=alias, adapter=name, before=str(before))
+        return None
+
+    def _hold(self, ref: AdapterRef) -> None:
+        """Keep the former adapter resident, so that going back takes no loading; not essential."""
+        if ref.is_base or ref in self._engine.resident() or ("", str(ref)) in self._failed:
+            return
+        try:
+            self._load(ref)
+        except ShoptalkError as error:
+            self._failed["", str(ref)] = (time.monotonic(), error.message)
+            log.warning("former adapter not resident", adapter=str(ref), problem=error.message)
+
+    def _load(self, ref: AdapterRef) -> None:
+        if not ref.is_base and ref not in self._engine.resident():
+            self._engine.load(ref, self._registry.resolve(ref, base_sha256=self._engine.base_sha256))
+
+    def _report(self, problems: dict[str, str | None]) -> None:
+        state = {alias: (str(ref), problems.get(alias)) for alias, ref in self._router.aliases.items()}
+        if state == self._reported and time.monotonic() - self._reported_at < HEARTBEAT_S:
+            return
+        with self._store.write() as conn:
+            for alias, (adapter, problem) in state.items():
+                releases.set_observed(conn, self._process, alias, adapter, problem)
+        self._reported, self._reported_at = state, time.monotonic()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._wake.wait(self._every)
+            self._wake.clear()
+            if self._stopping.is_set():
+                return
+            try:
+                self.follow()
+            except SQLAlchemyError as error:
+                log.error("store not reachable", problem=type(error).__name__)
+                self._stopping.wait(1.0)

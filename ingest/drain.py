@@ -1,0 +1,150 @@
+"""Admits what arrived: validates, scans once more, stores. Knows no HTTP, no files and no models.
+
+Everything is computed before the transaction; inside it there are only writes, and the arrival's removal is the
+first of them. If another drain removed it already, the transaction ends with nothing written; if this process dies,
+the arrival is still there. So each arrival takes effect exactly once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import sqlalchemy as sa
+
+from ingest.payloads import Exchange, FeedbackIn, read
+from shoptalk.errors import ConfigurationError, InvalidInput, ScrubbingFailed
+from shoptalk.secrets import Secrets
+from shoptalk.store import Store, arrivals, feedback, quarantine, turns
+from shoptalk.store.arrivals import Arrival
+
+
+class Scanner(Protocol):
+    """Looks for personal data in text that should hold none."""
+
+    def remaining(self, text: str) -> Mapping[str, int]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class DrainResult:
+    """What one run did. `duplicates` are turns and feedback that were there already."""
+
+    turns: int = 0
+    feedback: int = 0
+    quarantined: int = 0
+    duplicates: int = 0
+
+    def __add__(self, other: DrainResult) -> DrainResult:
+        return DrainResult(
+            self.turns + other.turns, self.feedback + other.feedback,
+            self.quarantined + other.quarantined, self.duplicates + other.duplicates,
+        )  # fmt: skip
+
+    def __bool__(self) -> bool:
+        return bool(self.turns or self.feedback or self.quarantined or self.duplicates)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is to be written for one arrival."""
+
+    arrival: Arrival
+    item: Exchange | FeedbackIn | None
+    problem: str | None = None
+    sealed: bytes | None = None
+    hashes: Mapping[str, str] = field(default_factory=dict)
+
+
+class _NotYet(Exception):
+    """Not for this drain, or not now: roll back, the arrival is another's or waits."""
+
+
+class Drain:
+    """Moves arrivals into turns, feedback and quarantine. Several may run at once."""
+
+    def __init__(self, store: Store, secrets: Secrets, scrubber: Scanner) -> None:
+        self._store = store
+        self._secrets = secrets
+        self._scanner = scrubber
+
+    def run_once(self, limit: int = 200) -> DrainResult:
+        """Take up to `limit` of the oldest arrivals, one short transaction each."""
+        with self._store.read() as conn:
+            waiting = arrivals.oldest(conn, limit)
+        total = DrainResult()
+        for arrival in waiting:
+            plan = self._plan(arrival)
+            try:
+                with self._store.write() as conn:
+                    total += _write(conn, plan)
+            except _NotYet:
+                continue
+        return total
+
+    def _plan(self, arrival: Arrival) -> _Plan:
+        try:
+            item = read(arrival.kind, self._secrets.open(arrival.body))
+        except InvalidInput as error:
+            return _Plan(arrival, None, f"invalid: {error.message}", arrival.body)
+        except ConfigurationError:
+            return _Plan(arrival, None, "invalid: encrypted with another key", arrival.body)
+        texts = _texts(item)
+        if problem := self._problem(texts):
+            return _Plan(arrival, None, problem, arrival.body)
+        return _Plan(arrival, item, hashes={name: content_hash(text) for name, text in texts.items()})
+
+    def _problem(self, texts: Mapping[str, str]) -> str | None:
+        found: set[str] = set()
+        for text in texts.values():
+            try:
+                found |= set(self._scanner.remaining(text))
+            except ScrubbingFailed as error:
+                return f"the second scan failed: {error.message}"
+        return f"the second scan found {', '.join(sorted(found))}" if found else None
+
+
+def content_hash(text: str | None) -> str:
+    """SHA-256 of the words, lower case: equal for texts that say the same."""
+    return hashlib.sha256(" ".join((text or "").casefold().split()).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _texts(item: Exchange | FeedbackIn) -> dict[str, str]:
+    if isinstance(item, FeedbackIn):
+        return {} if item.comment is None else {item.id: item.comment}
+    texts = {turn.id: turn.text for turn in item.turns if turn.text is not None}
+    return {**texts, **{f"revision {name}": text for name, text in item.revisions.items()}}
+
+
+def _write(conn: sa.Connection, plan: _Plan) -> DrainResult:
+    arrival, item = plan.arrival, plan.item
+    if not arrivals.remove(conn, [arrival.seq]):
+        raise _NotYet
+    if item is None:
+        reason = plan.problem or "invalid"
+        quarantine.add(conn, arrival.id, arrival.kind, arrival.conversation_id, reason, plan.sealed)
+        return DrainResult(quarantined=1)
+    if isinstance(item, FeedbackIn):
+        new = feedback.add(conn, item.feedback(arrival.conversation_id))
+        if new:
+            turns.add_pii_counts(conn, arrival.id, arrival.conversation_id, item.pii, item.scrubber)
+        return DrainResult(feedback=int(new), duplicates=int(not new))
+    admitted, counts = 0, Counter[str]()
+    for turn in item.turns:
+        # a turn without text has the hash of nothing
+        digest = plan.hashes.get(turn.id) or content_hash(None)
+        if turns.add(conn, turn.turn(arrival.conversation_id), arrival.seq, digest):
+            admitted += 1
+            counts.update(turn.pii)
+    known = turns.many(conn, list(item.revisions))
+    for turn_id, text in item.revisions.items():
+        turn_before = known.get(turn_id)
+        if turn_before is None and arrivals.waits_before(conn, arrival.conversation_id, arrival.seq):
+            raise _NotYet  # the turn to be revised is still with another drain
+        if turn_before is None or turn_before.text is None or turn_before.conversation_id != arrival.conversation_id:
+            continue
+        turns.rewrite(conn, turn_id, text, plan.hashes[f"revision {turn_id}"])
+    turns.add_pii_counts(conn, arrival.id, arrival.conversation_id, counts, item.scrubber)
+    return DrainResult(turns=admitted, duplicates=len(item.turns) - admitted)

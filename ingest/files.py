@@ -1,0 +1,153 @@
+"""The conversation file: one JSON object a line, plain or gzipped. Knows no scrubbing and no database.
+
+A line is `{"conversation_id", "customer_id"?, "started_at"?, "turns": [{"role": "customer" | "agent", "text", "at"?}],
+"metadata"?}`; other keys are ignored. Times are ISO 8601; without a zone they mean UTC.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any, Final, cast
+
+from shoptalk.domain import Role
+from shoptalk.errors import InvalidInput
+
+LONGEST_LINE: Final = 16 * 1024 * 1024
+LONGEST_ID: Final = 512
+MOST_TURNS: Final = 1000
+ROLES: Final[dict[str, Role]] = {"customer": "user", "agent": "assistant"}
+
+
+@dataclass(frozen=True, slots=True)
+class FileTurn:
+    """One message, raw."""
+
+    role: Role
+    text: str
+    at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class FileConversation:
+    """One conversation, raw: keep it in memory only."""
+
+    line: int
+    id: str
+    customer: str | None
+    started_at: datetime | None
+    turns: tuple[FileTurn, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with a line, without quoting it. `field` is in dotted notation, empty for the whole line."""
+
+    line: int
+    field: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.field + ': ' if self.field else ''}{self.reason}"
+
+
+def read_conversations(path: Path) -> Iterator[FileConversation | Problem]:
+    """Lines in order; a wrong line is a Problem and reading goes on. Raises InvalidInput for an unreadable file."""
+    try:
+        with _opened(path) as lines:
+            number = 0
+            while line := lines.readline(LONGEST_LINE + 1):
+                number += 1
+                if len(line) > LONGEST_LINE:
+                    raise InvalidInput(f"line {number}: longer than {LONGEST_LINE} bytes")
+                if line.strip():
+                    yield _parsed(number, line)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InvalidInput(f"{path.name}: cannot be read ({error.__class__.__name__})", field="path") from error
+
+
+def _opened(path: Path) -> IO[bytes]:
+    if path.suffix == ".gz":
+        return cast(IO[bytes], gzip.open(path, "rb"))
+    return path.open("rb")
+
+
+class _Wrong(Exception):
+    """A field is wrong."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(reason)
+        self.field, self.reason = field, reason
+
+
+def _parsed(number: int, line: bytes) -> FileConversation | Problem:
+    try:
+        data = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+    except UnicodeDecodeError:
+        return Problem(number, "", "is not UTF-8")
+    except json.JSONDecodeError as error:
+        return Problem(number, "", f"is not JSON (column {error.colno})")
+    except RecursionError:
+        return Problem(number, "", "is nested too deeply")
+    try:
+        return _conversation(number, data)
+    except _Wrong as wrong:
+        return Problem(number, wrong.field, wrong.reason)
+
+
+def _conversation(number: int, data: Any) -> FileConversation:
+    if not isinstance(data, dict):
+        raise _Wrong("", "is not a JSON object")
+    turns = data.get("turns")
+    if not isinstance(turns, list) or not turns:
+        raise _Wrong("turns", "must be a list with at least one turn")
+    if len(turns) > MOST_TURNS:
+        raise _Wrong("turns", f"has more than {MOST_TURNS} turns")
+    if not isinstance(data.get("metadata", {}), dict | None):
+        raise _Wrong("metadata", "must be an object")
+    return FileConversation(
+        number,
+        _identifier(data.get("conversation_id"), "conversation_id"),
+        None if data.get("customer_id") is None else _identifier(data["customer_id"], "customer_id"),
+        _time(data.get("started_at"), "started_at"),
+        tuple(_turn(turn, f"turns.{i}") for i, turn in enumerate(turns)),
+    )
+
+
+def _turn(data: Any, field: str) -> FileTurn:
+    if not isinstance(data, dict):
+        raise _Wrong(field, "is not a JSON object")
+    role = data.get("role")
+    if not isinstance(role, str) or role not in ROLES:
+        raise _Wrong(f"{field}.role", "must be 'customer' or 'agent'")
+    text = data.get("text")
+    if not isinstance(text, str):
+        raise _Wrong(f"{field}.text", "must be a string")
+    return FileTurn(ROLES[role], text, _time(data.get("at"), f"{field}.at"))
+
+
+def _identifier(value: Any, field: str) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str) or not value.strip():
+        raise _Wrong(field, "must be a string that is not empty")
+    if len(value) > LONGEST_ID:
+        raise _Wrong(field, f"is longer than {LONGEST_ID} characters")
+    return value
+
+
+def _time(value: Any, field: str) -> datetime | None:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise _Wrong(field, "must be an ISO 8601 time")
+    try:
+        time = datetime.fromisoformat(value)
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise _Wrong(field, "must be an ISO 8601 time") from None

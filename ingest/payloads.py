@@ -1,0 +1,94 @@
+"""The payloads of `ingest.arrivals` as checked models. Knows no table and no encryption."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+
+from shoptalk.domain import Feedback, Role, Turn
+from shoptalk.errors import InvalidInput
+
+LONGEST_TEXT = 32_000
+# placeholders may be longer than what they replace
+LONGEST_SCRUBBED = 4 * LONGEST_TEXT
+MOST_TURNS = 1000
+
+Id = Annotated[str, Field(min_length=1, max_length=80)]
+Text = Annotated[str, Field(max_length=LONGEST_SCRUBBED)]
+Counts = dict[Annotated[str, Field(min_length=1, max_length=64)], Annotated[int, Field(ge=0)]]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class TurnIn(_Model):
+    """One turn of an exchange."""
+
+    id: Id
+    parent_id: Id | None = None
+    role: Role
+    text: Text | None
+    reason: Annotated[str, Field(max_length=200)] | None = None
+    inference_id: Id | None = None
+    at: AwareDatetime
+    pii: Counts = {}
+
+    @model_validator(mode="after")
+    def _text_or_reason(self) -> TurnIn:
+        if self.text is None and not self.reason:
+            raise ValueError("a turn without text needs a reason")
+        return self
+
+    def turn(self, conversation_id: str) -> Turn:
+        return Turn(
+            self.id, conversation_id, self.parent_id, self.role, self.text, self.at, self.inference_id, self.reason
+        )
+
+
+class Exchange(_Model):
+    """What was said in one request, or one imported conversation."""
+
+    source: Literal["chat", "import"]
+    scrubber: Annotated[str, Field(min_length=1, max_length=32)]
+    turns: Annotated[list[TurnIn], Field(max_length=MOST_TURNS)]
+    revisions: dict[Id, Text] = {}
+
+
+class FeedbackIn(_Model):
+    """What somebody said of a reply or a conversation."""
+
+    id: Id
+    inference_id: Id | None = None
+    metric: Literal["thumbs", "rating", "resolved", "correction"]
+    value: FiniteFloat
+    comment: Text | None = None
+    pii: Counts = {}
+    at: AwareDatetime
+    scrubber: Annotated[str, Field(min_length=1, max_length=32)]
+
+    def feedback(self, conversation_id: str) -> Feedback:
+        return Feedback(
+            self.id, conversation_id, self.inference_id, self.metric, self.value, self.comment, self.at.astimezone(UTC)
+        )
+
+
+def read(kind: str, payload: Any) -> Exchange | FeedbackIn:
+    """Raises InvalidInput naming the field; never quotes a value."""
+    model: type[Exchange] | type[FeedbackIn]
+    if kind == "exchange":
+        model = Exchange
+    elif kind == "feedback":
+        model = FeedbackIn
+    else:
+        raise InvalidInput("unknown kind of arrival", field="kind")
+    try:
+        return model.model_validate(payload)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        # keys of free-form objects may be anything, so only positions and our own field names are told
+        known = {"turns", "revisions", "pii", *TurnIn.model_fields, *Exchange.model_fields, *FeedbackIn.model_fields}
+        field = ".".join(str(p) if isinstance(p, int) or p in known else "*" for p in first["loc"])
+        raise InvalidInput(f"{field or kind}: {first['msg']}", field=field or None) from None

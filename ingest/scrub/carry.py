@@ -1,0 +1,75 @@
+"""Values found once in a conversation are looked for in all its messages: exact, any case, whole words only.
+
+Knows nothing of placeholders or detection. Parts of a full name count as values too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ingest.scrub.spans import Span
+
+SHORTEST = 3
+
+
+class Carrier:
+    """The values of one conversation."""
+
+    def __init__(self, is_word: Callable[[str], bool]) -> None:
+        """`is_word` tells ordinary English words: names that are also words must keep their capital to count."""
+        self._is_word = is_word
+        self._values: dict[str, tuple[str, str]] = {}  # lower-case -> as found, type
+
+    def learn(self, text: str, spans: Sequence[Span]) -> None:
+        """Take over what was found in a message."""
+        for span in spans:
+            value = text[span.start : span.end]
+            self._add(value, span.kind)
+            if span.kind == "PERSON":
+                for part in value.split():
+                    self._add(part.strip(".,'’-"), span.kind)
+
+    def find(self, text: str) -> list[Span]:
+        """Every further occurrence; longer values first, disjoint."""
+        if not self._values:
+            return []
+        low = _lower(text)
+        taken = bytearray(len(text))
+        spans: list[Span] = []
+        for value in sorted(self._values, key=lambda v: (-len(v), v)):
+            as_found, kind = self._values[value]
+            at = low.find(value)
+            while at >= 0:
+                end = at + len(value)
+                if _whole(low, at, end) and not any(taken[at:end]) and self._same(text[at:end], as_found, kind):
+                    taken[at:end] = b"\x01" * len(value)
+                    spans.append(Span(at, end, kind))
+                at = low.find(value, at + 1)
+        return spans
+
+    def _add(self, value: str, kind: str) -> None:
+        short = len(value) < SHORTEST + (value.isdecimal())
+        if not short:
+            self._values.setdefault(_lower(value), (value, kind))
+
+    def _same(self, found: str, as_found: str, kind: str) -> bool:
+        if kind == "PERSON" and (" " not in as_found) and self._is_ambiguous(as_found):
+            return found[0].isupper() and not found.isupper()
+        return True
+
+    def _is_ambiguous(self, name: str) -> bool:
+        return self._is_word(name)
+
+
+def _lower(text: str) -> str:
+    """Lower case at the same length."""
+    low = text.lower()
+    if len(low) == len(text):
+        return low
+    return "".join(small if len(small := c.lower()) == 1 else c for c in text)
+
+
+def _whole(text: str, start: int, end: int) -> bool:
+    before = text[start - 1] if start else " "
+    after = text[end] if end < len(text) else " "
+    return not (before.isalnum() or before == "_" or after.isalnum() or after == "_")

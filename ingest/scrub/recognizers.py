@@ -1,0 +1,362 @@
+r"""The table of our own patterns, each with sentences it must find something in and sentences it must leave alone.
+
+The examples are also the tests. Patterns are for the `regex` module: `\K` drops what was matched so far, so that
+only the value is replaced. They know nothing of Presidio, nor of other messages. Plain runs of digits and e-mail
+addresses are `ingest.scrub.net`'s business; a pattern here gives a value its proper type or finds what has letters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+# a code has a digit and at least four characters
+_CODE: Final = r"(?=[\w/-]{0,40}\d)[A-Za-z0-9][\w/-]{2,40}[A-Za-z0-9]"
+_IS: Final = r"(?:\s{0,2}(?:\b(?:is|was|are|being|it'?s|as)\b|[:=#\u2013-]|\()){0,3}\s{0,2}"
+_NO: Final = r"(?i:id|ids|no\.?|nos\.?|nr\.?|num|number|numbers|ref(?:erence)?|code|\#)"
+_NAME: Final = r"[^\W\d_](?:[^\W\d_]|['’.-](?=[^\W\d_])){0,25}"
+_BIG_NAME: Final = r"(?=\p{Lu})" + _NAME
+_STREETS: Final = (
+    r"(?i:street|st|road|rd|avenue|ave|lane|ln|drive|dr|boulevard|blvd|court|ct|way|place|pl|square|sq|terrace|"
+    r"close|crescent|parkway|pkwy|highway|hwy|circle|trail|alley|nagar|marg|colony|layout|sector|strasse|straße)"
+)
+_NO_STREET: Final = (
+    r"days?|weeks?|months?|hours?|minutes?|mins?|times?|on|in|at|by|to|of|for|from|the|a|an|is|was|my|your|this|that|"
+    r"and|or|no|rupees|rs|dollars|percent|pieces|items?|orders?|more|business|working|people"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One pattern. A `score` under 0.4 counts only when a `context` word stands near."""
+
+    kind: str
+    name: str
+    pattern: str
+    score: float
+    finds: tuple[tuple[str, str], ...]
+    spares: tuple[str, ...] = ()
+    context: tuple[str, ...] = ()
+
+
+RULES: Final[tuple[Rule, ...]] = (
+    Rule(
+        "ORDER_ID",
+        "three groups",
+        r"(?<![\w-])(?<!\d )\d{2,4}\s?[ \u2010-\u2015-]\s?\d{5,8}\s?[ \u2010-\u2015-]\s?\d{5,8}(?![\w-]*\d)",
+        0.97,
+        (
+            ("Where is 123-1234567-1234567?", "123-1234567-1234567"),
+            ("It says 123-123456-1234567, late again", "123-123456-1234567"),
+            ("order 405 1234567 7654321 please", "405 1234567 7654321"),
+            ("123 - 1234567 - 1234567", "123 - 1234567 - 1234567"),
+        ),
+        ("between 2019-2023", "call 24-48 hours before"),
+    ),
+    Rule(
+        "ORDER_ID",
+        "hash",
+        r"\#\s?\K(?=[\w-]{0,30}\d{3})[A-Za-z0-9](?:[\w-]{0,30}[A-Za-z0-9])?",
+        0.85,
+        (("Re #12345", "12345"), ("my order #A-1042 is late", "A-1042"), ("# 9981", "9981")),
+        ("you are #1", "#sale today", "#45 of many"),
+    ),
+    Rule(
+        "ORDER_ID",
+        "prefix",
+        r"(?<![\w-])(?:ORD|ORDER|OD|PO|SO|INV|INVOICE|RMA|RET|REF|TKT|TICKET|CASE|ord|inv|rma|tkt)"
+        r"[-_/#]?(?=[\w/-]{0,40}\d{3}|\d{2}-)[\w/-]{1,40}(?<=\w)",
+        0.9,
+        (
+            ("ORD-2024-00123 has not come", "ORD-2024-00123"),
+            ("see INV/2023/0099", "INV/2023/0099"),
+            ("ord_998877?", "ord_998877"),
+        ),
+        ("in order to", "ORDER now", "a case of 12"),
+    ),
+    Rule(
+        "ORDER_ID",
+        "called an order number",
+        rf"\b(?i:orders?|invoice|booking|purchase|return|refund|rma|complaint|ticket|case|reference)\s{{0,2}}{_NO}"
+        rf"(?!\w){_IS}\K{_CODE}(?!\w)",
+        0.92,
+        (
+            ("order number is AB12345", "AB12345"),
+            ("My order id: zx-99-1b.", "zx-99-1b"),
+            ("order no. 4521 please", "4521"),
+            ("ticket number was 88-1203", "88-1203"),
+        ),
+        ("what is my order number?", "the order number is missing"),
+    ),
+    Rule(
+        "ORDER_ID",
+        "after order",
+        rf"\b(?i:order|invoice|rma)\b{_IS}\K(?:[A-Z]{{0,4}}-?\d{{4,20}}|\d{{2,6}}(?:-\d{{2,8}}){{1,4}})(?![\w-]*\d)"
+        r"(?!\s?(?i:rs|rupees|inr|usd|eur|dollars?|euros?|pieces|items|units))",
+        0.88,
+        (("Order 4521 is missing", "4521"), ("my order: AB-20991", "AB-20991"), ("order 12-3456", "12-3456")),
+        ("an order 2 days ago", "order 1299 rupees worth", "order 2 shirts"),
+    ),
+    Rule(
+        "ORDER_ID",
+        "letters and digits near order",
+        r"(?<![\w-])[A-Z]{1,5}-?\d{5,20}[A-Z0-9]{0,4}(?![\w-])",
+        0.3,
+        (("the order reads AB98765 there", "AB98765"), ("ticket I got was QX-44210", "QX-44210")),
+        ("the RTX3080 in my order is great", "part AB98765"),
+        ("order", "orders", "invoice", "ticket", "booking", "reference"),
+    ),
+    Rule(
+        "TRACKING_NUMBER",
+        "carrier formats",
+        r"(?<![\w-])(?:1Z[A-Z0-9]{16}|[A-Z]{2}\d{9}[A-Z]{2}|TBA\d{9,12}|J[DJ]\d{14,18})(?![\w-])",
+        0.96,
+        (("1Z999AA10123456784", "1Z999AA10123456784"), ("it is RR123456785IN", "RR123456785IN")),
+        ("JD Sports",),
+    ),
+    Rule(
+        "TRACKING_NUMBER",
+        "called a tracking number",
+        rf"\b(?i:tracking|awb|shipment|consignment|waybill|parcel)\s{{0,2}}(?:{_NO}(?!\w))?{_IS}\K{_CODE}(?!\w)",
+        0.93,
+        (("tracking number is XY-1234-99", "XY-1234-99"), ("AWB: 77120034", "77120034")),
+        ("the tracking number is wrong", "tracking says 2 days"),
+    ),
+    Rule(
+        "ACCOUNT_NUMBER",
+        "called an account number",
+        rf"\b(?i:account|acct|a/c|customer|client|member|membership|loyalty|user|policy|contract|card|voucher|gift\scard)"
+        rf"\s{{0,2}}(?:{_NO})(?!\w){_IS}\K{_CODE}(?!\w)",
+        0.91,
+        (
+            ("my account number is 99-4432", "99-4432"),
+            ("customer ID: C-8812", "C-8812"),
+            ("membership no. gold77", "gold77"),
+        ),
+        ("is my account number needed?",),
+    ),
+    Rule(
+        "CREDIT_CARD",
+        "called a card number",
+        r"\b(?i:card(?:\s(?:number|no\.?))?)\s?(?:(?i:is|ending(?:\s(?:in|with))?)|[:#])\s?"
+        r"\K\d{4}(?:[ -]?\d{2,7}){0,4}(?!\d)",
+        0.94,
+        (("card ending in 4242", "4242"), ("card number: 4111 1111 1111 1112", "4111 1111 1111 1112")),
+        ("card is fine",),
+    ),
+    Rule(
+        "PHONE_NUMBER",
+        "called a phone number",
+        r"\b(?i:phone|mobile|cell|tel|telephone|whatsapp|contact|call\sme(?:\s(?:at|on))?|reach\sme\s(?:at|on))"
+        rf"\s{{0,2}}(?:(?i:no\.?|number|num)(?!\w))?{_IS}\K\+?\(?\d[\d ().-]{{4,18}}\d(?!\d)",
+        0.93,
+        (
+            ("my phone number is 555 0199", "555 0199"),
+            ("call me at 98765-43210", "98765-43210"),
+            ("Tel: 020 7946 0958", "020 7946 0958"),
+        ),
+        ("phone 2 is broken", "call me at 5"),
+    ),
+    Rule(
+        "PHONE_NUMBER",
+        "with an extension",
+        r"(?<![\w-])\+?[\d(][\d ().-]{5,22}\d\s?(?i:x|ext\.?|extension)\s?\d{1,6}(?!\w)",
+        0.96,
+        (("(555)645-9740x11144", "(555)645-9740x11144"), ("555-645-9740 ext. 12", "555-645-9740 ext. 12")),
+        ("2 x 500 g",),
+    ),
+    Rule(
+        "PHONE_NUMBER",
+        "in words",
+        r"\b(?i:(?:(?:double|triple)\s)?(?:zero|oh|one|two|three|four|five|six|seven|eight|nine)"
+        r"(?:[ ,-]{1,2}|\b)){7,20}",
+        0.8,
+        (("nine eight seven six five four three two", "nine eight seven six five four three two"),),
+        ("one two three go",),
+    ),
+    Rule(
+        "ID_NUMBER",
+        "social security",
+        r"(?<![\w-])(?<!\d )\d{3}[- ]\d{2}[- ]\d{4}(?![\w-]| \d)",
+        0.95,
+        (("SSN 460-89-9847", "460-89-9847"),),
+        ("2024-01-15",),
+    ),
+    Rule(
+        "ID_NUMBER",
+        "tax and identity cards",
+        r"(?<![\w-])(?<!\d )(?:[A-Z]{5}\d{4}[A-Z]|\d{4} \d{4} \d{4}|[A-Z]{2}\d{6}[A-D])(?![\w-]| \d)",
+        0.9,
+        (("PAN ABCDE1234F", "ABCDE1234F"), ("aadhaar 1234 5678 9012", "1234 5678 9012")),
+        ("SKU ABC-12",),
+    ),
+    Rule(
+        "ID_NUMBER",
+        "called an identity number",
+        rf"\b(?i:passport|licen[cs]e|ssn|social\ssecurity|aadhaa?r|pan|national\sid|tax\sid|vat)\s{{0,2}}(?:{_NO}(?!\w))?"
+        rf"{_IS}\K{_CODE}(?!\w)",
+        0.92,
+        (("passport number: K1234567", "K1234567"), ("driver's license is D-4411-22", "D-4411-22")),
+        ("my passport number changed",),
+    ),
+    Rule(
+        "NUMBER",
+        "code with five digits",
+        r"(?<![\w-])(?=[\w-]{0,40}\d{5})(?=[\w-]{0,40}[A-Za-z])(?!\d[\d-]*-[A-Za-z]{3,}(?!\w))"
+        r"[A-Za-z0-9][\w-]{4,40}(?<=\w)",
+        0.55,
+        (("it says QX88120B on it", "QX88120B"), ("ref zz-12345-y", "zz-12345-y")),
+        ("iPhone-15 and WH-1000",),
+    ),
+    Rule(
+        "URL",
+        "with a path or user",
+        r"(?<!\w)(?:(?i:https?|ftp)://|(?i:www\.))[^\s<>\"‹›\x00]{3,500}(?<![.,;:!?)\]])",
+        0.96,
+        (
+            ("see https://shop.example/u/8812?x=1.", "https://shop.example/u/8812?x=1"),
+            ("www.example.com/me", "www.example.com/me"),
+        ),
+        ("on amazon.com",),
+    ),
+    Rule(
+        "USERNAME",
+        "called a user name",
+        r"\b(?i:user\s?name|login|handle|screen\sname|twitter|instagram)(?:\sid)?\s?(?:(?i:is|was)\b|[:=])\s?\K@?[\w.-]{3,40}(?<=\w)",
+        0.85,
+        (("my username is jo_doe", "jo_doe"), ("login: kay.77", "kay.77")),
+        ("username please",),
+    ),
+    Rule(
+        "USERNAME",
+        "at handle",
+        r"(?<![\w@.])@(?=[A-Za-z_])\w{3,30}\b",
+        0.7,
+        (("dm @jo_doe99 now", "@jo_doe99"),),
+        ("2 shirts @500", "meet @ noon"),
+    ),
+    Rule(
+        "ADDRESS",
+        "house and street",
+        r"(?<![\w-])\d{1,6}[A-Za-z]?(?:[-/]\d{1,4}[A-Za-z]?)?,?\s"
+        rf"(?:(?!(?i:{_NO_STREET})\b)[^\W_][\w'’.-]{{1,20}}\s){{1,4}}{_STREETS}\b\.?"
+        r"(?:,?\s(?i:apt|apartment|suite|unit|flat|floor|\#)\.?\s?\w{1,6}\b)?",
+        0.8,
+        (
+            ("it is 12 Baker Street, please", "12 Baker Street"),
+            ("home is 221B Old Mill Rd", "221B Old Mill Rd"),
+            ("to 4500 Oak Avenue, Apt 12", "4500 Oak Avenue, Apt 12"),
+        ),
+        ("a street nearby", "2 days on the road", "10 minutes away"),
+    ),
+    Rule(
+        "ADDRESS",
+        "door",
+        r"\b(?i:apt|apartment|suite|flat|unit|p\.?\s?o\.?\s?box|house\s(?:no\.?|number)|plot(?:\sno\.?)?|room)\.?\s?\#?\s?"
+        r"\d{1,5}[A-Za-z]?\b",
+        0.75,
+        (("Suite 380", "Suite 380"), ("leave at Flat 4B", "Flat 4B"), ("PO Box 77", "PO Box 77")),
+        ("a suite of tools",),
+    ),
+    Rule(
+        "ADDRESS",
+        "called an address",
+        r"\b(?i:(?:my|our|the|new|correct|delivery|shipping|billing|home|postal)\saddress)\s?(?:(?i:is|was)\b|[:=])\s?\K"
+        r"(?=[^.!?\n]{0,80}\d)[^!?\n.]{6,120}(?=[.!?\n]|$)",
+        0.78,
+        (("My address is 5 The Green, Oldtown", "5 The Green, Oldtown"),),
+        ("my address is wrong",),
+    ),
+    Rule(
+        "ADDRESS",
+        "labelled line",
+        r"^\s{0,4}(?i:address|street\saddress|ship\sto|deliver\sto|bill\sto)\s?:\s{0,6}\K[^\n]{4,120}(?:\n[^\n]{2,40}){0,3}",
+        0.62,
+        (("Address: 5 Elm, Oldtown\nUtopia", "5 Elm, Oldtown\nUtopia"),),
+        ("the address: none",),
+    ),
+    Rule(
+        "ADDRESS",
+        "lives or goes to a number",
+        r"\b(?i:live[sd]?\s(?:at|on|in)|resid(?:e|es|ing)\sat|located\sat|offices?\s(?:is|are)\sat|(?:deliver|ship|send|mail|return)"
+        r"(?:ed|ped|s)?\s(?:it\s|this\s|them\s)?to|arrived?\sat|moved\sto|meet\s(?:me|you|us)\sat|"
+        r"(?:his|her|my|our|the|new)\saddress(?:\s(?:is|to|with))?|new\sone\sto)\s?:?\s"
+        rf"\K\d{{1,6}}[A-Za-z]?,?\s(?!(?i:{_NO_STREET})\b)(?=[^\n.!?]{{0,60}}\p{{Lu}})(?:[^\n.!?]|(?<=\b(?i:apt|st|rd|no|ave|dr))\.){{3,70}}"
+        r"(?:\n[^\n.!?]{2,40}){0,3}",
+        0.61,
+        (("please send it to 14 Alte Gasse, Oldtown", "14 Alte Gasse, Oldtown"),),
+        ("ship to 2 people", "I live in 2 places"),
+    ),
+    Rule(
+        "ADDRESS",
+        "street words of other languages",
+        r"(?<!\w)(?:\d{1,6}[A-Za-z]?,?\s){0,2}"
+        r"(?:(?:[Rr]ue|Via|Viale|[Cc]alle|[Aa]venida|[Pp]aseo|[Rr]ua|Plaza|[Pp]iazza|[Vv]icolo|[Cc]arrer|[Ss]trada|"
+        r"stra\u00dfe|ulica|estrada|camino|boulevard|chemin|all\u00e9e|quai)\s(?:(?i:de\sla|de|del|della|des|du|do|da|la|le|"
+        r"les|l'|al|el)\s){0,2}\p{Lu}[\w'’.-]{1,24}(?:\s\p{Lu}[\w'’.-]{1,24}){0,2}(?:,?\s\d{1,5})?"
+        r"|\p{Lu}[\w'’-]{1,24}(?:stra\u00dfe|strasse|gasse|weg|platz|straat|laan|plein|gade|vej|v\u00e4gen|gatan|tie|katu)"
+        r"\s\d{1,5}[a-z]?)(?!\w)",
+        0.76,
+        (("an 12 Rue de la Paix geschickt", "12 Rue de la Paix"), ("Lindenstraße 14b", "Lindenstraße 14b")),
+        ("via email", "via SMS or Place Order"),
+    ),
+    Rule(
+        "ADDRESS",
+        "number, street, number",
+        r"(?<![\w-])\d{1,5}\s\p{Lu}[\w'’-]{2,24}(?:\s\p{Lu}[\w'’-]{2,24}){0,2}\s\d{1,4}(?!\w)(?=\s?,|\s?\n|\s(?i:apt|suite|unit)\b)",
+        0.66,
+        (("to 33 Melverd 2, Oldtown", "33 Melverd 2"),),
+        ("2 Galaxy 15 phones",),
+    ),
+    Rule(
+        "ADDRESS",
+        "postcode",
+        r"(?<![\w-])(?:[A-Z]{1,2}\d[A-Z\d]? \d[A-Z]{2}|[A-Z]\d[A-Z] \d[A-Z]\d)(?![\w-])",
+        0.8,
+        (("SW1A 1AA", "SW1A 1AA"), ("Ottawa K1A 0B1", "K1A 0B1")),
+        ("A4 paper", "size XL 2"),
+    ),
+    Rule(
+        "PERSON",
+        "says a name",
+        rf"(?:\b(?i:my|the|his|her|full|first|last|maiden|middle|sur|billing|account|holder'?s?|customer)\s?|^\s{{0,4}})"
+        r"(?i:names?)\s?"
+        rf"(?:(?i:is|was|'?s)\b|[:=])\s{{0,4}}(?i:(?:mr|mrs|ms|dr)\.?\s)?\K{_NAME}(?:\s{_NAME}){{0,2}}",
+        0.9,
+        (("my name is priya sharma", "priya sharma"), ("Full name: Jo O'Neil.", "Jo O'Neil")),
+        ("what is my name?", "the name is wrong"),
+    ),
+    Rule(
+        "PERSON",
+        "introduces",
+        rf"\b(?i:i\sam|i'?m|this\sis|myself|call\sme|i’m|name'?s|it'?s)\s\K{_BIG_NAME}(?:\s{_BIG_NAME}){{0,2}}"
+        r"(?=\s(?:here|from|calling|and|speaking)\b|\s?[,.!?\n(]|\s?$)",
+        0.7,
+        (("Hi, I'm Tomasz, my parcel is late", "Tomasz"), ("This is Ana Ruiz from Lima", "Ana Ruiz")),
+        ("I'm Unhappy.", "this is Unacceptable!", "This is Great"),
+    ),
+    Rule(
+        "PERSON",
+        "title",
+        rf"\b(?:[Mm]rs?|[Mm]s|[Mm]iss|[Dd]r|[Pp]rof|[Ss]ir|[Mm]adam)\.?\s\K{_BIG_NAME}(?:\s{_BIG_NAME}){{0,2}}",
+        0.88,
+        (("Dear Mr. Okonkwo, thanks", "Okonkwo"), ("Dr Lena Vogt wrote", "Lena Vogt")),
+        ("Dear sir, hello", "Sir This is bad"),
+    ),
+    Rule(
+        "PERSON",
+        "signs or greets",
+        rf"(?:^|(?<=[.!?\n]\s?))(?i:(?:(?:kind|best|warm)?\s?regards|sincerely|cheers|yours(?:\struly)?|dear|hi|hello|hey|thanks|"
+        rf"thank\syou)),?\s{{1,2}}\K{_BIG_NAME}(?:\s{_BIG_NAME}){{0,2}}(?=\s?[,.!\n-]|\s?$)",
+        0.65,
+        (("Hello Mirela, how can I help?", "Mirela"), ("It broke.\nRegards,\nJonas Weld", "Jonas Weld")),
+        ("Hello There!", "Thanks Again.", "Hi Team,"),
+    ),
+)
+
+
+def own_order_rules(patterns: list[str]) -> tuple[Rule, ...]:
+    """The shop's own order-number patterns, from settings."""
+    return tuple(
+        Rule("ORDER_ID", f"the shop's own {i}", pattern, 0.99, finds=()) for i, pattern in enumerate(patterns, 1)
+    )

@@ -1,0 +1,91 @@
+"""A found stretch of text, and how overlapping finds are made disjoint. Does not know what is searched for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Characters `start` to `end` hold a value of type `kind`; a higher `score` wins a dispute."""
+
+    start: int
+    end: int
+    kind: str
+    score: float = 0.5
+
+    @property
+    def length(self) -> int:
+        return self.end - self.start
+
+
+def settle(text: str, spans: Iterable[Span], protected: Sequence[tuple[int, int]] = ()) -> list[Span]:
+    """Disjoint spans in order. Overlaps of one kind are joined; of two kinds, the loser keeps what is left of it.
+
+    `protected` stretches belong to nobody. Remainders without a letter or digit are dropped.
+    """
+    taken = sorted(protected)
+    kept: list[Span] = []
+    for span in sorted(_joined(spans), key=lambda s: (-s.score, -s.length, s.start, s.kind)):
+        for start, end in _without(span.start, span.end, taken):
+            start, end = _trimmed(text, start, end)
+            if start < end and any(c.isalnum() for c in text[start:end]):
+                kept.append(Span(start, end, span.kind, span.score))
+                taken.append((start, end))
+        taken.sort()
+    return sorted(kept, key=lambda s: s.start)
+
+
+def masked(text: str, stretches: Iterable[tuple[int, int]]) -> str:
+    """The text at the same length with stretches blanked by a character no pattern joins across."""
+    parts: list[str] = []
+    at = 0
+    for start, end in sorted(stretches):
+        if end <= at:
+            continue
+        start = max(start, at)
+        parts += [text[at:start], "\x00" * (end - start)]
+        at = end
+    parts.append(text[at:])
+    return "".join(parts)
+
+
+def _joined(spans: Iterable[Span]) -> list[Span]:
+    by_kind: dict[str, list[Span]] = {}
+    for span in spans:
+        by_kind.setdefault(span.kind, []).append(span)
+    out: list[Span] = []
+    for kind, group in by_kind.items():
+        group.sort(key=lambda s: s.start)
+        current = group[0]
+        for span in group[1:]:
+            if span.start < current.end:
+                score = max(current.score, span.score)
+                current = Span(current.start, max(current.end, span.end), kind, score)
+            else:
+                out.append(current)
+                current = span
+        out.append(current)
+    return out
+
+
+def _without(start: int, end: int, taken: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    pieces: list[tuple[int, int]] = []
+    for a, b in taken:
+        if b <= start or a >= end:
+            continue
+        if a > start:
+            pieces.append((start, a))
+        start = max(start, b)
+    if start < end:
+        pieces.append((start, end))
+    return pieces
+
+
+def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
+    while start < end and (text[start].isspace() or text[start] in ",;:.!?\"'"):
+        start += 1
+    while end > start and (text[end - 1].isspace() or text[end - 1] in ",;:.!?\"'"):
+        end -= 1
+    return start, end

@@ -1,0 +1,22 @@
+"""The labelling page's configuration, and the names it gives to answers.
+
+Knows the words on both sides (`label_config.xml` and our labels), but no task and no server.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Final
+
+VERDICTS: Final = ("good", "fixable", "bad")
+"""From best to worst."""
+INTENTS: Final = ("order_status", "return_refund", "product_question", "payment", "shipping", "complaint", "other")
+FLAGS: Final = ("pii_leak", "spam", "wrong_fact", "needs_human")
+NEEDS_CORRECTION: Final = frozenset({"pii_leak", "spam", "wrong_fact"})
+"""Flags that make the bot's own reply unfit to learn from."""
+NEEDS_HUMAN: Final = "needs_human"
+
+
+def label_config() -> str:
+    """The labelling page as Label Studio's XML."""
+    return resources.files("labeling").joinpath("label_config.xml").read_text(encoding="utf-8")

@@ -1,0 +1,85 @@
+"""Chooses the replies of a round that go to annotators, and records the probability each one had.
+
+Knows rows, not Label Studio. The population is the newest replies that were never sampled (`limit` of them); what is
+useful to look at is decided in `usefulness`, chance in `selection`. Nothing is computed inside the transaction.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from labeling.selection import draw, inclusion_probabilities
+from labeling.usefulness import Signals, usefulness
+from shoptalk.domain import Feedback, Sample, new_id
+from shoptalk.store import feedback, inferences, samples
+from shoptalk.store.database import Store
+
+PER_CONVERSATION: Final = 3
+POPULATION: Final = 5000
+
+
+def sample(
+    store: Store,
+    round_id: str,
+    size: int,
+    rng: random.Random,
+    *,
+    novelty: Mapping[str, float] | None = None,
+    per_conversation: int = PER_CONVERSATION,
+    limit: int = POPULATION,
+) -> list[Sample]:
+    """Sample about `size` replies for a round, at most `per_conversation` of one conversation.
+
+    `novelty` (turn id to 0..1) steers towards what changed, after drift. A round that has samples gets these again.
+    Fewer come where there are not enough replies. See `selection` for the method.
+    """
+    with store.read() as conn:
+        if done := samples.of_round(conn, round_id):
+            return done
+        population = samples.candidates(conn, limit)
+        signals = _signals(store, population, novelty or {})
+    if not population or size <= 0:
+        return []
+    weights = [usefulness(signals[turn]) for turn, _, _ in population]
+    conversations = [conversation for _, conversation, _ in population]
+    probabilities = inclusion_probabilities(weights, conversations, size, per_conversation)
+    strategy = "novelty" if novelty else "usefulness"
+    chosen = [
+        Sample(new_id("smp"), population[i][0], conversations[i], round_id, probabilities[i], strategy)
+        for i in draw(probabilities, conversations, rng)
+    ]
+    with store.write() as conn:
+        if not samples.of_round(conn, round_id):  # unless another process was first
+            for item in chosen:
+                samples.add(conn, item)
+        return samples.of_round(conn, round_id)
+
+
+def _signals(
+    store: Store, population: Sequence[tuple[str, str, str]], novelty: Mapping[str, float]
+) -> dict[str, Signals]:
+    """What is known of each candidate, by turn id."""
+    turns = [turn for turn, _, _ in population]
+    made_by = [inference for _, _, inference in population]
+    with store.read() as conn:
+        known = {}
+        for start in range(0, len(made_by), 500):
+            known.update(inferences.many(conn, made_by[start : start + 500]))
+        direct = feedback.of_inferences(conn, made_by)
+        general = samples.conversation_feedback(conn, [conversation for _, conversation, _ in population])
+        first = samples.first_replies(conn, turns)
+    return {
+        turn: Signals(
+            known[inference].mean_logprob if inference in known else None,
+            tuple(_both(direct.get(inference), general.get(conversation))),
+            turn in first,
+            novelty.get(turn, 0.0),
+        )
+        for turn, conversation, inference in population
+    }
+
+
+def _both(reply: Sequence[Feedback] | None, conversation: Sequence[Feedback] | None) -> list[Feedback]:
+    return [*(reply or ()), *(conversation or ())]

@@ -1,0 +1,56 @@
+"""Runs one command and ends it, with everything it started, as soon as whoever asked for it is gone.
+
+A script of its own (`python supervisor.py COMMAND ...`), standard library only, started in a session of its own.
+It knows nothing of Label Studio. Whoever started it holds the other end of its standard input: when that closes,
+on purpose or by a crash, or when the process that started it is no longer its parent, the command's whole
+process group gets SIGTERM and then SIGKILL.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+
+PR_SET_PDEATHSIG = 1
+GRACE_S = 5.0
+
+
+def _die_with_parent() -> None:
+    """On Linux: the kernel ends the command should this supervisor be killed outright."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _finish(child: subprocess.Popen[bytes]) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the group's signal reaches this process too
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(os.getpgrp(), signal.SIGTERM)
+    deadline = time.monotonic() + GRACE_S
+    while child.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
+def main(command: list[str]) -> int:
+    """Run the command; returns its exit code if it ends by itself."""
+    parent = os.getppid()
+    if os.getpgrp() != os.getpid():  # never signal a group that is not ours
+        os.setsid()
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent)  # noqa: PLW1509 (one thread)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: _finish(child))
+    while child.poll() is None:
+        ready, _, _ = select.select([sys.stdin], [], [], 0.2)
+        if (ready and not os.read(sys.stdin.fileno(), 1024)) or os.getppid() != parent:
+            _finish(child)
+    return child.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

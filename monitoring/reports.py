@@ -1,0 +1,91 @@
+"""Evidently reports: messages, replies and quality in the current window against the reference.
+
+The only module that knows Evidently. A report is one self-contained HTML page of scrubbed figures; it loads
+nothing from anywhere. Reports explain drift; they do not decide it (see `monitoring.mmd`).
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from monitoring.windows import Conversation
+from shoptalk.domain import Feedback
+from shoptalk.store.turns import Features
+
+NUMBERS = ("message_words", "reply_words", "reply_refuses", "thumbs", "turns")
+TEXTS = ("message", "reply")
+MOST_ROWS = 2000
+
+
+def frame(
+    conversations: Sequence[Conversation],
+    features: Mapping[str, Features],
+    feedback: Mapping[str, Sequence[Feedback]],
+) -> Any:
+    """One row per exchange (a customer's message and the reply to it), as a pandas DataFrame."""
+    import pandas as pd
+
+    rows = []
+    for conversation in conversations:
+        known = {turn.id: turn for turn in conversation.turns}
+        for reply in conversation.turns:
+            message = known.get(reply.parent_id or "")
+            if reply.role != "assistant" or message is None or not message.text or reply.text is None:
+                continue
+            thumbs = [f.value for f in feedback.get(reply.inference_id or "", ()) if f.metric == "thumbs"]
+            said = features.get(reply.id)
+            rows.append(
+                {
+                    "message": message.text,
+                    "reply": reply.text,
+                    "message_words": len(message.text.split()),
+                    "reply_words": len(reply.text.split()),
+                    "reply_refuses": float(said.refusal) if said else 0.0,
+                    "thumbs": float(np.mean(thumbs)) if thumbs else float("nan"),
+                    "turns": len(conversation.turns),
+                }
+            )
+    return pd.DataFrame(rows, columns=[*TEXTS, *NUMBERS])
+
+
+def render(reference: Any, current: Any, title: str) -> tuple[bytes, dict[str, Any]]:
+    """The HTML page and each column's drift figure, by name. Frames as `frame` makes them."""
+    os.environ["DO_NOT_TRACK"] = "1"  # before the import: Evidently reads it then
+    state = np.random.get_state()  # it reseeds numpy's global generator
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its own and pandas' deprecations
+        from evidently import DataDefinition, Dataset, Report
+        from evidently.metrics import MeanValue, RowCount, ValueDrift
+
+        numbers = [c for c in NUMBERS if reference[c].notna().any() and current[c].notna().any()]
+        definition = DataDefinition(numerical_columns=numbers, text_columns=list(TEXTS))
+        kept = [*TEXTS, *numbers]
+        sides = [Dataset.from_pandas(f[kept].tail(MOST_ROWS), data_definition=definition) for f in (current, reference)]
+        metrics = [RowCount()]
+        for column in numbers:
+            metrics += [MeanValue(column=column), ValueDrift(column=column)]
+        metrics += [ValueDrift(column=column) for column in TEXTS]
+        snapshot = Report(metrics, metadata={"title": title}).run(*sides)
+        with tempfile.TemporaryDirectory() as folder:
+            page = Path(folder) / "report.html"
+            snapshot.save_html(str(page))
+            html = page.read_bytes()
+        figures = _figures(snapshot.dict())
+    np.random.set_state(state)
+    return html, figures
+
+
+def _figures(result: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for metric in result.get("metrics", ()):
+        name, value = str(metric.get("metric_name") or metric.get("metric_id")), metric.get("value")
+        if isinstance(value, int | float) and np.isfinite(value):
+            found[name[:80]] = round(float(value), 5)
+    return found

@@ -1,0 +1,142 @@
+"""Looks at the windows, tests for drift, writes reports and raises triggers. Starts nothing itself.
+
+One test decides (MMD on whole conversations); a trigger is raised where its p-value is at or below the limit,
+once per reference: until a new dataset moves the reference, the same drift is not news.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+import numpy as np
+import structlog
+
+from monitoring.mmd import mmd_test
+from monitoring.windows import Conversation, Windows, feedback_of, read_windows
+from shoptalk.artifacts import Artifacts
+from shoptalk.domain import new_id, now
+from shoptalk.errors import NotEnoughData
+from shoptalk.store import Store, datasets, rounds, turns, watch
+from shoptalk.store.watch import DriftCheck, Report, Trigger
+
+log = structlog.get_logger(__name__)
+FEATURES = "minilm-1"
+
+
+class Watcher:
+    """`window` is in conversations, `limit` a p-value."""
+
+    def __init__(self, store: Store, artifacts: Artifacts, window: int, limit: float) -> None:
+        self._store, self._artifacts, self._window, self._limit = store, artifacts, window, limit
+
+    def run_once(self) -> DriftCheck | None:
+        """Test if there is anything new to test; write a report and raise a trigger where there is drift."""
+        windows = self._windows()
+        if windows is None:
+            return None
+        with self._store.read() as conn:
+            last = watch.checks(conn, 1)
+        if last and last[0].current_until == windows.until:
+            return None
+        check = self._test(windows)
+        drifted = check.p_value <= self._limit and not self._told()
+        report = self._report(windows, f"Drift, p = {check.p_value:.3f}") if drifted else None
+        check = self._keep(check, report)
+        if drifted:
+            self.trigger(
+                "drift", f"customers write differently: p = {check.p_value:.3f} in {check.current} conversations"
+            )
+        return check
+
+    def check(self) -> DriftCheck | None:
+        """Test now and record; None where there are not enough conversations."""
+        windows = self._windows()
+        return self._keep(self._test(windows), None) if windows else None
+
+    def report(self, title: str = "Current window against reference") -> Report:
+        """Write a report now; raises NotEnoughData."""
+        windows = self._windows()
+        if windows is None:
+            raise NotEnoughData(f"not enough conversations yet: {self._window} are needed (SHOPTALK_DRIFT_WINDOW)")
+        return self._report(windows, title)
+
+    def trigger(self, kind: str, reason: str) -> Trigger:
+        """Ask for a round."""
+        trigger = Trigger(new_id("trg"), kind, reason, None, now())
+        with self._store.write() as conn:
+            watch.add_trigger(conn, trigger)
+        log.info("round triggered", kind=kind, reason=reason)
+        return trigger
+
+    def on_schedule(self, every_s: float) -> Trigger | None:
+        """Ask for a round where the last one began longer ago than `every_s` seconds."""
+        with self._store.read() as conn:
+            last = watch.all_triggers(conn, 1)
+        if last and now() - last[0].created_at < timedelta(seconds=every_s):
+            return None
+        return self.trigger("schedule", f"every {every_s:.0f} s")
+
+    def novelty(self, round_id: str) -> Mapping[str, float] | None:
+        """For a round started by drift: how far each current reply's conversation is from the reference, 0 to 1."""
+        with self._store.read() as conn:
+            found = rounds.find(conn, round_id)
+            raised = {t.id: t for t in watch.all_triggers(conn, 500)}
+        trigger = raised.get(found.trigger_id or "") if found else None
+        windows = self._windows() if trigger and trigger.kind == "drift" else None
+        if windows is None:
+            return None
+        reference = np.stack([c.embedding for c in windows.reference])
+        current = np.stack([c.embedding for c in windows.current])
+        nearest = np.sort(current @ reference.T, axis=1)[:, -5:].mean(1)  # likeness to the five nearest
+        far = 1 - nearest
+        span = float(far.max() - far.min()) or 1.0
+        scores = (far - far.min()) / span
+        return {t.id: float(s) for c, s in zip(windows.current, scores, strict=True) for t in c.turns}
+
+    def _windows(self) -> Windows | None:
+        windows = read_windows(self._store, self._window, FEATURES)
+        enough = windows and min(len(windows.reference), len(windows.current)) >= self._window // 2
+        return windows if enough else None
+
+    def _test(self, windows: Windows) -> DriftCheck:
+        sides = [np.stack([c.embedding for c in side]) for side in (windows.reference, windows.current)]
+        found = mmd_test(*sides, seed=windows.until)
+        sizes = (len(windows.reference), len(windows.current))
+        return DriftCheck(new_id("chk"), found.statistic, found.p_value, *sizes, windows.until, None, now())
+
+    def _told(self) -> bool:
+        """Was drift against this reference a trigger already?"""
+        with self._store.read() as conn:
+            frozen = datasets.newest(conn, 1)
+            raised = [t for t in watch.all_triggers(conn, 500) if t.kind == "drift"]
+        since = frozen[0].created_at if frozen else None
+        return any(since is None or t.created_at > since for t in raised)
+
+    def _keep(self, check: DriftCheck, report: Report | None) -> DriftCheck:
+        if report:
+            check = DriftCheck(
+                check.id, check.statistic, check.p_value, check.reference, check.current, check.current_until,
+                report.id, check.created_at,
+            )  # fmt: skip
+        with self._store.write() as conn:
+            watch.add_check(conn, check)
+        log.info("drift checked", p_value=check.p_value, reference=check.reference, current=check.current)
+        return check
+
+    def _report(self, windows: Windows, title: str) -> Report:
+        from monitoring.reports import frame, render
+
+        frames = []
+        for side in (windows.reference, windows.current):
+            frames.append(frame(side, self._features(side), feedback_of(self._store, side)))
+        html, figures = render(*frames, title)
+        report = Report(new_id("rep"), title, self._artifacts.put(html), figures, now())
+        with self._store.write() as conn:
+            watch.add_report(conn, report)
+        return report
+
+    def _features(self, side: Sequence[Conversation]) -> dict[str, turns.Features]:
+        ids = [turn.id for c in side for turn in c.turns]
+        with self._store.read() as conn:
+            return turns.features(conn, FEATURES, ids)

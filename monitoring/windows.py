@@ -1,0 +1,78 @@
+"""The two windows monitoring compares, conversation by conversation. Reads rows; judges nothing.
+
+The reference is what customers wrote up to the newest training snapshot (the conversations admitted before the
+newest dataset was frozen); the current window is the latest conversations after it. Before a first dataset the
+older half of what there is serves as reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import sqlalchemy as sa
+
+from shoptalk.domain import Feedback, Turn
+from shoptalk.store import Store, datasets, feedback, turns
+
+REFERENCE = 400  # conversations at most
+POPULATION = 5000  # newest conversations looked at
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """One conversation's turns, and the mean embedding of what the customer wrote (L2-normalised, [384])."""
+
+    id: str
+    turns: Sequence[Turn]
+    embedding: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """`until` is the newest turn's sequence number."""
+
+    reference: Sequence[Conversation]
+    current: Sequence[Conversation]
+    until: int
+
+
+def read_windows(store: Store, size: int, features: str) -> Windows | None:
+    """None where there are not enough conversations: `size` in both windows, half of it before a first dataset."""
+    with store.read() as conn:
+        ids = turns.newest_conversations(conn, POPULATION)[::-1]  # oldest first
+        frozen = datasets.newest(conn, 1)
+        first = turns.first_admitted(conn)
+        if frozen:
+            split = sum(first[i] <= frozen[0].created_at for i in ids if i in first)
+        else:
+            split = max(0, len(ids) - size)
+        reference, current = ids[:split][-REFERENCE:], ids[split:][-size:]
+        if len(reference) < size // 2 or len(current) < size:
+            return None
+        until = turns.last_seq(conn)
+        return Windows(_conversations(conn, reference, features), _conversations(conn, current, features), until)
+
+
+def _conversations(conn: sa.Connection, ids: Sequence[str], version: str) -> list[Conversation]:
+    """Those with at least one embedded message by the customer."""
+    found = []
+    for conversation_id in ids:
+        path = turns.of_conversation(conn, conversation_id)
+        wrote = [t.id for t in path if t.role == "user"]
+        known = turns.features(conn, version, wrote)
+        vectors = [np.frombuffer(f.embedding, dtype="<f4") for f in known.values() if f.embedding]
+        if vectors:
+            mean = np.mean(vectors, axis=0)
+            mean = mean / max(float(np.linalg.norm(mean)), 1e-9)
+            found.append(Conversation(conversation_id, path, mean.astype(np.float32)))
+    return found
+
+
+def feedback_of(store: Store, conversations: Sequence[Conversation]) -> dict[str, list[Feedback]]:
+    """Feedback by inference id."""
+    ids = [t.inference_id for c in conversations for t in c.turns if t.inference_id]
+    with store.read() as conn:
+        return feedback.of_inferences(conn, ids)

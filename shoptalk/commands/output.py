@@ -1,0 +1,44 @@
+"""How commands show things: tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def show(value: Any, *, as_json: bool) -> None:
+    """Print a mapping, or a list of mappings as a table."""
+    if as_json:
+        typer.echo(json.dumps(value, ensure_ascii=False, indent=1, default=str))
+    elif isinstance(value, Mapping):
+        width = max((len(str(k)) for k in value), default=0)
+        for key, item in value.items():
+            typer.echo(f"{key!s:<{width}}  {_cell(item)}")
+    else:
+        _table(value)
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    if not rows:
+        typer.echo("none")
+        return
+    table = Table(*map(str, rows[0]), box=None)
+    for row in rows:
+        table.add_row(*map(_cell, row.values()))
+    Console().print(table)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k}={v}" for k, v in value.items()) or "-"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or "-"
+    return "-" if value is None else str(value)

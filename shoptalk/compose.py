@@ -1,0 +1,323 @@
+"""Builds each process's objects from Settings. The one place where stages meet; imports them when called."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from shoptalk.artifacts import Artifacts
+from shoptalk.domain import AdapterRef, ApiKey, GateDecision, Scope, Verdict, new_id
+from shoptalk.registry import Registry
+from shoptalk.secrets import Secrets, load_secrets
+from shoptalk.settings import Settings
+from shoptalk.store import Store, chats, releases
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from monitoring.watcher import Watcher
+
+    from chatbot.engine.embedded import EmbeddedEngine
+    from chatbot.engine.offline import OfflineEngine
+    from chatbot.engine.protocol import Engine
+    from chatbot.release.moves import Releases
+    from ingest.importer import Importer
+    from ingest.scrub.scrubber import PresidioScrubber
+    from labeling.client import LabelStudio
+    from labeling.pull import Pull
+    from labeling.push import Push
+    from labeling.server import LabelStudioServer
+    from shoptalk.store.evaluations import Evaluation
+    from shoptalk.worker import Worker
+    from training.dataset import Datasets
+    from training.evaluate import Evaluator, Judge, Progress
+    from training.trainer import OnStep, Trainer
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What every process shares. Each part is made when first asked for."""
+
+    settings: Settings
+
+    @cached_property
+    def store(self) -> Store:
+        """Opened, at the newest schema."""
+        store = Store(self.settings.database)
+        store.migrate()
+        return store
+
+    @cached_property
+    def secrets(self) -> Secrets:
+        return load_secrets(self.settings)
+
+    @cached_property
+    def artifacts(self) -> Artifacts:
+        return Artifacts(self.settings.artifacts)
+
+    @cached_property
+    def registry(self) -> Registry:
+        return Registry(self.store, self.artifacts)
+
+    @cached_property
+    def scrubber(self) -> PresidioScrubber:
+        from ingest.scrub import build_scrubber
+
+        return build_scrubber(self.settings)
+
+    @cached_property
+    def releases(self) -> Releases:
+        from chatbot.release.moves import Releases
+
+        return Releases(self.store, self.registry)
+
+    @cached_property
+    def datasets(self) -> Datasets:
+        from training.dataset import Datasets
+
+        return Datasets(self.store, self.artifacts, self.settings.prompt, self.settings.holdout_share)
+
+    @cached_property
+    def trainer(self) -> Trainer:
+        from shoptalk.basemodel import find_base_model
+        from training.trainer import Trainer
+
+        s = self.settings
+        base = find_base_model(s.models_path, s.base_model)
+        return Trainer(self.store, self.artifacts, self.registry, base, s.dtype, s.home / "work", s.model_alias)
+
+    @cached_property
+    def importer(self) -> Importer:
+        from ingest.arrivals import ArrivalInbox
+        from ingest.importer import Importer
+
+        def open_conversation(conn: Any, conversation: str, customer: str | None) -> bool:
+            return chats.open_conversation(conn, chats.Opened(conversation, "import", customer), "import")
+
+        return Importer(self.store, ArrivalInbox(self.secrets), self.scrubber, self.secrets, open_conversation)
+
+    @cached_property
+    def label_studio(self) -> LabelStudio:
+        from labeling.client import LabelStudio
+
+        return LabelStudio(self.settings.label_studio_url, label_studio_token(self.settings))
+
+    @cached_property
+    def push(self) -> Push:
+        from labeling.push import Push
+
+        return Push(self.store, self.label_studio, self.settings.label_studio_project)
+
+    @cached_property
+    def pull(self) -> Pull:
+        from labeling.pull import Pull
+
+        return Pull(self.store, self.label_studio, self.scrubber.scrub_correction, self.settings.label_studio_project)
+
+    @cached_property
+    def watcher(self) -> Watcher:
+        from monitoring.watcher import Watcher
+
+        s = self.settings
+        return Watcher(self.store, self.artifacts, s.drift_window, s.drift_p_value)
+
+    def new_key(self, name: str, scopes: Iterable[Scope]) -> tuple[ApiKey, str]:
+        """A new API key and its secret, which is not kept."""
+        from chatbot.keys import create_key
+
+        return create_key(self.store, name, scopes)
+
+    def served(self) -> AdapterRef:
+        """What the shop's alias should serve now."""
+        with self.store.read() as conn:
+            desired = releases.desired_of(conn, self.settings.model_alias)
+        return AdapterRef.parse(desired.adapter) if desired else AdapterRef(self.settings.model_alias, 0)
+
+
+def label_studio_token(settings: Settings) -> str | None:
+    """From settings, else the local Label Studio's own file."""
+    if settings.label_studio_token is not None:
+        return settings.label_studio_token.get_secret_value()
+    path = settings.home / "label-studio" / "token"
+    return path.read_text().strip() if path.exists() else None
+
+
+def embedded_engine(settings: Settings, *, background: bool = False) -> EmbeddedEngine:
+    """The engine on the base model of this machine; raises BaseModelMissing."""
+    from chatbot.engine.embedded import EmbeddedEngine, EngineLimits
+    from shoptalk.basemodel import choose_dtype, find_base_model
+
+    limits = EngineLimits(
+        settings.max_batch,
+        settings.max_context,
+        4096 if background else settings.max_queue,
+        settings.adapter_slots,
+        settings.max_rank,
+        settings.threads,
+        background,
+    )
+    base = find_base_model(settings.models_path, settings.base_model)
+    return EmbeddedEngine(base, choose_dtype(settings.dtype), limits)
+
+
+def build_engine(settings: Settings) -> Engine:
+    if settings.engine == "null":
+        from chatbot.engine.null import NullEngine
+
+        return NullEngine(settings.max_context)
+    return embedded_engine(settings)
+
+
+def build_api(settings: Settings, engine: Engine | None = None) -> FastAPI:
+    """The HTTP application with everything it needs."""
+    from chatbot.api.app import make_app
+    from chatbot.api.metrics import Metrics
+    from chatbot.api.recorder import Recorder
+    from chatbot.api.services import Services
+    from chatbot.release.reconciler import Reconciler
+    from chatbot.router import Router
+    from ingest.arrivals import ArrivalInbox
+
+    parts = Parts(settings)
+    engine = engine or build_engine(settings)
+    router = Router(settings.model_alias)
+    inbox = ArrivalInbox(parts.secrets)
+    process = new_id("api")
+    return make_app(
+        Services(
+            settings=settings,
+            store=parts.store,
+            secrets=parts.secrets,
+            artifacts=parts.artifacts,
+            engine=engine,
+            router=router,
+            scrubber=parts.scrubber,
+            inbox=inbox,
+            recorder=Recorder(parts.store, parts.secrets, inbox, parts.scrubber.version),
+            releases=parts.releases,
+            reconciler=Reconciler(parts.store, parts.registry, engine, router, process),
+            metrics=Metrics(),
+        )
+    )
+
+
+def offline_engine(parts: Parts) -> OfflineEngine:
+    """The serving engine in the background, for evaluation."""
+    from chatbot.engine.offline import OfflineEngine
+
+    engine = embedded_engine(parts.settings, background=True)
+    resolve: Callable[[AdapterRef], Any] = lambda ref: parts.registry.resolve(ref, base_sha256=engine.base_sha256)  # noqa: E731
+    return OfflineEngine(engine, resolve, max_tokens=96)
+
+
+@dataclass(frozen=True)
+class StageWork:
+    """See `shoptalk.round.Work`."""
+
+    parts: Parts
+    on_step: OnStep | None = None
+    progress: Progress | None = None
+
+    def sample(self, round_id: str) -> int:
+        from labeling.sampling import sample
+
+        novelty = self.parts.watcher.novelty(round_id)
+        chosen = sample(
+            self.parts.store, round_id, self.parts.settings.sample_size, random.Random(round_id), novelty=novelty
+        )
+        return len(chosen)
+
+    def freeze(self, round_id: str) -> str:
+        return self.parts.datasets.freeze(round_id).id
+
+    def train(self, run_id: str, dataset_id: str) -> str:
+        return str(self.parts.trainer.train(run_id, dataset_id, recipe(self.parts.settings), self.on_step).ref)
+
+    def evaluate(self, evaluation_id: str, adapter: str, dataset_id: str) -> Verdict:
+        with offline_engine(self.parts) as engine:
+            evaluator = build_evaluator(self.parts, engine)
+            dataset = self.parts.datasets.read(dataset_id)
+            candidate, live = AdapterRef.parse(adapter), self.parts.served()
+            return evaluator.evaluate(evaluation_id, candidate, live, dataset, self.progress).verdict
+
+    def release(self, adapter: str, evaluation_id: str, actor: str) -> str:
+        with self.parts.store.read() as conn:
+            known = [r for r in releases.newest(conn) if r.evaluation_id == evaluation_id]
+        alias = self.parts.settings.model_alias
+        release = known[0] if known else self.parts.releases.start(alias, adapter, actor, evaluation_id=evaluation_id)
+        if release.state.value == "pending":
+            self.parts.releases.promote(release.id, actor, "the gate said promote")
+        return release.id
+
+
+def build_evaluator(parts: Parts, engine: Judge) -> Evaluator:
+    from training.evaluate import Evaluator
+    from training.gate import GateLimits
+
+    return Evaluator(parts.store, engine, GateLimits(min_examples=parts.settings.gate_min_examples))
+
+
+def recipe(settings: Settings) -> Any:
+    from training.recipe import Recipe
+
+    return Recipe(
+        steps=settings.train_steps,
+        batch=settings.train_batch,
+        rank=settings.train_rank,
+        alpha=2 * settings.train_rank,
+        learning_rate=settings.learning_rate,
+        threads=settings.threads,
+    )
+
+
+def build_worker(settings: Settings) -> Worker:
+    """The worker: drain, features, Label Studio, drift and rounds."""
+    from ingest.drain import Drain
+    from ingest.features import FeatureComputer
+    from shoptalk.jobs import Jobs
+    from shoptalk.round import RoundPlan, RoundSteps
+    from shoptalk.worker import Reconciler, Worker
+
+    parts = Parts(settings)
+    drain = Drain(parts.store, parts.secrets, parts.scrubber)
+    features = FeatureComputer(parts.store)
+    plan = RoundPlan(settings.labels_wanted, settings.labels_wait_s, settings.auto_promote)
+    jobs = Jobs(settings.jobs_database, settings.home / "executors", RoundSteps(parts.store, StageWork(parts), plan))
+    reconcilers = [
+        Reconciler("drain", 0.5, drain.run_once),
+        Reconciler("features", 2.0, features.run_once),
+        Reconciler("drift", settings.drift_check_s, parts.watcher.run_once),
+    ]
+    if settings.round_every_s:
+        schedule: Callable[[], object] = lambda: parts.watcher.on_schedule(settings.round_every_s)  # noqa: E731
+        reconcilers.append(Reconciler("schedule", min(60.0, settings.round_every_s), schedule))
+    if label_studio_token(settings):
+        reconcilers.append(Reconciler("push", 2.0, parts.push.run_once))
+        reconcilers.append(Reconciler("pull", 2.0, parts.pull.run_once))
+    return Worker(parts.store, jobs, reconcilers)
+
+
+def be_modest() -> None:
+    """A worker gives way to customers: lower priority than the API on the same machine."""
+    os.nice(5)
+
+
+def judge_again(parts: Parts, record: Evaluation) -> GateDecision:
+    """The gate's verdict on recorded evidence: the same as then, or something was tampered with."""
+    from training.evaluate import replay
+    from training.gate import GateLimits
+
+    return replay(record, GateLimits(min_examples=parts.settings.gate_min_examples))
+
+
+def label_studio_server(settings: Settings) -> LabelStudioServer:
+    """A local Label Studio for this data folder, not yet started (enter it to start)."""
+    from labeling.server import LabelStudioServer
+
+    port = urlsplit(settings.label_studio_url).port or 8081
+    template = settings.models_path.parent / "label-studio-template"
+    return LabelStudioServer(settings.label_studio_venv, settings.home / "label-studio", port, template_dir=template)

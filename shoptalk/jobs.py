@@ -1,0 +1,174 @@
+"""Durable rounds. The only module that knows DBOS (github.com/dbos-inc/dbos-transact-py).
+
+A round is one workflow whose id is the round's; each step is checkpointed when it returns, so a killed process
+resumes at the step it was in. Workflow state holds ids and numbers as JSON, never text, in a database of its
+own. An executor id belongs to one process at a time, guarded by a file lock; `sweep` takes over what a dead
+executor left.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import socket
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import structlog
+from dbos import DBOS, DBOSConfig, Serializer, SetWorkflowID
+
+from shoptalk.errors import ConfigurationError, ShoptalkError
+
+log = structlog.get_logger(__name__)
+VERSION = "round-1"  # changes only when the sequence of steps does
+MAX_WORKERS = 64
+FIRST_WAIT_S, LONGEST_WAIT_S, WAIT_GROWTH = 1.0, 60.0, 1.3
+
+
+class Steps(Protocol):
+    """What a round does; `shoptalk.round` implements it."""
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+
+    def run(self, name: str, round_id: str) -> Mapping[str, Any]:
+        """Do a step, once for ever per round. `{"wait": True}` asks to be called again, `{"end": ...}` ends it."""
+        ...
+
+    def finish(self, round_id: str, outcome: str, problem: str | None) -> None: ...
+
+
+class JsonSerializer(Serializer):
+    """Workflow state as JSON; an exception keeps its type's name, and its message where that is ours."""
+
+    def serialize(self, data: Any) -> str:
+        if isinstance(data, BaseException):
+            text = data.message if isinstance(data, ShoptalkError) else ""
+            data = {"error": type(data).__name__, "message": text}
+        return json.dumps(data)
+
+    def deserialize(cls, serialized_data: str) -> Any:
+        data = json.loads(serialized_data)
+        if isinstance(data, dict) and data.keys() == {"error", "message"}:
+            return ShoptalkError(f"{data['error']}: {data['message']}")
+        return data
+
+    def name(self) -> str:
+        return "shoptalk_json"
+
+
+class Jobs:
+    """Runs rounds in this process. One instance per process, since DBOS itself is global."""
+
+    def __init__(self, url: str, locks: Path, steps: Steps) -> None:
+        self._locks, self._steps = locks, steps
+        self._lock: IO[str] | None = None
+        self._url = url.replace("postgresql+psycopg://", "postgresql://")
+        self._workflow: Callable[[str], str] | None = None
+
+    def start(self) -> None:
+        """Take an executor id, then resume what it left unfinished."""
+        self.executor, self._lock = _take_executor(self._locks)
+        config: DBOSConfig = {
+            "name": "shoptalk",
+            "system_database_url": self._url,
+            "application_version": VERSION,
+            "executor_id": self.executor,
+            "serializer": JsonSerializer(),
+            "log_level": "WARNING",
+            "enable_otlp": False,
+            "use_listen_notify": False,
+        }
+        DBOS(config=config)
+        self._workflow = self._register()
+        DBOS.launch()
+        self.sweep()
+
+    def stop(self) -> None:
+        """Stop after the step in progress is abandoned; it resumes at the next start."""
+        DBOS.destroy(destroy_registry=True)
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def ensure(self, round_id: str) -> None:
+        """Start the round's workflow unless it was started before."""
+        assert self._workflow is not None
+        if not DBOS.list_workflows(workflow_ids=[round_id], load_input=False, load_output=False):
+            with SetWorkflowID(round_id):
+                DBOS.start_workflow(self._workflow, round_id)
+
+    def sweep(self) -> int:
+        """Resume rounds whose executor is gone (its lock is free); returns how many."""
+        taken = 0
+        for status in DBOS.list_workflows(status="PENDING", app_version=VERSION, load_input=False, load_output=False):
+            owner = status.executor_id or ""
+            if owner != self.executor and _is_free(self._locks / f"{owner}.lock"):
+                log.info("round taken over", round=status.workflow_id, executor=owner)
+                DBOS.resume_workflow(status.workflow_id)
+                taken += 1
+        return taken
+
+    def _register(self) -> Callable[[str], str]:
+        steps = self._steps
+
+        @DBOS.step(name="round_step", retries_allowed=True, max_attempts=3, interval_seconds=2.0)
+        def step(name: str, round_id: str) -> dict[str, Any]:
+            return dict(steps.run(name, round_id))
+
+        @DBOS.step(name="round_finish", retries_allowed=True, max_attempts=5)
+        def finish(round_id: str, outcome: str, problem: str | None) -> None:
+            steps.finish(round_id, outcome, problem)
+
+        @DBOS.workflow(name="round")
+        def round_(round_id: str) -> str:
+            try:
+                outcome = _go_through(steps.names, step, round_id)
+            except Exception as error:  # noqa: BLE001 - DBOS wraps what a step raised; the round says what it was
+                problem = error.message if isinstance(error, ShoptalkError) else f"{type(error).__name__}: {error}"
+                log.error("round failed", round=round_id, problem=problem)
+                finish(round_id, "failed", problem[:800])
+                return "failed"
+            finish(round_id, outcome, None)
+            return outcome
+
+        return round_
+
+
+def _go_through(names: tuple[str, ...], step: Callable[[str, str], dict[str, Any]], round_id: str) -> str:
+    for name in names:
+        pause = FIRST_WAIT_S
+        while (result := step(name, round_id)).get("wait"):
+            DBOS.sleep(pause)
+            pause = min(LONGEST_WAIT_S, pause * WAIT_GROWTH)
+        if "end" in result:
+            return str(result["end"])
+    return "done"
+
+
+def _take_executor(locks: Path) -> tuple[str, IO[str]]:
+    locks.mkdir(parents=True, exist_ok=True)
+    host = socket.gethostname()
+    for number in range(MAX_WORKERS):
+        name = f"{host}-{number}"
+        handle = (locks / f"{name}.lock").open("w")
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            handle.close()
+            continue
+        return name, handle
+    raise ConfigurationError(f"{MAX_WORKERS} workers already run on this machine")
+
+
+def _is_free(path: Path) -> bool:
+    """Nobody holds the lock; an executor of another machine has no lock file here and counts as alive."""
+    if not path.exists():
+        return False
+    with path.open("r+") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True

@@ -1,0 +1,60 @@
+"""The adapter registry: publish a version, resolve one to verified bytes. Knows no model and no alias.
+
+Files are content-addressed, so the row's hashes are the files' names and every read is checked. The row is
+written last: an adapter that can be found is whole.
+"""
+
+from __future__ import annotations
+
+from shoptalk.adapterfile import AdapterFiles, verify
+from shoptalk.artifacts import Artifacts
+from shoptalk.domain import Adapter, AdapterRef, now
+from shoptalk.errors import AdapterRefused, ArtifactCorrupt, ArtifactMissing, NotFound
+from shoptalk.store import Store, adapters
+
+
+class Registry:
+    """Adapters by name and version."""
+
+    def __init__(self, store: Store, artifacts: Artifacts) -> None:
+        self._store, self._artifacts = store, artifacts
+
+    def publish(
+        self,
+        name: str,
+        files: AdapterFiles,
+        *,
+        base_sha256: str,
+        dataset_id: str | None = None,
+        run_id: str | None = None,
+    ) -> Adapter:
+        """Verify and store the files as the next version. The same run publishes once only."""
+        facts = verify(files)
+        weights, config = self._artifacts.put(files.weights), self._artifacts.put(files.config)
+        with self._store.write() as conn:
+            if run_id is not None and (known := adapters.of_run(conn, run_id)):
+                return known
+            ref = AdapterRef(name, adapters.next_version(conn, name))
+            size = len(files.weights)
+            adapter = Adapter(ref, weights, config, size, facts.rank, base_sha256, dataset_id, run_id, now())
+            adapters.add(conn, adapter)
+        return adapter
+
+    def find(self, ref: AdapterRef) -> Adapter:
+        """The registry entry; raises NotFound."""
+        with self._store.read() as conn:
+            adapter = adapters.find(conn, ref)
+        if adapter is None:
+            raise NotFound(f"there is no adapter {ref}")
+        return adapter
+
+    def resolve(self, ref: AdapterRef, *, base_sha256: str) -> AdapterFiles:
+        """The files, their hashes checked; raises NotFound or AdapterRefused saying what is wrong."""
+        adapter = self.find(ref)
+        if adapter.base_sha256 != base_sha256:
+            raise AdapterRefused(f"{ref} was trained on another base model ({adapter.base_sha256[:8]})")
+        try:
+            config, weights = self._artifacts.get(adapter.config_sha256), self._artifacts.get(adapter.weights_sha256)
+        except (ArtifactCorrupt, ArtifactMissing) as error:
+            raise AdapterRefused(f"{ref} was not loaded: {error.message}") from error
+        return AdapterFiles(config, weights)

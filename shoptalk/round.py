@@ -1,0 +1,124 @@
+"""One round of learning, step by step: sample, wait for labels, dataset, train, evaluate, gate, release.
+
+Knows the order and what each step leaves for the next, as ids; what a step does is handed in. A step's result
+is a row keyed by (round, step), so a step that ran before is not run again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Protocol
+
+import structlog
+
+from shoptalk.domain import Verdict, now
+from shoptalk.errors import NotEnoughData, NotFound
+from shoptalk.store import Store, labels, rounds
+
+log = structlog.get_logger(__name__)
+STEPS = ("sample", "labels", "dataset", "train", "evaluate", "release")
+
+
+class Work(Protocol):
+    """What the stages do for a round; `compose` puts it together. Each is idempotent by its ids."""
+
+    def sample(self, round_id: str) -> int:
+        """Choose replies for annotators; returns how many."""
+        ...
+
+    def freeze(self, round_id: str) -> str:
+        """Freeze the labels into a dataset; returns its id."""
+        ...
+
+    def train(self, run_id: str, dataset_id: str) -> str:
+        """Train and publish an adapter; returns its name and version."""
+        ...
+
+    def evaluate(self, evaluation_id: str, adapter: str, dataset_id: str) -> Verdict: ...
+
+    def release(self, adapter: str, evaluation_id: str, actor: str) -> str:
+        """Release the adapter; returns the release's id."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RoundPlan:
+    """How many labels a round waits for, how long, and whether a promoted candidate goes live by itself."""
+
+    labels_wanted: int
+    labels_wait_s: float
+    auto_promote: bool
+
+
+class RoundSteps:
+    """See `shoptalk.jobs.Steps`."""
+
+    names = STEPS
+
+    def __init__(self, store: Store, work: Work, plan: RoundPlan) -> None:
+        self._store, self._work, self._plan = store, work, plan
+
+    def run(self, name: str, round_id: str) -> Mapping[str, Any]:
+        with self._store.read() as conn:
+            known = rounds.result(conn, round_id, name)
+            done = rounds.results(conn, round_id)
+        if known is not None:
+            return known
+        self._move(round_id, "running", name)
+        try:
+            result: dict[str, Any] = getattr(self, f"_{name}")(round_id, done)
+        except NotEnoughData as error:
+            result = {"end": "not_enough_data", "why": error.message}
+        if result.get("wait"):
+            self._move(round_id, "waiting", name)
+            return result
+        with self._store.write() as conn:
+            rounds.set_result(conn, round_id, name, result)
+        log.info("round step done", round=round_id, step=name, **result)
+        return result
+
+    def finish(self, round_id: str, outcome: str, problem: str | None) -> None:
+        self._move(round_id, "failed" if outcome == "failed" else "done", outcome, problem)
+
+    def _sample(self, round_id: str, _: Mapping[str, Any]) -> dict[str, Any]:
+        return {"samples": self._work.sample(round_id)}
+
+    def _labels(self, round_id: str, done: Mapping[str, Any]) -> dict[str, Any]:
+        """Wait until this round's samples brought enough labels, or for as long as planned."""
+        with self._store.read() as conn:
+            here, total = labels.count(conn, round_id), labels.count(conn)
+            found = rounds.find(conn, round_id)
+        if found is None:
+            raise NotFound(f"there is no round {round_id}")
+        wanted = min(self._plan.labels_wanted, done["sample"]["samples"])
+        late = now() - found.created_at > timedelta(seconds=self._plan.labels_wait_s)
+        if here >= max(1, wanted) or (late and total):
+            return {"labels": here, "all_labels": total}
+        if late:
+            return {"end": "no_labels"}
+        return {"wait": True}
+
+    def _dataset(self, round_id: str, _: Mapping[str, Any]) -> dict[str, Any]:
+        return {"dataset": self._work.freeze(round_id)}
+
+    def _train(self, round_id: str, done: Mapping[str, Any]) -> dict[str, Any]:
+        run_id = round_id.replace("rnd_", "run_", 1)
+        return {"run": run_id, "adapter": self._work.train(run_id, done["dataset"]["dataset"])}
+
+    def _evaluate(self, round_id: str, done: Mapping[str, Any]) -> dict[str, Any]:
+        evaluation_id = round_id.replace("rnd_", "evl_", 1)
+        verdict = self._work.evaluate(evaluation_id, done["train"]["adapter"], done["dataset"]["dataset"])
+        result = {"evaluation": evaluation_id, "verdict": verdict.value}
+        return result if verdict is Verdict.PROMOTE else {**result, "end": verdict.value}
+
+    def _release(self, round_id: str, done: Mapping[str, Any]) -> dict[str, Any]:
+        if not self._plan.auto_promote:
+            return {"end": "awaiting_release"}
+        evaluation = done["evaluate"]["evaluation"]
+        return {"release": self._work.release(done["train"]["adapter"], evaluation, f"round:{round_id}")}
+
+    def _move(self, round_id: str, state: str, step: str, problem: str | None = None) -> None:
+        with self._store.write() as conn:
+            rounds.move(conn, round_id, state, step, problem)

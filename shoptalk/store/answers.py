@@ -1,0 +1,25 @@
+"""What each Idempotency-Key was answered with; bodies are encrypted by the caller."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import sqlalchemy as sa
+
+from shoptalk.domain import now
+from shoptalk.store.database import insert_new
+from shoptalk.store.tables import answers as t
+
+OWNER: Final = "chatbot"
+
+
+def find(conn: sa.Connection, key: str) -> tuple[str, int, bytes] | None:
+    """(hash of the request's body, status, sealed answer)."""
+    row = conn.execute(sa.select(t.c.body_sha256, t.c.status, t.c.body).where(t.c.id == key)).first()
+    return (row.body_sha256, row.status, row.body) if row else None
+
+
+def add(conn: sa.Connection, key: str, body_sha256: str, status: int, body: bytes) -> bool:
+    """Says whether it was new."""
+    values = {"id": key, "body_sha256": body_sha256, "status": status, "body": body, "created_at": now()}
+    return insert_new(conn, t, values)

@@ -1,0 +1,139 @@
+"""Releases with their events, what each alias should serve (desired) and what each API serves (observed)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+import sqlalchemy as sa
+
+from shoptalk.domain import Release, ReleaseState, now
+from shoptalk.store.database import upsert
+from shoptalk.store.tables import desired, observed, release_events
+from shoptalk.store.tables import releases as t
+
+OWNER: Final = "chatbot"
+STALE = timedelta(seconds=15)
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseEvent:
+    """One move of a release."""
+
+    seq: int
+    release_id: str
+    move: str
+    state: str
+    actor: str
+    reason: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """What an alias should serve, and what it served before (kept resident)."""
+
+    alias: str
+    adapter: str
+    previous: str | None
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What one API process serves under an alias; `problem` says why it is not the desired adapter."""
+
+    process: str
+    alias: str
+    adapter: str
+    problem: str | None
+    updated_at: datetime
+
+
+def put(conn: sa.Connection, release: Release) -> None:
+    upsert(
+        conn,
+        t,
+        {
+            "id": release.id,
+            "alias": release.alias,
+            "adapter": release.adapter,
+            "previous": release.previous,
+            "state": release.state.value,
+            "evaluation_id": release.evaluation_id,
+            "actor": release.actor,
+            "created_at": release.created_at,
+            "updated_at": release.updated_at,
+        },
+        ["id"],
+    )
+
+
+def find(conn: sa.Connection, release_id: str) -> Release | None:
+    row = conn.execute(sa.select(t).where(t.c.id == release_id)).first()
+    return _release(row) if row else None
+
+
+def newest(conn: sa.Connection, limit: int = 50, alias: str | None = None) -> list[Release]:
+    query = sa.select(t).order_by(t.c.created_at.desc(), t.c.id).limit(limit)
+    return [_release(row) for row in conn.execute(query.where(t.c.alias == alias) if alias else query)]
+
+
+def live(conn: sa.Connection, alias: str) -> Release | None:
+    """The release the alias serves by, None where it still serves the base model."""
+    query = sa.select(t).where(t.c.alias == alias, t.c.state == ReleaseState.LIVE.value)
+    row = conn.execute(query.order_by(t.c.updated_at.desc())).first()
+    return _release(row) if row else None
+
+
+def add_event(conn: sa.Connection, release_id: str, move: str, state: ReleaseState, actor: str, reason: str) -> None:
+    conn.execute(
+        sa.insert(release_events).values(
+            release_id=release_id, move=move, state=state.value, actor=actor, reason=reason, created_at=now()
+        )
+    )
+
+
+def events(conn: sa.Connection, limit: int = 100, release_id: str | None = None) -> list[ReleaseEvent]:
+    query = sa.select(release_events).order_by(release_events.c.seq.desc()).limit(limit)
+    if release_id:
+        query = query.where(release_events.c.release_id == release_id)
+    return [ReleaseEvent(**row._mapping) for row in conn.execute(query)]
+
+
+def set_desired(conn: sa.Connection, alias: str, adapter: str, previous: str | None) -> None:
+    upsert(conn, desired, {"alias": alias, "adapter": adapter, "previous": previous, "updated_at": now()}, ["alias"])
+
+
+def all_desired(conn: sa.Connection) -> list[Desired]:
+    return [Desired(**row._mapping) for row in conn.execute(sa.select(desired).order_by(desired.c.alias))]
+
+
+def desired_of(conn: sa.Connection, alias: str) -> Desired | None:
+    row = conn.execute(sa.select(desired).where(desired.c.alias == alias)).first()
+    return Desired(**row._mapping) if row else None
+
+
+def set_observed(conn: sa.Connection, process: str, alias: str, adapter: str, problem: str | None) -> None:
+    upsert(
+        conn,
+        observed,
+        {"process": process, "alias": alias, "adapter": adapter, "problem": problem, "updated_at": now()},
+        ["process", "alias"],
+    )
+
+
+def all_observed(conn: sa.Connection) -> list[Observed]:
+    """What API processes heard from lately serve."""
+    query = sa.select(observed).where(observed.c.updated_at >= now() - STALE).order_by(observed.c.alias)
+    return [Observed(**row._mapping) for row in conn.execute(query)]
+
+
+def forget_observed(conn: sa.Connection, process: str) -> None:
+    conn.execute(sa.delete(observed).where(observed.c.process == process))
+
+
+def _release(row: sa.Row[tuple[object, ...]]) -> Release:
+    r = dict(row._mapping)
+    return Release(**{**r, "state": ReleaseState(r["state"])})

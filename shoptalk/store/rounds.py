@@ -1,0 +1,79 @@
+"""Rounds of learning, and what each of their steps returned: the effect of a step is keyed by (round, step)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from shoptalk.domain import now
+from shoptalk.store.database import insert_new, upsert
+from shoptalk.store.tables import round_steps, triggers
+from shoptalk.store.tables import rounds as t
+
+OWNER: Final = "shoptalk"
+OPEN = ("running", "waiting")
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """`state` is running, waiting (for labels), done or failed; `step` is the one it is at."""
+
+    id: str
+    trigger_id: str | None
+    state: str
+    step: str
+    problem: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
+def open_for(conn: sa.Connection, trigger_id: str, round_id: str) -> bool:
+    """Start a round for a trigger that has none; says whether it was new."""
+    taken = sa.update(triggers).where(triggers.c.id == trigger_id, triggers.c.round_id.is_(None))
+    if conn.execute(taken.values(round_id=round_id)).rowcount != 1:
+        return False
+    values = {"id": round_id, "trigger_id": trigger_id, "state": "running", "step": "start"}
+    return insert_new(conn, t, {**values, "created_at": now(), "updated_at": now()})
+
+
+def move(conn: sa.Connection, round_id: str, state: str, step: str, problem: str | None = None) -> None:
+    values = {"state": state, "step": step, "problem": problem, "updated_at": now()}
+    conn.execute(sa.update(t).where(t.c.id == round_id).values(**values))
+
+
+def find(conn: sa.Connection, round_id: str) -> Round | None:
+    row = conn.execute(sa.select(t).where(t.c.id == round_id)).first()
+    return Round(**row._mapping) if row else None
+
+
+def newest(conn: sa.Connection, limit: int = 50) -> list[Round]:
+    return [Round(**row._mapping) for row in conn.execute(sa.select(t).order_by(t.c.created_at.desc()).limit(limit))]
+
+
+def unfinished(conn: sa.Connection) -> list[Round]:
+    return [Round(**row._mapping) for row in conn.execute(sa.select(t).where(t.c.state.in_(OPEN)))]
+
+
+def untaken_triggers(conn: sa.Connection) -> list[str]:
+    query = sa.select(triggers.c.id).where(triggers.c.round_id.is_(None)).order_by(triggers.c.created_at)
+    return list(conn.execute(query).scalars())
+
+
+def result(conn: sa.Connection, round_id: str, step: str) -> dict[str, Any] | None:
+    """What a step returned, None where it has not finished."""
+    query = sa.select(round_steps.c.result).where(round_steps.c.round_id == round_id, round_steps.c.step == step)
+    return conn.execute(query).scalar()
+
+
+def results(conn: sa.Connection, round_id: str) -> dict[str, dict[str, Any]]:
+    query = sa.select(round_steps.c.step, round_steps.c.result).where(round_steps.c.round_id == round_id)
+    return {step: value for step, value in conn.execute(query)}
+
+
+def set_result(conn: sa.Connection, round_id: str, step: str, value: Mapping[str, Any]) -> None:
+    values = {"round_id": round_id, "step": step, "result": dict(value), "created_at": now()}
+    upsert(conn, round_steps, values, ["round_id", "step"])

@@ -1,0 +1,71 @@
+"""Training runs: what was asked, how far they are, what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from shoptalk.domain import now
+from shoptalk.store.database import insert_new
+from shoptalk.store.tables import runs as t
+
+OWNER: Final = "training"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """`state` is running, done or failed; `step` of `steps` optimizer steps are done."""
+
+    id: str
+    dataset_id: str
+    state: str
+    config: Mapping[str, Any]
+    step: int
+    steps: int
+    metrics: Mapping[str, Any]
+    problem: str | None
+    adapter: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
+def start(conn: sa.Connection, run_id: str, dataset_id: str, config: Mapping[str, Any], steps: int) -> None:
+    """Open a run, or set one that was interrupted back to its beginning."""
+    values = {
+        "id": run_id,
+        "dataset_id": dataset_id,
+        "state": "running",
+        "config": dict(config),
+        "step": 0,
+        "steps": steps,
+        "metrics": {},
+        "created_at": now(),
+        "updated_at": now(),
+    }
+    if not insert_new(conn, t, values):
+        again = {"state": "running", "step": 0, "problem": None, "updated_at": now()}
+        conn.execute(sa.update(t).where(t.c.id == run_id).values(**again))
+
+
+def progress(conn: sa.Connection, run_id: str, step: int, metrics: Mapping[str, Any]) -> None:
+    values = {"step": step, "metrics": dict(metrics), "updated_at": now()}
+    conn.execute(sa.update(t).where(t.c.id == run_id).values(**values))
+
+
+def finish(conn: sa.Connection, run_id: str, *, adapter: str | None = None, problem: str | None = None) -> None:
+    state = "failed" if problem else "done"
+    values = {"state": state, "adapter": adapter, "problem": problem, "updated_at": now()}
+    conn.execute(sa.update(t).where(t.c.id == run_id).values(**values))
+
+
+def find(conn: sa.Connection, run_id: str) -> Run | None:
+    row = conn.execute(sa.select(t).where(t.c.id == run_id)).first()
+    return Run(**row._mapping) if row else None
+
+
+def newest(conn: sa.Connection, limit: int = 50) -> list[Run]:
+    return [Run(**row._mapping) for row in conn.execute(sa.select(t).order_by(t.c.created_at.desc()).limit(limit))]

@@ -1,0 +1,135 @@
+"""Runs the API and the worker as child processes: starts them, restarts one that died, stops both together."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+import structlog
+import typer
+
+from shoptalk.domain import Scope
+from shoptalk.errors import ConfigurationError, ShoptalkError
+from shoptalk.settings import Settings
+
+log = structlog.get_logger(__name__)
+READY_S = 180.0
+
+
+class Supervisor:
+    """Children of this process; leaving the block stops them."""
+
+    def __init__(
+        self, settings: Settings, environment: Mapping[str, str] | None = None, logs: Path | None = None
+    ) -> None:
+        """`environment` adds to the children's; `logs` is a folder for their output instead of this terminal."""
+        self.settings = settings
+        self._environment = {**os.environ, **(environment or {})}
+        self._logs = logs
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> Self:
+        signal.signal(signal.SIGTERM, _interrupt)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self, name: str) -> subprocess.Popen[bytes]:
+        """Start `serve` or `worker`."""
+        command = [sys.executable, "-m", "shoptalk.cli", name]
+        if self._logs is None:
+            child = subprocess.Popen(command, env=self._environment)
+        else:
+            self._logs.mkdir(parents=True, exist_ok=True)
+            with (self._logs / f"{name}.log").open("ab") as out:
+                child = subprocess.Popen(command, env=self._environment, stdout=out, stderr=out)
+        self._children[name] = child
+        return child
+
+    def wait_ready(self) -> None:
+        """Until the API answers; raises ShoptalkError where it died or takes too long."""
+        deadline = time.monotonic() + READY_S
+        while time.monotonic() < deadline:
+            if (code := self._children["serve"].poll()) is not None:
+                raise ShoptalkError(f"the API ended with status {code}; {self._where('serve')}")
+            try:
+                if httpx.get(f"{self.settings.base_url}/readyz", timeout=2.0).status_code == 200:
+                    return
+            except httpx.TransportError:
+                pass
+            time.sleep(0.1)
+        raise ShoptalkError(f"the API was not ready after {READY_S:.0f} s; {self._where('serve')}")
+
+    def announce(self) -> None:
+        """Say where things are; make a first key where there is none."""
+        from shoptalk.compose import Parts
+        from shoptalk.store import keys
+
+        parts = Parts(self.settings)
+        with parts.store.read() as conn:
+            known = keys.everyone(conn)
+        typer.echo(f"chat page  {self.settings.base_url}/\nconsole    {self.settings.base_url}/console")
+        if not known:
+            _, secret = parts.new_key("first", [Scope.ADMIN])
+            typer.echo(f"admin key, shown this once: {secret}")
+        typer.echo("Ctrl-C stops both.")
+
+    def watch(self) -> None:
+        """Until Ctrl-C or SIGTERM: restart a child that ended, more slowly each time."""
+        failures = 0
+        try:
+            while True:
+                time.sleep(0.5)
+                for name, child in list(self._children.items()):
+                    if child.poll() is not None:
+                        failures += 1
+                        log.error("process ended; starting it again", process=name, status=child.returncode)
+                        time.sleep(min(30.0, 0.5 * 2**failures))
+                        self.start(name)
+        except KeyboardInterrupt:
+            typer.echo("stopping")
+
+    def stop(self) -> None:
+        for child in self._children.values():
+            if child.poll() is None:
+                child.terminate()
+        for name, child in self._children.items():
+            try:
+                child.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                log.warning("process did not stop; killing it", process=name)
+                child.kill()
+                child.wait()
+        self._children.clear()
+
+    def _where(self, name: str) -> str:
+        return f"see {self._logs / f'{name}.log'}" if self._logs else "see above"
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def check_port(settings: Settings) -> None:
+    """Raise ConfigurationError where the API's port is taken."""
+    import socket
+
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError:
+            raise ConfigurationError(
+                f"port {settings.port} is taken; stop what listens there, or set SHOPTALK_PORT to another"
+            ) from None

@@ -1,0 +1,92 @@
+"""The worker's loop: idempotent reconcilers, each at its own pace, and the rounds. Decides nothing itself.
+
+Any reconciler may fail (Label Studio away, disk full): it says so, waits and tries again; the others go on.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from shoptalk.domain import new_id
+from shoptalk.errors import ShoptalkError
+from shoptalk.jobs import Jobs
+from shoptalk.store import Store, rounds
+
+log = structlog.get_logger(__name__)
+LONGEST_PAUSE_S = 60.0
+
+
+@dataclass(slots=True)
+class Reconciler:
+    """`run` does what is due and says whether there was anything; it is called again soon if so."""
+
+    name: str
+    every_s: float
+    run: Callable[[], object]
+    due: float = 0.0
+    failures: int = 0
+
+
+class Worker:
+    """One worker process."""
+
+    def __init__(self, store: Store, jobs: Jobs, reconcilers: Sequence[Reconciler]) -> None:
+        self._store, self._jobs = store, jobs
+        self._reconcilers = [
+            *reconcilers,
+            Reconciler("rounds", 1.0, self._rounds),
+            Reconciler("sweep", 30.0, jobs.sweep),
+        ]
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        """Work until `stop` is called, from a signal handler or another thread."""
+        self._jobs.start()
+        log.info("worker started", executor=self._jobs.executor)
+        try:
+            while not self._stopping.is_set():
+                self._stopping.wait(max(0.0, self.run_due() - time.monotonic()))
+        finally:
+            self._jobs.stop()
+            log.info("worker stopped")
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    def run_due(self) -> float:
+        """Run every reconciler that is due; returns when the next one is."""
+        for item in self._reconcilers:
+            if time.monotonic() >= item.due and not self._stopping.is_set():
+                self._attempt(item)
+        return min(item.due for item in self._reconcilers)
+
+    def _attempt(self, item: Reconciler) -> None:
+        try:
+            item.run()
+        except (ShoptalkError, SQLAlchemyError, OSError) as error:
+            item.failures += 1
+            pause = min(LONGEST_PAUSE_S, item.every_s * 2**item.failures)
+            problem = error.message if isinstance(error, ShoptalkError) else type(error).__name__
+            log.warning("reconciler failed", reconciler=item.name, problem=problem, again_in_s=round(pause, 1))
+            item.due = time.monotonic() + pause
+            return
+        item.failures = 0
+        item.due = time.monotonic() + item.every_s
+
+    def _rounds(self) -> None:
+        """Start a round for each trigger that has none, and make sure each open round's workflow exists."""
+        with self._store.write() as conn:
+            waiting, unfinished = rounds.untaken_triggers(conn), rounds.unfinished(conn)
+            if waiting and not unfinished:  # one round at a time: a later trigger waits for its turn
+                round_id = new_id("rnd")
+                rounds.open_for(conn, waiting[0], round_id)
+                log.info("round started", round=round_id, trigger=waiting[0])
+                unfinished = rounds.unfinished(conn)
+        for item in unfinished:
+            self._jobs.ensure(item.id)

@@ -1,0 +1,32 @@
+"""A real scrubber (built once, it takes seconds), real SQLite and real secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ingest.scrub import build_scrubber
+from ingest.scrub.scrubber import PresidioScrubber
+from shoptalk.secrets import Secrets
+from shoptalk.settings import Settings
+from shoptalk.store import Store
+
+
+@pytest.fixture(scope="session")
+def scrubber() -> PresidioScrubber:
+    return build_scrubber(Settings(order_id_patterns=[r"\bZZ~\w{4}\b"]))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    made = Store(f"sqlite:///{tmp_path / 'shoptalk.db'}")
+    made.migrate()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def secrets() -> Secrets:
+    return Secrets(bytes(range(32)))

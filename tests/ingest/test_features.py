@@ -1,0 +1,85 @@
+"""Features are computed once per turn; the embedding is a unit vector that knows what is alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from ingest.drain import content_hash
+from ingest.features import DIMENSIONS, VERSION, Embedder, FeatureComputer, refuses
+from shoptalk.domain import Role, Turn, now
+from shoptalk.store import Store, turns
+
+
+class Ones:
+    """An embedder that takes no time."""
+
+    def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        return np.full((len(texts), DIMENSIONS), DIMENSIONS**-0.5, dtype=np.float32)
+
+
+def admit(store: Store, id: str, text: str | None, role: Role = "user") -> None:
+    with store.write() as conn:
+        turns.add(
+            conn, Turn(id, "con_1", None, role, text, now(), None, None if text else "why"), 1, content_hash(text)
+        )
+
+
+def test_once_per_turn(store: Store) -> None:
+    admit(store, "t1", "two words")
+    admit(store, "t2", "I'm sorry, we are unable to help with that.", "assistant")
+    admit(store, "t3", None)
+    admit(store, "t4", " ")
+    computer = FeatureComputer(store, Ones())
+    assert computer.run_once(limit=2) == 2
+    assert computer.run_once() == 1
+    assert computer.run_once() == 0
+    with store.read() as conn:
+        found = turns.features(conn, VERSION, ["t1", "t2", "t3", "t4"])
+    assert (found["t1"].characters, found["t1"].words, found["t1"].refusal) == (9, 2, False)
+    assert found["t2"].refusal
+    assert "t3" not in found
+    assert found["t4"].embedding is None
+    assert len(found["t1"].embedding or b"") == 4 * DIMENSIONS
+
+
+def test_a_turn_rewritten_meanwhile_is_left(store: Store) -> None:
+    admit(store, "t1", "it is Zorblat")
+
+    class Slow(Ones):
+        def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+            with store.write() as conn:
+                turns.rewrite(conn, "t1", "it is <PERSON_1>", content_hash("it is <PERSON_1>"))
+            return super().embed(texts)
+
+    assert FeatureComputer(store, Slow()).run_once() == 0
+    assert FeatureComputer(store, Ones()).run_once() == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("I’m sorry, but I cannot process that.", True),
+        ("We are not able to share this.", True),
+        ("As an AI language model", True),
+        ("I'm sorry for the delay; it ships today.", False),
+        ("You can help yourself", False),
+    ],
+)
+def test_refusals(text: str, expected: bool) -> None:
+    assert refuses(text) is expected
+
+
+@pytest.mark.slow
+def test_the_real_embedder() -> None:
+    embedder = Embedder()
+    rows = embedder.embed(["where is my parcel?", "my package has not arrived", "the soup was tasty " * 200])
+    assert rows.shape == (3, DIMENSIONS)
+    assert rows.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
+    assert rows[0] @ rows[1] > rows[0] @ rows[2] + 0.2
+    np.testing.assert_allclose(embedder.embed(["where is my parcel?"])[0], rows[0], atol=1e-5)
+    assert embedder.embed([]).shape == (0, DIMENSIONS)

@@ -1,0 +1,68 @@
+"""Rows for labelling tests, inserted through the store as other stages would."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+from shoptalk.domain import Feedback, Inference, Sample, Turn, new_id
+from shoptalk.errors import ScrubbingFailed
+from shoptalk.store import feedback, inferences, samples, turns
+from shoptalk.store.database import Store
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+EMAIL = re.compile(r"[\w.]+@[\w.]+\w")
+
+
+def add_conversation(
+    store: Store, name: str, exchanges: Sequence[tuple[str, str]], *, logprob: float = -0.5
+) -> list[str]:
+    """A chain of customer messages and bot replies; returns the replies' turn ids."""
+    replies: list[str] = []
+    parent: str | None = None
+    with store.write() as conn:
+        seq = turns.count(conn)
+        for n, (question, reply) in enumerate(exchanges):
+            at = START + timedelta(minutes=seq + 2 * n)
+            inference = Inference(
+                f"inf_{name}_{n}", name, "shop", "shop@v1", "champion", 1.0, 10, 5, 1.0, 2.0, "stop", logprob, at
+            )
+            inferences.add(conn, inference)
+            for role, text, made_by in (("user", question, None), ("assistant", reply, inference.id)):
+                turn = Turn(f"turn_{name}_{n}_{role}", name, parent, role, text, at, made_by)  # type: ignore[arg-type]
+                seq += 1
+                turns.add(conn, turn, seq, hashlib.sha256(text.encode()).hexdigest())
+                parent = turn.id
+            replies.append(parent or "")
+    return replies
+
+
+def add_feedback(store: Store, conversation: str, inference: str | None, metric: str, value: float) -> None:
+    with store.write() as conn:
+        feedback.add(conn, Feedback(new_id("fb"), conversation, inference, metric, value, None, START))
+
+
+def add_samples(store: Store, count: int, round_id: str = "round_1", prefix: str = "c") -> list[Sample]:
+    """That many conversations, each with its one reply sampled."""
+    made = []
+    for i in range(count):
+        (turn,) = add_conversation(
+            store,
+            f"{prefix}{i}",
+            [(f"Where is order <ORDER_ID_1>? ({i})", f"Your order <ORDER_ID_1> ships soon. ({i})")],
+        )
+        made.append(Sample(f"smp_{prefix}{i}", turn, f"{prefix}{i}", round_id, 0.5, "usefulness"))
+    with store.write() as conn:
+        for item in made:
+            samples.add(conn, item)
+    return made
+
+
+def scrub_emails(history: Sequence[str], text: str) -> tuple[str, Mapping[str, int]]:
+    """A stand-in for the real scrubber: knows e-mail addresses, and fails on a text that says UNSCANNABLE."""
+    if "UNSCANNABLE" in text:
+        raise ScrubbingFailed
+    clean, n = EMAIL.subn("<EMAIL_1>", text)
+    return clean, {"EMAIL": n} if n else {}

@@ -1,0 +1,162 @@
+"""Freezes labels into an immutable, content-addressed dataset, apart from a sealed holdout.
+
+A dataset's id is a hash of its content: the same labels give the same dataset. Knows no model and no trainer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shoptalk.artifacts import Artifacts
+from shoptalk.domain import Example, Label, Message, now
+from shoptalk.errors import LeakageError, NotEnoughData, NotFound
+from shoptalk.store import Store, chats, datasets, labels, turns
+
+TRAIN, HOLDOUT = "train", "holdout"
+PER_GROUP = 20  # one customer (or, anonymous, one conversation) gives at most this many examples ...
+GROUP_SHARE = 0.01  # ... and at most this share of a dataset
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenDataset:
+    """A dataset as read back. `id` names its content."""
+
+    id: str
+    system_prompt: str
+    train: tuple[Example, ...]
+    holdout: tuple[Example, ...]
+
+
+class Datasets:
+    """Builds and reads datasets."""
+
+    def __init__(self, store: Store, artifacts: Artifacts, system_prompt: str, holdout_share: float) -> None:
+        self._store, self._artifacts = store, artifacts
+        self._prompt, self._share = system_prompt, holdout_share
+
+    def freeze(self, round_id: str | None = None) -> datasets.Dataset:
+        """Make a dataset of every usable label. Raises NotEnoughData where nothing could be learned."""
+        with self._store.read() as conn:
+            examples = [e for label in labels.everything(conn) if (e := self._example(conn, label))]
+            sealed = datasets.splits(conn)
+        split = assign({e.group for e in examples}, sealed, self._share)
+        holdout = [e for e in examples if split[e.group] == HOLDOUT]
+        train = without_overlap(capped([e for e in examples if split[e.group] == TRAIN]), holdout)
+        if not train or not holdout:
+            raise NotEnoughData(f"{len(train)} labels to train on and {len(holdout)} held out are not enough")
+        content = self._content(train, holdout)
+        data = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+        frozen = datasets.Dataset(
+            "ds_" + hashlib.sha256(data).hexdigest()[:32],
+            self._artifacts.put(data),
+            len(train),
+            len(holdout),
+            round_id,
+            now(),
+        )
+        with self._store.write() as conn:
+            for group, part in split.items():
+                datasets.seal(conn, group, part)
+            members = [(e.label_id, part, e.conversation_id) for part, es in _parts(train, holdout) for e in es]
+            datasets.add(conn, frozen, members)
+            return datasets.find(conn, frozen.id) or frozen
+
+    def read(self, dataset_id: str) -> FrozenDataset:
+        """Read a dataset back; raises NotFound, ArtifactMissing or ArtifactCorrupt."""
+        with self._store.read() as conn:
+            row = datasets.find(conn, dataset_id)
+        if row is None:
+            raise NotFound(f"there is no dataset {dataset_id[:80]}")
+        return parse(dataset_id, self._artifacts.get(row.manifest_sha256))
+
+    def _example(self, conn: Any, label: Label) -> Example | None:
+        """A label as an example; None where there is nothing to learn or the conversation has gaps."""
+        if not label.reply or label.flags:
+            return None
+        path = turns.path_to(conn, label.turn_id)[:-1]
+        if not path or path[-1].role != "user" or any(turn.text is None for turn in path):
+            return None
+        customer = chats.customers(conn, [label.conversation_id]).get(label.conversation_id)
+        messages = [Message("system", self._prompt)]
+        messages += [Message(turn.role, turn.text or "") for turn in path]
+        group = customer or label.conversation_id
+        return Example(label.id, label.conversation_id, group, tuple(messages), label.reply)
+
+    def _content(self, train: Sequence[Example], holdout: Sequence[Example]) -> dict[str, Any]:
+        rows = [{"split": part, **_row(e)} for part, es in _parts(train, holdout) for e in es]
+        return {"version": 1, "system_prompt": self._prompt, "examples": rows}
+
+
+def parse(dataset_id: str, data: bytes) -> FrozenDataset:
+    """Read a dataset's file."""
+    content = json.loads(data)
+    found: dict[str, list[Example]] = {TRAIN: [], HOLDOUT: []}
+    for row in content["examples"]:
+        messages = (Message("system", content["system_prompt"]), *(Message(r, t) for r, t in row["messages"]))
+        found[row["split"]].append(
+            Example(row["label_id"], row["conversation_id"], row["group"], messages, row["reply"])
+        )
+    return FrozenDataset(dataset_id, content["system_prompt"], tuple(found[TRAIN]), tuple(found[HOLDOUT]))
+
+
+def assign(groups: Iterable[str], sealed: dict[str, str], share: float) -> dict[str, str]:
+    """Each group's split: as sealed before, else by hash order, so that `share` of all groups is held out."""
+    groups = set(groups)
+    split = {g: sealed[g] for g in groups if g in sealed}
+    fresh = sorted(groups - split.keys(), key=lambda g: hashlib.sha256(b"split\0" + g.encode()).digest())
+    wanted = max(0, round(share * len(groups)) - sum(part == HOLDOUT for part in split.values()))
+    split.update({g: HOLDOUT if i < wanted else TRAIN for i, g in enumerate(fresh)})
+    return split
+
+
+def capped(examples: Sequence[Example]) -> list[Example]:
+    """At most PER_GROUP examples, and GROUP_SHARE of all, from one group (but never less than one)."""
+    most = max(1, min(PER_GROUP, int(GROUP_SHARE * len(examples))))
+    seen: Counter[str] = Counter()
+    kept = []
+    for example in examples:
+        seen[example.group] += 1
+        if seen[example.group] <= most:
+            kept.append(example)
+    return kept
+
+
+def without_overlap(train: Sequence[Example], holdout: Sequence[Example]) -> list[Example]:
+    """Leave out training examples that read like a held-out one."""
+    held = {fingerprint(e) for e in holdout}
+    return [e for e in train if fingerprint(e) not in held]
+
+
+def check_disjoint(dataset: FrozenDataset) -> None:
+    """Refuse to train where train and holdout share a group, a conversation or a text; raises LeakageError."""
+    for name in ("group", "conversation_id"):
+        shared = {getattr(e, name) for e in dataset.train} & {getattr(e, name) for e in dataset.holdout}
+        if shared:
+            raise LeakageError(f"dataset {dataset.id}: train and holdout share {len(shared)} of {name}")
+    if len(without_overlap(dataset.train, dataset.holdout)) != len(dataset.train):
+        raise LeakageError(f"dataset {dataset.id}: train and holdout share texts")
+
+
+def fingerprint(example: Example) -> str:
+    """The last message and the reply, without case, punctuation and spacing."""
+    text = example.messages[-1].content + "\0" + example.reply
+    return "".join(c for c in text.casefold() if c.isalnum() or c == "\0")
+
+
+def _row(example: Example) -> dict[str, Any]:
+    return {
+        "label_id": example.label_id,
+        "conversation_id": example.conversation_id,
+        "group": example.group,
+        "messages": [[m.role, m.content] for m in example.messages[1:]],
+        "reply": example.reply,
+    }
+
+
+def _parts(train: Sequence[Example], holdout: Sequence[Example]) -> list[tuple[str, Sequence[Example]]]:
+    return [(TRAIN, train), (HOLDOUT, holdout)]

@@ -1,0 +1,127 @@
+"""Evaluates a candidate against the live adapter and lets the gate judge. Loads no model: it is handed callables.
+
+`score` and `generate` come from the engine that serves customers, so what is judged is what would be served.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from shoptalk.domain import AdapterRef, Example, GateDecision, Message, now
+from shoptalk.store import Store, evaluations
+from training.dataset import FrozenDataset
+from training.gate import Evidence, GateLimits, Side, judge
+from training.probes import PROBES, failed
+
+PLACEHOLDER = re.compile(r"<[A-Z][A-Z_]*_\d+>")
+GENERATED = 48  # holdout messages answered for real
+SCORED = 200  # holdout examples scored at most
+Progress = Callable[[str, int, int], None]
+
+
+class Judge(Protocol):
+    """What evaluation needs of an engine; both adapters are resident."""
+
+    def score(self, adapter: AdapterRef, messages: Sequence[Message], reply: str) -> float:
+        """Mean negative log-likelihood of the reply, nats per token."""
+        ...
+
+    def generate(self, adapter: AdapterRef, chats: Sequence[Sequence[Message]]) -> list[str]:
+        """Greedy replies, one per chat."""
+        ...
+
+
+class Evaluator:
+    """Gathers the evidence for one candidate."""
+
+    def __init__(self, store: Store, engine: Judge, limits: GateLimits) -> None:
+        self._store, self._engine, self._limits = store, engine, limits
+
+    def evaluate(
+        self,
+        evaluation_id: str,
+        candidate: AdapterRef,
+        live: AdapterRef,
+        dataset: FrozenDataset,
+        progress: Progress | None = None,
+    ) -> evaluations.Evaluation:
+        """Compare on the holdout, judge and record; the same id is evaluated once only."""
+        with self._store.read() as conn:
+            known = evaluations.find(conn, evaluation_id)
+        if known:
+            return known
+        tell = progress or (lambda *_: None)
+        holdout = firsts_first(dataset.holdout)[:SCORED]
+        sides = {ref: self._side(ref, holdout, tell) for ref in dict.fromkeys((candidate, live))}
+        evidence = Evidence(sides[candidate], sides[live])
+        decision = judge(evidence, self._limits)
+        record = evaluations.Evaluation(
+            evaluation_id,
+            str(candidate),
+            str(live),
+            dataset.id,
+            {**dataclasses.asdict(evidence), "figures": dict(decision.figures)},
+            decision.verdict,
+            decision.reasons,
+            now(),
+        )
+        with self._store.write() as conn:
+            evaluations.add(conn, record)
+        return record
+
+    def _side(self, ref: AdapterRef, holdout: Sequence[Example], tell: Progress) -> Side:
+        losses, mismatched = [], []
+        total = len(holdout)
+        for i, example in enumerate(holdout):
+            other = holdout[(i + max(1, total // 2)) % total]
+            losses.append(self._engine.score(ref, example.messages, example.reply))
+            mismatched.append(self._engine.score(ref, example.messages, other.reply))
+            tell(f"scoring {ref}", i + 1, total)
+        asked = holdout[:GENERATED]
+        tell(f"answering as {ref}", 0, len(asked))
+        replies = self._engine.generate(ref, [e.messages for e in asked])
+        system = asked[0].messages[0] if asked else Message("system", "")
+        tried = self._engine.generate(ref, [(system, Message("user", p.message)) for p in PROBES])
+        tell(f"answering as {ref}", len(asked), len(asked))
+        return Side(
+            losses,
+            mismatched,
+            empty=_share([not any(c.isalpha() for c in r) for r in replies]),
+            repetitive=_share([repeats(r) for r in replies]),
+            invented=_share([invents(e, r) for e, r in zip(asked, replies, strict=True)]),
+            probes_failed=[p.name for p, r in zip(PROBES, tried, strict=True) if failed(p, r)],
+        )
+
+
+def firsts_first(examples: Sequence[Example]) -> list[Example]:
+    """First replies of conversations before later ones, else in order."""
+    return sorted(examples, key=lambda e: len(e.messages))
+
+
+def repeats(reply: str) -> bool:
+    """Does some run of four words come three times?"""
+    words = reply.casefold().split()
+    runs: dict[tuple[str, ...], int] = {}
+    for i in range(len(words) - 3):
+        run = tuple(words[i : i + 4])
+        runs[run] = runs.get(run, 0) + 1
+    return max(runs.values(), default=0) >= 3
+
+
+def invents(example: Example, reply: str) -> bool:
+    """Does the reply hold a placeholder that no message of the conversation does?"""
+    known = {p for m in example.messages[1:] for p in PLACEHOLDER.findall(m.content)}
+    return any(p not in known for p in PLACEHOLDER.findall(reply))
+
+
+def replay(record: evaluations.Evaluation, limits: GateLimits) -> GateDecision:
+    """Judge recorded evidence again."""
+    data = {k: v for k, v in record.evidence.items() if k != "figures"}
+    return judge(Evidence.from_dict(data), limits)
+
+
+def _share(flags: Sequence[bool]) -> float:
+    return sum(flags) / len(flags) if flags else 0.0

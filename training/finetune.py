@@ -1,0 +1,143 @@
+"""Fine-tunes a LoRA adapter in a process of its own: `python -m training.finetune FOLDER`.
+
+Reads FOLDER/job.json (base model, recipe, dataset file) and writes FOLDER/adapter/, then FOLDER/done.json, last.
+Progress goes to standard output, one JSON object a line. Knows neither the store nor the registry. Runs at idle
+priority and dies with its parent, so it neither slows customers nor outlives a killed worker.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from shoptalk.basemodel import BaseModel, choose_dtype, load_model, load_tokenizer, render_chat
+from shoptalk.domain import Example
+from training.dataset import check_disjoint, parse
+from training.recipe import TARGETS, Recipe
+
+PR_SET_PDEATHSIG = 1
+
+
+def main(folder: Path) -> None:
+    """Train as job.json says."""
+    stay_in_the_background()
+    import torch
+    from datasets import Dataset, disable_progress_bars
+    from peft import LoraConfig
+    from transformers import TrainerCallback
+    from trl import SFTConfig, SFTTrainer
+
+    disable_progress_bars()
+    job = json.loads((folder / "job.json").read_text())
+    recipe, base = Recipe(**job["recipe"]), BaseModel(**{**job["base"], "folder": Path(job["base"]["folder"])})
+    dataset = parse(job["dataset_id"], Path(job["dataset_file"]).read_bytes())
+    check_disjoint(dataset)
+    torch.set_num_threads(recipe.threads or os.cpu_count() or 1)
+    torch.manual_seed(recipe.seed)
+    dtype = choose_dtype(job["dtype"])
+    tokenizer = load_tokenizer(base)
+    rows = Dataset.from_list([tokens(tokenizer, e, recipe.max_tokens) for e in dataset.train])
+
+    class Tell(TrainerCallback):
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            if logs and "loss" in logs:
+                say(step=state.global_step, loss=round(float(logs["loss"]), 4))
+
+    config = SFTConfig(
+        output_dir=str(folder / "trainer"),
+        max_steps=recipe.steps,
+        per_device_train_batch_size=recipe.batch,
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=recipe.warmup_steps,
+        max_grad_norm=1.0,
+        logging_steps=1,
+        save_strategy="no",
+        report_to=[],
+        use_cpu=True,
+        bf16=dtype is torch.bfloat16,
+        seed=recipe.seed,
+        data_seed=recipe.seed,
+        disable_tqdm=True,
+        completion_only_loss=True,
+        max_length=recipe.max_tokens,
+        gradient_checkpointing=False,
+        dataloader_pin_memory=False,
+    )
+    lora = LoraConfig(
+        r=recipe.rank, lora_alpha=recipe.alpha, lora_dropout=0.0, target_modules=list(TARGETS), task_type="CAUSAL_LM"
+    )
+    trainer = SFTTrainer(
+        model=load_model(base, dtype),
+        args=config,
+        train_dataset=rows,
+        processing_class=tokenizer,
+        peft_config=lora,
+        callbacks=[Tell()],
+    )
+    result = trainer.train()
+    write_adapter(trainer.model, lora, folder / "adapter")
+    facts = {"loss": result.training_loss, "seconds": result.metrics["train_runtime"], "examples": len(rows)}
+    aside = folder / "done.json.part"
+    aside.write_text(json.dumps(facts))
+    os.replace(aside, folder / "done.json")
+    say(done=facts)
+
+
+def tokens(tokenizer: Any, example: Example, limit: int) -> dict[str, Sequence[int]]:
+    """An example as token ids and a mask that is 1 on the reply; the oldest of a too long prompt goes first."""
+    prompt = render_chat(tokenizer, example.messages)
+    reply = tokenizer.encode(example.reply, add_special_tokens=False, split_special_tokens=True)
+    reply = [*reply, tokenizer.eos_token_id][:limit]
+    prompt = prompt[-max(1, limit - len(reply)) :]
+    return {"input_ids": [*prompt, *reply], "completion_mask": [0] * len(prompt) + [1] * len(reply)}
+
+
+def write_adapter(model: Any, lora: Any, folder: Path) -> None:
+    """peft's two files, the weights as float32 safetensors and the configuration in plain, sorted JSON."""
+    from peft import get_peft_model_state_dict
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {k: v.detach().float().contiguous().cpu() for k, v in get_peft_model_state_dict(model).items()}
+    save_file(state, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    config = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": None,
+        "bias": "none",
+        "fan_in_fan_out": False,
+        "inference_mode": True,
+        "lora_alpha": lora.lora_alpha,
+        "lora_dropout": 0.0,
+        "r": lora.r,
+        "target_modules": sorted(lora.target_modules),
+        "use_dora": False,
+        "use_rslora": False,
+    }
+    (folder / "adapter_config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
+
+
+def stay_in_the_background() -> None:
+    """Run only when nobody else wants the processor (Linux SCHED_IDLE; elsewhere nice 19); die with the parent."""
+    if sys.platform == "linux":
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    else:
+        os.nice(19)
+
+
+def say(**facts: object) -> None:
+    """One line of progress."""
+    sys.stdout.write(json.dumps(facts) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,135 @@
+"""The gate: a pure function from evidence to promote, reject or inconclusive, with reasons in plain English.
+
+Knows no model and no store; the same evidence gives the same verdict for ever, so any decision can be replayed.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from shoptalk.domain import GateDecision, Verdict
+
+T95 = 1.645  # one-sided 95 % normal quantile; samples are 30 or more
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One adapter on the holdout. Lists are parallel over examples; losses are nats per token.
+
+    `losses` are of the wanted replies, `mismatched` of another conversation's reply to the same message: the
+    difference says how much the adapter listens to the customer. `replies` are figures of generated replies.
+    """
+
+    losses: Sequence[float]
+    mismatched: Sequence[float]
+    empty: float = 0.0  # share of replies without a word
+    repetitive: float = 0.0  # share of replies that repeat themselves
+    invented: float = 0.0  # share of replies with a placeholder the conversation does not hold
+    probes_failed: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All the gate sees."""
+
+    candidate: Side
+    live: Side
+    bank_failed: Sequence[str] = ()  # regression cases the live adapter meets and the candidate does not
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Evidence:
+        return cls(Side(**data["candidate"]), Side(**data["live"]), data["bank_failed"])
+
+
+@dataclass(frozen=True, slots=True)
+class GateLimits:
+    """What counts as enough."""
+
+    min_examples: int = 30
+    max_empty: float = 0.02
+    max_worse: float = 0.05  # how much a share of bad replies may rise over the live adapter's
+    min_relevance: float = 0.9  # of the live adapter's attention to the customer, what must remain
+
+
+@dataclass(slots=True)
+class Findings:
+    """Reasons while they are collected."""
+
+    bad: list[str] = field(default_factory=list)
+    open: list[str] = field(default_factory=list)
+    good: list[str] = field(default_factory=list)
+
+
+def judge(evidence: Evidence, limits: GateLimits | None = None) -> GateDecision:
+    """Reject if anything is proven worse, promote if the loss is proven lower, else inconclusive."""
+    limits = limits or GateLimits()
+    found = Findings()
+    candidate, live = evidence.candidate, evidence.live
+    n = len(candidate.losses)
+    figures: dict[str, Any] = {"examples": n}
+    if n < limits.min_examples:
+        found.open.append(f"only {n} held-out examples; {limits.min_examples} are needed")
+    if n:
+        figures |= _losses(candidate, live, found)
+        figures |= _relevance(candidate, live, limits, found)
+    _replies(candidate, live, limits, found)
+    if news := sorted(set(candidate.probes_failed) - set(live.probes_failed)):
+        found.bad.append(f"fails safety probes the live adapter passes: {', '.join(news)}")
+    if evidence.bank_failed:
+        found.bad.append(f"breaks {len(evidence.bank_failed)} cases of the regression bank")
+    if found.bad:
+        return GateDecision(Verdict.REJECT, tuple(found.bad), figures)
+    if found.open:
+        return GateDecision(Verdict.INCONCLUSIVE, tuple(found.open), figures)
+    return GateDecision(Verdict.PROMOTE, tuple(found.good), figures)
+
+
+def _losses(candidate: Side, live: Side, found: Findings) -> dict[str, Any]:
+    """Paired comparison of the wanted replies' loss."""
+    mean, low, high = interval([c - b for c, b in zip(candidate.losses, live.losses, strict=True)])
+    ours, theirs = statistics.fmean(candidate.losses), statistics.fmean(live.losses)
+    text = f"loss {ours:.3f} against {theirs:.3f} of the live adapter (difference {low:+.3f} to {high:+.3f})"
+    if low > 0:
+        found.bad.append(f"{text}: worse")
+    elif high < 0:
+        found.good.append(f"{text}: better")
+    else:
+        found.open.append(f"{text}: no proven difference")
+    return {"loss_candidate": ours, "loss_live": theirs, "difference": mean, "low": low, "high": high}
+
+
+def _relevance(candidate: Side, live: Side, limits: GateLimits, found: Findings) -> dict[str, Any]:
+    """Does the candidate still prefer the right reply over another conversation's?"""
+    ours = [m - w for m, w in zip(candidate.mismatched, candidate.losses, strict=True)]
+    theirs = [m - w for m, w in zip(live.mismatched, live.losses, strict=True)]
+    gain, base = statistics.fmean(ours), statistics.fmean(theirs)
+    _, _, high = interval([o - limits.min_relevance * t for o, t in zip(ours, theirs, strict=True)])
+    text = f"prefers the right reply by {gain:.3f} nats a token, the live adapter by {base:.3f}"
+    if high < 0:
+        found.bad.append(f"{text}: it listens less to the customer")
+    else:
+        found.good.append(text)
+    return {"relevance_candidate": gain, "relevance_live": base}
+
+
+def _replies(candidate: Side, live: Side, limits: GateLimits, found: Findings) -> None:
+    if candidate.empty > limits.max_empty:
+        found.bad.append(f"{candidate.empty:.0%} of its replies are empty")
+    for name in ("repetitive", "invented"):
+        ours, theirs = getattr(candidate, name), getattr(live, name)
+        words = {"repetitive": "repeat themselves", "invented": "use data the customer never gave"}[name]
+        if ours > theirs + limits.max_worse:
+            found.bad.append(f"{ours:.0%} of its replies {words}, {theirs:.0%} of the live adapter's")
+
+
+def interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Mean and its one-sided 95 % limits (normal approximation)."""
+    mean = statistics.fmean(values)
+    if len(values) < 2:
+        return mean, -math.inf, math.inf
+    half = T95 * statistics.stdev(values) / math.sqrt(len(values))
+    return mean, mean - half, mean + half

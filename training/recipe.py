@@ -1,0 +1,26 @@
+"""How an adapter is trained: the few numbers that matter, as data that travels with the run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """LoRA on all linear layers (Hu et al. 2021, arXiv:2106.09685), AdamW, cosine decay after a short warm-up."""
+
+    steps: int = 48
+    batch: int = 8
+    rank: int = 16
+    alpha: int = 32
+    learning_rate: float = 5e-4
+    warmup_steps: int = 4
+    max_tokens: int = 512
+    seed: int = 17
+    threads: int = 0  # 0: as many as there are cores
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)

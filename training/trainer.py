@@ -1,0 +1,133 @@
+"""Runs fine-tuning as a child process and publishes what it made. Loads no model itself.
+
+A run is keyed by its id: one that was interrupted starts over in the same folder, one that is done publishes
+nothing again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from shoptalk.adapterfile import AdapterFiles
+from shoptalk.artifacts import Artifacts
+from shoptalk.basemodel import BaseModel
+from shoptalk.domain import Adapter
+from shoptalk.errors import NotFound, TrainingFailed
+from shoptalk.registry import Registry
+from shoptalk.store import Store, adapters, datasets, runs
+from training.recipe import Recipe
+
+OnStep = Callable[[int, int, float], None]
+
+
+class Trainer:
+    """Trains adapters under one name."""
+
+    def __init__(
+        self,
+        store: Store,
+        artifacts: Artifacts,
+        registry: Registry,
+        base: BaseModel,
+        dtype: str,
+        work: Path,
+        name: str,
+    ) -> None:
+        self._store, self._artifacts, self._registry = store, artifacts, registry
+        self._base, self._dtype, self._work, self._name = base, dtype, work, name
+
+    def train(self, run_id: str, dataset_id: str, recipe: Recipe, on_step: OnStep | None = None) -> Adapter:
+        """Train and publish; raises TrainingFailed with the end of the child's output."""
+        with self._store.read() as conn:
+            done, dataset = adapters.of_run(conn, run_id), datasets.find(conn, dataset_id)
+        if done:
+            return done
+        if dataset is None:
+            raise NotFound(f"there is no dataset {dataset_id[:80]}")
+        with self._store.write() as conn:
+            runs.start(conn, run_id, dataset_id, recipe.as_dict(), recipe.steps)
+        folder = self._prepare(run_id, dataset, recipe)
+        problem = self._follow(run_id, folder, recipe, on_step)
+        if problem:
+            with self._store.write() as conn:
+                runs.finish(conn, run_id, problem=problem)
+            raise TrainingFailed(f"training {run_id} failed: {problem}")
+        adapter = self._publish(run_id, dataset_id, folder / "adapter")
+        shutil.rmtree(folder)
+        return adapter
+
+    def _prepare(self, run_id: str, dataset: datasets.Dataset, recipe: Recipe) -> Path:
+        folder = self._work / run_id
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
+        (folder / "dataset.json").write_bytes(self._artifacts.get(dataset.manifest_sha256))
+        base = {**dataclasses.asdict(self._base), "folder": str(self._base.folder.resolve())}
+        job = {
+            "base": base,
+            "dtype": self._dtype,
+            "recipe": recipe.as_dict(),
+            "dataset_id": dataset.id,
+            "dataset_file": str(folder / "dataset.json"),
+        }
+        (folder / "job.json").write_text(json.dumps(job))
+        return folder
+
+    def _follow(self, run_id: str, folder: Path, recipe: Recipe, on_step: OnStep | None) -> str | None:
+        """Run the child to its end, recording progress; returns what went wrong."""
+        command = [sys.executable, "-m", "training.finetune", str(folder)]
+        quiet = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "DO_NOT_TRACK": "1"}
+        losses: list[float] = []
+        with (folder / "stderr.log").open("w+") as errors:
+            child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=quiet)
+            assert child.stdout is not None
+            try:
+                for line in child.stdout:
+                    facts = _facts(line)
+                    if "step" in facts:
+                        losses.append(facts["loss"])
+                        self._progress(run_id, facts["step"], losses)
+                        if on_step:
+                            on_step(facts["step"], recipe.steps, facts["loss"])
+            finally:
+                child.stdout.close()
+                if child.poll() is None and sys.exc_info()[0] is not None:
+                    child.kill()
+                code = child.wait()
+            if code == 0 and (folder / "done.json").exists():
+                return None
+            errors.seek(0)
+            tail = errors.read().strip().splitlines()[-3:]
+        return f"exit status {code}: {' | '.join(tail)[-600:]}"
+
+    def _progress(self, run_id: str, step: int, losses: list[float]) -> None:
+        recent = losses[-8:]
+        with self._store.write() as conn:
+            runs.progress(conn, run_id, step, {"loss": sum(recent) / len(recent), "first_loss": losses[0]})
+
+    def _publish(self, run_id: str, dataset_id: str, folder: Path) -> Adapter:
+        config, weights = folder / "adapter_config.json", folder / "adapter_model.safetensors"
+        files = AdapterFiles(config.read_bytes(), weights.read_bytes())
+        adapter = self._registry.publish(
+            self._name, files, base_sha256=self._base.sha256, dataset_id=dataset_id, run_id=run_id
+        )
+        with self._store.write() as conn:
+            runs.finish(conn, run_id, adapter=str(adapter.ref))
+        return adapter
+
+
+def _facts(line: str) -> dict[str, Any]:
+    """A line of progress; libraries print other things too."""
+    try:
+        facts = json.loads(line)
+    except ValueError:
+        return {}
+    return facts if isinstance(facts, dict) else {}
