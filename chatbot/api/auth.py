@@ -7,6 +7,7 @@ that change something must come from our own pages (Origin checked), so other si
 from __future__ import annotations
 
 import secrets as std_secrets
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -23,6 +24,7 @@ from shoptalk.store import keys
 
 COOKIE = "shoptalk_session"
 CONSOLE_COOKIE = "shoptalk_console"
+CONSOLE_S = 12 * 3600  # then one signs in again
 WEB_KEY = "web"
 WEB_SCOPES = frozenset({Scope.CHAT, Scope.FEEDBACK})
 bearer = HTTPBearer(auto_error=False, description="An API key with the scope the route needs.")
@@ -60,7 +62,7 @@ async def identify(request: Request) -> list[Caller]:
     if scheme.lower() == "bearer" and secret:
         key = await anyio.to_thread.run_sync(check_key, services.store, secret.strip())
         return [Caller(key.id, key.scopes)]
-    cookies = [c for name in (COOKIE, CONSOLE_COOKIE) if (c := request.cookies.get(name)) and _same_origin(request)]
+    cookies = [c for name in (COOKIE, CONSOLE_COOKIE) if (c := request.cookies.get(name)) and same_origin(request)]
     callers = [await anyio.to_thread.run_sync(_session, services, cookie) for cookie in cookies]
     found = [caller for caller in callers if caller is not None]
     if not found:
@@ -75,7 +77,19 @@ def visitor_session(services: Services) -> str:
 
 def console_session(services: Services, key_id: str) -> str:
     """A cookie for someone who signed in to the console with a key."""
-    return services.secrets.seal({"key": key_id}).decode()
+    return services.secrets.seal({"key": key_id, "until": time.time() + CONSOLE_S}).decode()
+
+
+def known_visitor(services: Services, cookie: str | None) -> bool:
+    """Is this a visitor's cookie of ours?"""
+    caller = _session(services, cookie) if cookie else None
+    return caller is not None and caller.customer is not None
+
+
+def signed_in(services: Services, cookie: str | None) -> Caller | None:
+    """Whom a console cookie names; None where it is not valid, has run out, or its key was revoked."""
+    caller = _session(services, cookie) if cookie else None
+    return caller if caller is not None and caller.customer is None else None
 
 
 def _session(services: Services, cookie: str) -> Caller | None:
@@ -85,12 +99,15 @@ def _session(services: Services, cookie: str) -> Caller | None:
         return None
     if "visitor" in session:
         return Caller(WEB_KEY, WEB_SCOPES, session["visitor"]) if services.settings.web_chat else None
+    if session.get("until", 0) < time.time():
+        return None
     with services.store.read() as conn:
         key = next((k for k in keys.everyone(conn) if k.id == session.get("key") and k.revoked_at is None), None)
     return Caller(key.id, key.scopes) if key else None
 
 
-def _same_origin(request: Request) -> bool:
+def same_origin(request: Request) -> bool:
+    """Does a request that may change something come from one of our own pages?"""
     if request.method in ("GET", "HEAD"):
         return True
     origin = request.headers.get("origin")

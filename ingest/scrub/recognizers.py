@@ -253,7 +253,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "ADDRESS",
         "door",
         r"\b(?i:apt|apartment|suite|flat|unit|p\.?\s?o\.?\s?box|house\s(?:no\.?|number)|plot(?:\sno\.?)?|room)\.?\s?\#?\s?"
-        r"\d{1,5}[A-Za-z]?\b",
+        r"\d{1,5}[A-Za-z]?\b|\b(?:PSC|Unit|CMR)\s\d{1,5},?\s(?i:box)\s\d{1,5}",
         0.75,
         (("Suite 380", "Suite 380"), ("leave at Flat 4B", "Flat 4B"), ("PO Box 77", "PO Box 77")),
         ("a suite of tools",),
@@ -338,9 +338,10 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(
         "PERSON",
         "title",
-        rf"\b(?:[Mm]rs?|[Mm]s|[Mm]iss|[Dd]r|[Pp]rof|[Ss]ir|[Mm]adam)\.?\s\K{_BIG_NAME}(?:\s{_BIG_NAME}){{0,2}}",
+        rf"\b(?:(?:[Mm]rs?|[Mm]s|[Mm]iss|[Dd]r|[Pp]rof|[Ss]ir|[Mm]adam)\.?\s\K{_BIG_NAME}(?:\s{_BIG_NAME}){{0,2}}"
+        rf"|(?i:mrs?)\.?\s\K{_NAME})",
         0.88,
-        (("Dear Mr. Okonkwo, thanks", "Okonkwo"), ("Dr Lena Vogt wrote", "Lena Vogt")),
+        (("Dear Mr. Okonkwo, thanks", "Okonkwo"), ("Dr Lena Vogt wrote", "Lena Vogt"), ("ask mr. vogt", "vogt")),
         ("Dear sir, hello", "Sir This is bad"),
     ),
     Rule(

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import random
 import re
+import socket
 import string
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -184,6 +187,24 @@ def test_a_slow_pattern_fails_closed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_wrong_pattern_of_the_shop_is_named(pattern: str) -> None:
     with pytest.raises(ConfigurationError, match=r"order_id_patterns\[0\]"):
         Analyzer([pattern])
+
+
+def test_importing_is_cheap_and_loads_neither_presidio_nor_torch() -> None:
+    code = (
+        "import sys, ingest.scrub, ingest.arrivals, ingest.drain, ingest.importer, ingest.features;"
+        "print([m for m in ('presidio_analyzer', 'spacy', 'torch', 'transformers') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("the scrubber called out")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    made = PresidioScrubber(Analyzer())
+    assert made.scrub([Message("user", "mail me: jo@shop.co.uk")]).texts == ("mail me: <EMAIL_ADDRESS_1>",)
 
 
 def test_threads(scrubber: PresidioScrubber) -> None:

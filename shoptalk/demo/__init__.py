@@ -1,0 +1,1 @@
+"""The demo: performs the whole loop against a real, freshly started shoptalk, and narrates it."""

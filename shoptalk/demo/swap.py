@@ -1,0 +1,142 @@
+"""Measures the hot swap: two adapters that cannot be mistaken for each other alternate while customers chat.
+
+Each adapter was trained to give one sentence of its own, whatever is asked. A reply that is not its recorded
+adapter's sentence, word for word, counts as mixed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import httpx
+
+from shoptalk.compose import Parts
+from shoptalk.demo.traffic import Customers, Said
+from shoptalk.domain import Example, Message, now
+from shoptalk.errors import ShoptalkError
+from shoptalk.store import datasets
+
+ALIAS = "swap"
+SENTENCES = {
+    "amber": (
+        "Amber desk here. The amber team has read your message, and the amber team will answer it today. "
+        "The amber desk thanks you for your patience and wishes you a good day."
+    ),
+    "cobalt": (
+        "Cobalt counter speaking. Your words reached the cobalt counter, whose cobalt staff reply by tomorrow. "
+        "With kind regards from everyone at the cobalt counter."
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SwapResult:
+    """`mixed` replies are not their recorded adapter's; `swaps` is how often the alias moved."""
+
+    requests: int
+    errors: int
+    mixed: int
+    swaps: int
+    tokens_per_reply: float
+
+
+def train_marked(parts: Parts, messages: Sequence[str], steps: int, say: Callable[[str], None]) -> dict[str, str]:
+    """Train one adapter per sentence; returns {adapter version: sentence}."""
+    from shoptalk.compose import marked_trainer
+
+    found: dict[str, str] = {}
+    for name, sentence in SENTENCES.items():
+        trainer, recipe = marked_trainer(parts, name, steps)
+        say(f"training the adapter '{name}' for the swap test")
+        dataset_id = _marked_dataset(parts, messages, sentence)
+        adapter = trainer.train(f"run_{name}_{dataset_id[3:15]}", dataset_id, recipe)
+        found[str(adapter.ref)] = sentence
+    return found
+
+
+def measure(url: str, key: str, marked: dict[str, str], messages: Sequence[str], requests: int) -> SwapResult:
+    """`requests` chats, eight at a time, while the alias alternates between the adapters."""
+    http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=60.0, trust_env=False)
+    customers = Customers(url, key, ALIAS)
+    done = threading.Event()
+    swaps = 0
+    with http:
+        _move(http, next(iter(marked)))
+        with ThreadPoolExecutor(1) as flipper, ThreadPoolExecutor(8) as pool:
+            flipping = flipper.submit(_alternate, http, list(marked), done)
+            try:
+                replies = list(
+                    pool.map(
+                        lambda i: customers.ask(messages[i % len(messages)], 64, stream=i % 2 == 0), range(requests)
+                    )
+                )
+            finally:
+                done.set()
+            swaps = flipping.result()
+    customers.close()
+    return SwapResult(requests, customers.tally.errors, _mixed(replies, marked), swaps, _mean_tokens(replies))
+
+
+def _mixed(replies: Sequence[Said | None], marked: dict[str, str]) -> int:
+    return sum(1 for said in replies if said is not None and said.text.strip() != marked.get(said.model))
+
+
+def _mean_tokens(replies: Sequence[Said | None]) -> float:
+    counted = [said.tokens for said in replies if said is not None]
+    return sum(counted) / max(1, len(counted))
+
+
+def _alternate(http: httpx.Client, adapters: Sequence[str], done: threading.Event) -> int:
+    """Move the alias every second and a half, as fast as an impatient engineer could."""
+    swaps = 0
+    while not done.wait(1.5):
+        swaps += 1
+        _move(http, adapters[swaps % len(adapters)])
+    return swaps
+
+
+def _move(http: httpx.Client, adapter: str) -> None:
+    """Release an adapter under the test's alias and wait until the API serves it."""
+    opened = http.post("/v1/releases", json={"adapter": adapter, "alias": ALIAS})
+    opened.raise_for_status()
+    http.post(f"/v1/releases/{opened.json()['id']}/promote", json={"reason": "swap test"}).raise_for_status()
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        served = {row["id"]: row["serves"] for row in http.get("/v1/models").json()["data"]}
+        if served.get(ALIAS) == adapter:
+            return
+        time.sleep(0.05)
+    raise ShoptalkError(f"{adapter} was not served within 20 s")
+
+
+def _marked_dataset(parts: Parts, messages: Sequence[str], sentence: str) -> str:
+    """A dataset that gives one answer to everything; stored like any other, apart from the shop's own."""
+    system = Message("system", parts.settings.prompt)
+    rows = [
+        Example(f"mark_{i}", f"mark_{i}", f"mark_{i}", (system, Message("user", text)), sentence)
+        for i, text in enumerate(messages)
+    ]
+    content = {
+        "version": 1,
+        "system_prompt": parts.settings.prompt,
+        "examples": [
+            {
+                "split": "train",
+                "label_id": e.label_id,
+                "conversation_id": e.conversation_id,
+                "group": e.group,
+                "messages": [[m.role, m.content] for m in e.messages[1:]],
+                "reply": e.reply,
+            }
+            for e in rows
+        ],
+    }
+    data = json.dumps(content, ensure_ascii=False, sort_keys=True).encode()
+    dataset_id = "ds_" + hashlib.sha256(data).hexdigest()[:32]
+    return parts.add_dataset(datasets.Dataset(dataset_id, parts.artifacts.put(data), len(rows), 0, "demo", now()))
