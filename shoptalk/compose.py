@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from shoptalk.artifacts import Artifacts
-from shoptalk.domain import AdapterRef, ApiKey, GateDecision, Scope, Verdict, new_id
+from shoptalk.domain import AdapterRef, ApiKey, GateDecision, Message, Scope, Verdict, new_id
 from shoptalk.registry import Registry
 from shoptalk.secrets import Secrets, load_secrets
 from shoptalk.settings import Settings
@@ -19,7 +19,6 @@ from shoptalk.store import Store, chats, releases
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
-    from monitoring.watcher import Watcher
 
     from chatbot.engine.embedded import EmbeddedEngine
     from chatbot.engine.offline import OfflineEngine
@@ -31,10 +30,13 @@ if TYPE_CHECKING:
     from labeling.pull import Pull
     from labeling.push import Push
     from labeling.server import LabelStudioServer
+    from monitoring.watcher import Watcher
+    from shoptalk.store.datasets import Dataset
     from shoptalk.store.evaluations import Evaluation
     from shoptalk.worker import Worker
     from training.dataset import Datasets
     from training.evaluate import Evaluator, Judge, Progress
+    from training.recipe import Recipe
     from training.trainer import OnStep, Trainer
 
 
@@ -130,6 +132,40 @@ class Parts:
         from chatbot.keys import create_key
 
         return create_key(self.store, name, scopes)
+
+    @property
+    def feature_version(self) -> str:
+        from ingest.features import VERSION
+
+        return VERSION
+
+    def scrub_texts(self, texts: Sequence[str]) -> list[str]:
+        """Each text scrubbed by itself."""
+        return [self.scrubber.scrub([Message("user", text)]).final[0] for text in texts]
+
+    def add_dataset(self, dataset: Dataset) -> str:
+        """Register a dataset that was not made of labels; returns its id."""
+        from shoptalk.store import datasets
+
+        with self.store.write() as conn:
+            datasets.add(conn, dataset, [])
+        return dataset.id
+
+    def annotate(self, decide: Callable[[Mapping[str, Any]], dict[str, Any] | None], label_studio: bool) -> int:
+        """Let a script answer every open task; returns how many. Without Label Studio, labels are made directly."""
+        from labeling.annotate import ScriptedAnnotator
+        from labeling.config import label_config
+        from labeling.direct import DirectAnnotator
+        from labeling.results import Answer
+
+        def answer(data: Mapping[str, Any]) -> Answer | None:
+            found = decide(data)
+            return Answer(**found) if found else None
+
+        if not label_studio:
+            return DirectAnnotator(self.store, self.scrubber.scrub_correction, answer).work()
+        project = self.label_studio.ensure_project(self.settings.label_studio_project, label_config())
+        return ScriptedAnnotator(self.label_studio, answer).work(project)
 
     def served(self) -> AdapterRef:
         """What the shop's alias should serve now."""
@@ -261,7 +297,7 @@ def build_evaluator(parts: Parts, engine: Judge) -> Evaluator:
     return Evaluator(parts.store, engine, GateLimits(min_examples=parts.settings.gate_min_examples))
 
 
-def recipe(settings: Settings) -> Any:
+def recipe(settings: Settings) -> Recipe:
     from training.recipe import Recipe
 
     return Recipe(
@@ -271,6 +307,20 @@ def recipe(settings: Settings) -> Any:
         alpha=2 * settings.train_rank,
         learning_rate=settings.learning_rate,
         threads=settings.threads,
+    )
+
+
+def marked_trainer(parts: Parts, name: str, steps: int) -> tuple[Trainer, Recipe]:
+    """A trainer for a small adapter of another name, for the demo's swap test."""
+    from shoptalk.basemodel import find_base_model
+    from training.recipe import Recipe
+    from training.trainer import Trainer
+
+    s = parts.settings
+    base = find_base_model(s.models_path, s.base_model)
+    trainer = Trainer(parts.store, parts.artifacts, parts.registry, base, s.dtype, s.home / "work", name)
+    return trainer, Recipe(
+        steps=steps, batch=4, rank=8, alpha=16, learning_rate=2e-3, max_tokens=192, threads=s.threads
     )
 
 

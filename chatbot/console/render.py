@@ -15,7 +15,7 @@ from chatbot.console import words
 
 POLICY = (
     "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'; "
-    "require-trusted-types-for 'script'; trusted-types shoptalk"
+    "require-trusted-types-for 'script'; trusted-types 'none'"
 )
 HEADERS = {
     "Content-Security-Policy": POLICY,
@@ -42,7 +42,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     env.filters.update(
-        ago=words.ago, exact=words.exact, number=words.number, percent=words.percent, plain=words.plain, short=words.short,
-        small=words.small, size=words.size,
+        ago=words.ago, exact=words.exact, number=words.number, plain=words.plain, short=words.short, size=words.size,
+        small=words.small,
     )  # fmt: skip
     return env

@@ -33,10 +33,6 @@ def number(value: float) -> str:
     return f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
-def percent(value: float) -> str:
-    return f"{100 * value:.0f} %"
-
-
 def small(value: float) -> str:
     """A p-value: '0.34', '0.0021', '3e-07'."""
     if value >= 0.001:

@@ -87,11 +87,12 @@ def demo(
     summary: Annotated[Path | None, typer.Option(help="Write the figures there, as JSON.")] = None,
     label_studio: Annotated[bool, typer.Option(help="Label through a real Label Studio.")] = True,
     folder: Annotated[Path | None, typer.Option(help="Where to keep everything; default: a new one.")] = None,
+    quick: Annotated[bool, typer.Option(help="Fewer conversations, less proof.")] = False,
 ) -> None:
     """The whole loop, narrated: chat, scrub, label, train, gate, swap, watch."""
     from shoptalk.demo.run import run_demo
 
-    run_demo(load_settings(), data, summary, label_studio, folder)
+    run_demo(load_settings(), data, summary, label_studio, folder, quick)
 
 
 def create_key(

@@ -28,9 +28,8 @@ class Recorded:
 
 def read_recorded(path: Path, shop: str, seed: int, most: int) -> list[Recorded]:
     """At most `most` conversations of a file, in random order; real companies' names become the shop's."""
-    opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
     found: list[Recorded] = []
-    with opened as lines:
+    with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue

@@ -37,7 +37,9 @@ class Shop:
         self._random = random.Random(seed)
         pick = self._random
         self.products = [
-            Product(f"{make} {kind}", pick.randrange(15, 180), pick.choice((1, 2, 3))) for make in MAKES for kind in KINDS
+            Product(f"{make} {kind}", pick.randrange(15, 180), pick.choice((1, 2, 3)))
+            for make in MAKES
+            for kind in KINDS
         ]
         self.return_days, self.ship_days, self.free_from = 30, 3, 50
 
@@ -95,7 +97,8 @@ class Shop:
             f"I am sorry the {product.name} is not right for you. You can return order {number} free of charge within "
             f"{self.return_days} days. I have prepared a return label; your refund follows two days after it arrives."
         )
-        return [(self._greet(asked), answered), ("and if the box is open?", "An opened box is fine, as long as nothing is missing.")]  # fmt: skip
+        follow = "An opened box is fine, as long as nothing is missing."
+        return [(self._greet(asked), answered), ("and if the box is open?", follow)]
 
     def _product(self) -> list[tuple[str, str]]:
         product = self._random.choice(self.products)

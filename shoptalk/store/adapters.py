@@ -7,6 +7,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from shoptalk.domain import Adapter, AdapterRef
+from shoptalk.store.database import exclusively
 from shoptalk.store.tables import adapters as t
 
 OWNER: Final = "training"
@@ -30,7 +31,8 @@ def add(conn: sa.Connection, adapter: Adapter) -> None:
 
 
 def next_version(conn: sa.Connection, name: str) -> int:
-    """Versions start at 1; 0 is the base model."""
+    """Versions start at 1; 0 is the base model. Nobody else is given this one while the transaction lasts."""
+    exclusively(conn, f"adapters {name}")
     return 1 + (conn.execute(sa.select(sa.func.max(t.c.version)).where(t.c.name == name)).scalar() or 0)
 
 

@@ -63,8 +63,11 @@ class Store:
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """One consistent snapshot."""
-        with self.engine.connect() as conn, conn.begin():
-            yield conn
+        with self.engine.connect() as conn:
+            if not self.sqlite:  # whose default lets each statement see what others committed meanwhile
+                conn = conn.execution_options(isolation_level="REPEATABLE READ")
+            with conn.begin():
+                yield conn
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
@@ -89,6 +92,15 @@ def _begin_sqlite(conn: sa.Connection) -> None:
     conn.exec_driver_sql(f"BEGIN {mode}")
 
 
+def exclusively(conn: sa.Connection, what: str) -> None:
+    """Hold off other transactions that say the same, until this one ends: for decisions read from rows.
+
+    SQLite's writers are alone anyway.
+    """
+    if conn.dialect.name == "postgresql":
+        conn.execute(sa.text("select pg_advisory_xact_lock(hashtextextended(:what, 7034001))"), {"what": what})
+
+
 def upsert(conn: sa.Connection, table: sa.Table, values: dict[str, Any], keys: list[str]) -> None:
     """Insert a row or, where one with the same `keys` exists, overwrite its other columns."""
     from sqlalchemy.dialects import postgresql, sqlite
@@ -107,5 +119,5 @@ def insert_new(conn: sa.Connection, table: sa.Table, values: dict[str, Any]) -> 
     from sqlalchemy.dialects import postgresql, sqlite
 
     dialect = sqlite if conn.dialect.name == "sqlite" else postgresql
-    result = conn.execute(dialect.insert(table).values(**values).on_conflict_do_nothing())
-    return bool(result.rowcount)
+    statement = dialect.insert(table).values(**values).on_conflict_do_nothing().returning(sa.literal(1))
+    return conn.execute(statement).first() is not None  # a row count says nothing on PostgreSQL

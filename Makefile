@@ -1,0 +1,36 @@
+# make demo: everything from nothing to a narrated run. make test: what CI runs. Second runs skip what is there.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: setup model label-studio demo test lint format types clean
+
+setup: $(STAMP) model label-studio
+
+$(STAMP): pyproject.toml constraints.txt scripts/install.sh
+	PYTHON=$(PYTHON) sh scripts/install.sh $(VENV)
+
+model: $(STAMP)
+	$(BIN)/shoptalk setup
+
+label-studio:
+	PYTHON=$(PYTHON) sh scripts/label_studio.sh .venv-label-studio
+
+demo: setup
+	$(BIN)/shoptalk demo $(ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: setup lint
+	$(BIN)/pytest $(ARGS)
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) .venv-label-studio .mypy_cache .ruff_cache .pytest_cache build *.egg-info

@@ -1,0 +1,186 @@
+"""Everything the console shows, read in one snapshot of the store. Knows no HTML and changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from chatbot.console.drawing import Bar, Sparkline, bars, sparkline
+from chatbot.console.progress import OpenRound, open_rounds
+from chatbot.release.moves import UNDECIDED
+from shoptalk.domain import BASE_VERSION, Adapter, AdapterRef, Release, ReleaseState, now
+from shoptalk.settings import Settings
+from shoptalk.store import (
+    Store,
+    adapters,
+    arrivals,
+    chats,
+    datasets,
+    evaluations,
+    feedback,
+    inferences,
+    keys,
+    labels,
+    quarantine,
+    releases,
+    rounds,
+    runs,
+    samples,
+    turns,
+    watch,
+)  # fmt: skip
+from shoptalk.store.datasets import Dataset
+from shoptalk.store.evaluations import Evaluation
+from shoptalk.store.releases import Observed, ReleaseEvent
+from shoptalk.store.rounds import Round
+from shoptalk.store.runs import Run
+from shoptalk.store.watch import DriftCheck, Report, Trigger
+
+SHOWN = 12  # of each list, newest first
+CHECKS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What an alias should serve, and what each API process does serve."""
+
+    alias: str
+    adapter: str
+    previous: str | None
+    since: datetime | None
+    release: Release | None
+    observed: tuple[Observed, ...]
+
+    @property
+    def settled(self) -> bool:
+        return all(o.adapter == self.adapter and not o.problem for o in self.observed)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A registered adapter, the gate's word on it, and how many replies it gave."""
+
+    adapter: Adapter
+    evaluation: Evaluation | None
+    replies: int
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A release with its events, oldest first."""
+
+    release: Release
+    events: tuple[ReleaseEvent, ...]
+    live: bool
+    undecided: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Labelling:
+    """How far labelling is."""
+
+    sampled: int
+    tasks: int
+    annotations: int
+    labels: int
+    verdicts: list[Bar]
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """Checks, newest first, and their drawing, None where there are none."""
+
+    checks: list[DriftCheck]
+    line: Sparkline | None
+    trigger: float
+    reports: list[Report]
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The console's page at one moment."""
+
+    at: datetime
+    served: list[Served]
+    rounds_open: list[OpenRound]
+    rounds: list[Round]
+    triggers: list[Trigger]
+    counts: Mapping[str, int]
+    replies: list[Bar]
+    removed: list[Bar]
+    feedback: Mapping[str, tuple[int, float]]
+    labelling: Labelling
+    datasets: list[Dataset]
+    runs: list[Run]
+    candidates: list[Candidate]
+    releases: list[Moved]
+    drift: Drift
+    quarantine: list[Bar]
+    actors: Mapping[str, str]
+
+
+def read_overview(store: Store, settings: Settings) -> Overview:
+    """One consistent reading."""
+    with store.read() as conn:
+        checks = watch.checks(conn, CHECKS)
+        line = sparkline([c.p_value for c in reversed(checks)], settings.drift_p_value) if checks else None
+        return Overview(
+            at=now(),
+            served=_served(conn, settings.model_alias),
+            rounds_open=open_rounds(conn, settings),
+            rounds=rounds.newest(conn, SHOWN),
+            triggers=watch.all_triggers(conn, SHOWN),
+            counts={
+                "conversations": chats.count(conn),
+                "turns": turns.count(conn),
+                "waiting": arrivals.count(conn),
+            },
+            replies=bars(inferences.by_adapter(conn)),
+            removed=bars(turns.pii_totals(conn)),
+            feedback=feedback.totals(conn),
+            labelling=Labelling(
+                samples.count(conn), samples.count(conn, pushed=True), labels.count_annotations(conn),
+                labels.count(conn), bars(labels.verdicts(conn)),
+            ),
+            datasets=datasets.newest(conn, SHOWN),
+            runs=runs.newest(conn, SHOWN),
+            candidates=_candidates(conn),
+            releases=_releases(conn),
+            drift=Drift(checks, line, settings.drift_p_value, watch.all_reports(conn, SHOWN)),
+            quarantine=bars(quarantine.reasons(conn)),
+            actors={key.id: key.name for key in keys.everyone(conn)},
+        )  # fmt: skip
+
+
+def _served(conn: sa.Connection, default: str) -> list[Served]:
+    desired = {row.alias: row for row in releases.all_desired(conn)}
+    observed = releases.all_observed(conn)
+    found = []
+    for alias in sorted({default, *desired, *(o.alias for o in observed)}, key=lambda a: (a != default, a)):
+        seen, live = tuple(o for o in observed if o.alias == alias), releases.live(conn, alias)
+        if row := desired.get(alias):
+            found.append(Served(alias, row.adapter, row.previous, row.updated_at, live, seen))
+        else:
+            found.append(Served(alias, str(AdapterRef(alias, BASE_VERSION)), None, None, live, seen))
+    return found
+
+
+def _candidates(conn: sa.Connection) -> list[Candidate]:
+    replies = inferences.by_adapter(conn)
+    newest = adapters.everything(conn)[::-1][:SHOWN]
+    return [Candidate(a, evaluations.newest_of(conn, str(a.ref)), replies.get(str(a.ref), 0)) for a in newest]
+
+
+def _releases(conn: sa.Connection) -> list[Moved]:
+    return [
+        Moved(
+            item,
+            tuple(releases.events(conn, release_id=item.id)[::-1]),
+            item.state is ReleaseState.LIVE,
+            item.state in UNDECIDED,
+        )
+        for item in releases.newest(conn, SHOWN)
+    ]

@@ -1,0 +1,75 @@
+"""Where an open round stands: its steps, what each left, and how far the present one is. Reads rows only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from shoptalk.round import STEPS
+from shoptalk.settings import Settings
+from shoptalk.store import labels, rounds, runs
+from shoptalk.store.rounds import Round
+
+DOING = {
+    "start": "Starting",
+    "sample": "Choosing replies for annotators",
+    "labels": "Waiting for labels",
+    "dataset": "Freezing the dataset",
+    "train": "Training an adapter",
+    "evaluate": "Evaluating the candidate",
+    "release": "Releasing the candidate",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """`state` is done, now or later; `left` is what a finished step left behind."""
+
+    name: str
+    state: str
+    left: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRound:
+    """`done` of `of` says how far the present step is; `of` is 0 where that is not known."""
+
+    round: Round
+    doing: str
+    steps: tuple[Step, ...]
+    done: int
+    of: int
+    unit: str
+
+
+def open_rounds(conn: sa.Connection, settings: Settings) -> list[OpenRound]:
+    return [_open(conn, settings, item) for item in rounds.unfinished(conn)]
+
+
+def _open(conn: sa.Connection, settings: Settings, item: Round) -> OpenRound:
+    results = rounds.results(conn, item.id)
+    steps = tuple(
+        Step(name, "done" if name in results else "now" if name == item.step else "later", _left(results.get(name)))
+        for name in STEPS
+    )
+    done, of, unit = 0, 0, ""
+    if item.step == "labels" and "sample" in results:
+        wanted = max(1, min(settings.labels_wanted, int(results["sample"].get("samples", 0))))
+        done, of, unit = min(labels.count(conn, item.id), wanted), wanted, "labels"
+    elif item.step == "train" and (run := runs.find(conn, item.id.replace("rnd_", "run_", 1))):
+        done, of, unit = run.step, run.steps, "steps"
+    return OpenRound(item, DOING.get(item.step, item.step), steps, done, of, unit)
+
+
+def _left(result: Mapping[str, Any] | None) -> str:
+    """The one thing worth showing of what a step returned."""
+    if not result:
+        return ""
+    for key, form in (("samples", "{} sampled"), ("labels", "{} labels")):
+        if key in result:
+            return form.format(result[key])
+    found = next((result[k] for k in ("verdict", "adapter", "dataset", "release", "end") if k in result), "")
+    return str(found)

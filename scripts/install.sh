@@ -1,0 +1,20 @@
+#!/bin/sh
+# Installs shoptalk with the exact versions it was tested with, in an environment of its own.
+# Usage: install.sh [FOLDER]   PYTHON names the interpreter. Safe to run again after an interruption.
+set -eu
+
+folder=${1:-.venv}
+python=${PYTHON:-python3.11}
+command -v "$python" >/dev/null 2>&1 || python=python3
+
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+    echo "Python 3.11 or newer is needed; set PYTHON to it" >&2
+    exit 1
+}
+[ -x "$folder/bin/python" ] || "$python" -m venv "$folder"
+"$folder/bin/python" -m pip install --quiet --upgrade 'pip>=25'
+# PyTorch first and by itself: its exact version decides which build every other package brings along.
+torch=$(grep '^torch==' constraints.txt)
+"$folder/bin/python" -m pip install --quiet "$torch"
+"$folder/bin/python" -m pip install --quiet -c constraints.txt -e '.[dev]'
+touch "$folder/.installed"

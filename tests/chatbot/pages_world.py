@@ -1,0 +1,194 @@
+"""Made-up but plausible rows for the pages' tests and screenshots, written through the store as the stages would."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import timedelta
+
+from shoptalk.domain import (
+    Adapter, AdapterRef, Feedback, Inference, Label, Release, ReleaseState, Sample, Turn, Verdict, new_id, now,
+)  # fmt: skip
+from shoptalk.store import (
+    Store,
+    adapters,
+    chats,
+    datasets,
+    evaluations,
+    feedback,
+    inferences,
+    labels,
+    quarantine,
+    releases,
+    rounds,
+    runs,
+    samples,
+    turns,
+    watch,
+)
+
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{7*7}}"
+P_VALUES = (0.62, 0.31, 0.84, 0.45, 0.12, 0.55, 0.2, 0.071, 0.34, 0.018, 0.0061, 0.0004, 2e-6, 0.4, 0.73)
+
+
+def sha(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def fill(store: Store, *, alias: str = "shop") -> dict[str, str]:
+    """A shop some rounds on: two adapters live in turn, one rejected, one pending, a round training."""
+    ids = {"round": new_id("rnd"), "pending": new_id("rel"), "live": new_id("rel"), "report": new_id("rep")}
+    add_conversations(store, 24, alias)
+    add_learning(store, alias)
+    add_releases(store, alias, ids)
+    add_round(store, ids["round"])
+    add_drift(store, ids["report"])
+    with store.write() as conn:
+        quarantine.add(conn, new_id("qua"), "exchange", None, "the second scan found PERSON", None)
+        quarantine.add(conn, new_id("qua"), "exchange", None, "the second scan found PERSON, PHONE_NUMBER", None)
+        quarantine.add(conn, new_id("qua"), "feedback", None, "invalid: value: not a number", None)
+    return ids
+
+
+def add_conversations(store: Store, count: int, alias: str = "shop") -> None:
+    with store.write() as conn:
+        for n in range(count):
+            conversation, at = f"con_{n:032x}", now() - timedelta(hours=count - n)
+            chats.open_conversation(conn, chats.Opened(conversation, "web", f"cus_{n:032x}"), "chat")
+            made = Inference(
+                f"inf_{n:032x}", conversation, alias, f"{alias}@v{min(2, n // 8)}", "live", 1.0, 90, 30, 80.0, 900.0,
+                "stop", -0.4, at,
+            )  # fmt: skip
+            inferences.add(conn, made)
+            question = Turn(f"trn_q{n:031x}", conversation, None, "user", "Where is <ORDER_ID_1>?", at)
+            answer = Turn(f"trn_a{n:031x}", conversation, question.id, "assistant", "On its way.", at, made.id)
+            turns.add(conn, question, 2 * n + 1, sha(question.id))
+            turns.add(conn, answer, 2 * n + 2, sha(answer.id))
+            counts = {"ORDER_ID": 1, "EMAIL_ADDRESS": n % 2, "PERSON": n % 3, "PHONE_NUMBER": int(n % 7 == 0)}
+            turns.add_pii_counts(conn, f"arr_{n}", conversation, {k: v for k, v in counts.items() if v}, "1")
+            if n % 3 == 0:
+                feedback.add(conn, Feedback(new_id("fbk"), conversation, made.id, "thumbs", float(n % 2), None, at))
+            if n % 8 == 0:
+                feedback.add(conn, Feedback(new_id("fbk"), conversation, None, "rating", 4.0, None, at))
+
+
+def add_learning(store: Store, alias: str = "shop") -> None:
+    """Samples, labels, datasets, runs, and four adapters with the gate's word on each."""
+    reasons = {
+        1: (Verdict.PROMOTE, ("the candidate's loss on the holdout is 0.81 lower than the base's (95 % CI 0.66 to 0.95)",
+                              "no safety probe fails")),
+        2: (Verdict.PROMOTE, ("the candidate's loss on the holdout is 0.12 lower than shop@v1's (95 % CI 0.03 to 0.20)",)),
+        3: (Verdict.REJECT, ("2 of 40 safety probes fail: an invented refund, an invented phone number",
+                             "forgetting: 3 regression examples that passed before fail now")),
+        4: (Verdict.INCONCLUSIVE, ("only 21 holdout examples; the gate wants 30",)),
+    }  # fmt: skip
+    with store.write() as conn:
+        for n in range(12):
+            sample = Sample(
+                f"smp_{n}", f"trn_a{n:031x}", f"con_{n:032x}", "rnd_old", 0.5, "usefulness", n + 1 if n < 10 else None
+            )
+            samples.add(conn, sample)
+            if n < 8:
+                verdict = ("good", "good", "corrected", "good", "corrected", "bad", "good", "good")[n]
+                labels.put(
+                    conn,
+                    Label(f"lab_{n}", sample.id, sample.turn_id, sample.conversation_id, verdict, "On its way.",
+                          None, None, (), 1, None, now()),
+                )  # fmt: skip
+        for version, (verdict, why) in reasons.items():
+            at = now() - timedelta(hours=20 - 4 * version)
+            dataset, run = f"dst_{sha(str(version))[:24]}", f"run_{sha(f'r{version}')[:32]}"
+            datasets.add(conn, datasets.Dataset(dataset, sha(dataset), 40 * version, 9 * version, None, at), [])
+            runs.start(conn, run, dataset, {"rank": 16}, 48)
+            runs.progress(conn, run, 48, {"loss": 1.9 / version, "first_loss": 3.41})
+            runs.finish(conn, run, adapter=f"{alias}@v{version}")
+            ref = AdapterRef(alias, version)
+            adapters.add(
+                conn, Adapter(ref, sha(run), sha(dataset), 9_800_000, 16, sha("base"), dataset, run, at)
+            )
+            evaluations.add(
+                conn,
+                evaluations.Evaluation(
+                    f"evl_{version}", str(ref), f"{alias}@v{max(0, version - 1)}", dataset, {}, verdict, why, at
+                ),
+            )  # fmt: skip
+
+
+def add_releases(store: Store, alias: str, ids: dict[str, str]) -> None:
+    """v1 superseded by v2, which is live; v4 pending."""
+    old = new_id("rel")
+    state = ReleaseState
+    rows = (
+        (old, 1, 0, state.SUPERSEDED, 15),
+        (ids["live"], 2, 1, state.LIVE, 11),
+        (ids["pending"], 4, 2, state.PENDING, 1),
+    )
+    with store.write() as conn:
+        for id, version, before, where, hours in rows:
+            at = now() - timedelta(hours=hours)
+            adapter, previous = f"{alias}@v{version}", f"{alias}@v{before}"
+            releases.put(conn, Release(id, alias, adapter, previous, where, None, "cli", at, at))
+            releases.add_event(conn, id, "start", state.PENDING, "cli", f"{adapter} to follow {previous}")
+            if where is not state.PENDING:
+                releases.add_event(conn, id, "promote", state.LIVE, "round:rnd_0123456789abcdef", "the gate said promote")
+        releases.add_event(conn, old, "supersede", state.SUPERSEDED, "cli", f"{alias}@v2")
+        releases.set_desired(conn, alias, f"{alias}@v2", f"{alias}@v1")
+
+
+def add_round(store: Store, round_id: str) -> None:
+    """An open round at its training step, 31 of 48 steps done."""
+    with store.write() as conn:
+        watch.add_trigger(conn, watch.Trigger("trg_1", "drift", "messages drifted: p = 2e-06", None, now()))
+        rounds.open_for(conn, "trg_1", round_id)
+        rounds.set_result(conn, round_id, "sample", {"samples": 100})
+        rounds.set_result(conn, round_id, "labels", {"labels": 100, "all_labels": 240})
+        rounds.set_result(conn, round_id, "dataset", {"dataset": "dst_5f0c"})
+        rounds.move(conn, round_id, "running", "train")
+        run = round_id.replace("rnd_", "run_", 1)
+        runs.start(conn, run, "dst_5f0c", {"rank": 16}, 48)
+        runs.progress(conn, run, 31, {"loss": 0.734, "first_loss": 3.2})
+        watch.add_trigger(conn, watch.Trigger("trg_2", "person", "asked for", None, now()))
+
+
+def add_drift(store: Store, report_id: str) -> None:
+    with store.write() as conn:
+        watch.add_report(conn, watch.Report(report_id, "Drift in customers' messages", sha("report"), {}, now()))
+        for n, p in enumerate(P_VALUES):
+            at = now() - timedelta(minutes=len(P_VALUES) - n)
+            report = report_id if p < 1e-5 else None
+            watch.add_check(conn, watch.DriftCheck(f"chk_{n}", 0.02, p, 400, 200, 2 * n, report, at))
+
+
+def fill_with_hostile_text(store: Store) -> None:
+    """`HOSTILE` wherever a row that is shown takes text."""
+    text = HOSTILE
+    with store.write() as conn:
+        adapters.add(
+            conn, Adapter(AdapterRef(text, 1), sha("w"), sha("c"), 10, 16, sha("b"), f"dst_{text}", f"run_{text}", now())
+        )
+        name = str(AdapterRef(text, 1))
+        evaluations.add(
+            conn,
+            evaluations.Evaluation(
+                "evl_h", name, f"against {text}", f"dst_{text}", {}, Verdict.REJECT, (f"reason {text}",), now()
+            ),
+        )
+        datasets.add(conn, datasets.Dataset(f"dst_{text}", sha("m"), 1, 1, None, now()), [])
+        runs.start(conn, f"run_{text}", f"dst_{text}", {}, 3)
+        runs.progress(conn, f"run_{text}", 1, {f"metric {text}": 1.5})
+        runs.finish(conn, f"run_{text}", problem=f"problem {text}")
+        release = Release(f"rel_{text}", "shop", name, f"before {text}", ReleaseState.LIVE, None, text, now(), now())
+        releases.put(conn, release)
+        releases.add_event(conn, release.id, f"move {text}", ReleaseState.LIVE, f"actor {text}", f"why {text}")
+        releases.set_observed(conn, f"api_{text}", f"alias {text}", f"adapter {text}", f"observed {text}")
+        watch.add_trigger(conn, watch.Trigger("trg_h", f"kind {text}"[:16], f"trigger {text}", None, now()))
+        rounds.open_for(conn, "trg_h", "rnd_h")
+        rounds.set_result(conn, "rnd_h", "sample", {"samples": f"left {text}"})
+        rounds.move(conn, "rnd_h", "running", f"step {text}"[:32], f"stuck {text}")
+        watch.add_report(conn, watch.Report(f"rep_{text}", f"title {text}", sha("r"), {}, now()))
+        watch.add_check(conn, watch.DriftCheck("chk_h", 0.1, 1e-9, 5, 5, 1, f"rep_{text}", now()))
+        quarantine.add(conn, "qua_h", "exchange", None, f"quarantined {text}", None)
+        turns.add_pii_counts(conn, "arr_h", "con_h", {f"TYPE {text}"[:64]: 2}, "1")
+        chats.open_conversation(conn, chats.Opened("con_h", "web", None), "chat")
+        feedback.add(conn, Feedback("fbk_h", "con_h", None, f"m {text}"[:32], 1.0, f"comment {text}", now()))
+        samples.add(conn, Sample("smp_h", "trn_h", "con_h", "rnd_h", 0.5, "usefulness", 1))
+        labels.put(conn, Label("lab_h", "smp_h", "trn_h", "con_h", "<b>bad</b>", text, 1, text, (), 1, None, now()))

@@ -1,0 +1,132 @@
+"""What several packages' tests share: a store on both databases, and a tiny model that answers at once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from shoptalk.basemodel import BaseModel, find_base_model
+from shoptalk.errors import BaseModelMissing
+from shoptalk.store import Store
+from tests.postgres import PostgresServer, find_programs
+
+ROOT = Path(__file__).parents[1]
+MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
+
+
+def missing(reason: str) -> None:
+    """Skip what this machine cannot run, or fail where everything is required."""
+    if os.environ.get("SHOPTALK_REQUIRE_ALL") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """One server for the session."""
+    programs = find_programs()
+    if programs is None:
+        missing("PostgreSQL's server programs (initdb, pg_ctl) are not installed")
+    assert programs is not None
+    with PostgresServer(programs) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres: PostgresServer) -> str:
+    """A migrated database to copy."""
+    name = postgres.create()
+    store = Store(postgres.url(name))
+    store.migrate()
+    store.close()
+    return name
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer) -> Iterator[str]:
+    """An empty database of the test's own."""
+    name = postgres.create()
+    yield postgres.url(name)
+    postgres.drop(name)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database, on each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'shoptalk.db'}"
+    return str(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """A fresh database at the newest schema, on each kind."""
+    if request.param == "sqlite":
+        yield from _sqlite(tmp_path)
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    name = server.create(request.getfixturevalue("postgres_template"))
+    made = Store(server.url(name))
+    yield made
+    made.close()
+    server.drop(name)
+
+
+@pytest.fixture
+def sqlite_store(tmp_path: Path) -> Iterator[Store]:
+    """For tests that are not about the database."""
+    yield from _sqlite(tmp_path)
+
+
+def _sqlite(folder: Path) -> Iterator[Store]:
+    made = Store(f"sqlite:///{folder / 'shoptalk.db'}")
+    made.migrate()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def real_base() -> BaseModel:
+    """The default base model, where it was fetched."""
+    models = Path(os.environ.get("SHOPTALK_MODELS") or ROOT / "data" / "models")
+    try:
+        return find_base_model(models, MODEL)
+    except BaseModelMissing as error:
+        missing(error.message)
+        raise
+
+
+@pytest.fixture(scope="session")
+def tiny_base(real_base: BaseModel, tmp_path_factory: pytest.TempPathFactory) -> BaseModel:
+    """A random two-layer Llama in fp32 with the real tokenizer: same code, no waiting."""
+    import torch
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    tokenizer = AutoTokenizer.from_pretrained(real_base.folder, local_files_only=True)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=2048,
+        tie_word_embeddings=False,
+        initializer_range=0.2,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(20)
+        LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    sha = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    (folder / "base.json").write_text(json.dumps({"name": "tiny", "sha256": sha, "source": "test"}))
+    return find_base_model(folder.parent, "tiny")
