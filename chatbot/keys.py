@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Iterable
 
 from shoptalk.domain import ApiKey, Scope, new_id, now
-from shoptalk.errors import Unauthenticated
+from shoptalk.errors import NotFound, Unauthenticated
 from shoptalk.store import Store, keys
 
 PREFIX = "sk-shoptalk-"
@@ -20,6 +20,13 @@ def create_key(store: Store, name: str, scopes: Iterable[Scope]) -> tuple[ApiKey
     with store.write() as conn:
         keys.add(conn, key, _hash(secret))
     return key, secret
+
+
+def revoke_key(store: Store, key_id: str) -> None:
+    """Take a key out of use, at once; raises NotFound."""
+    with store.write() as conn:
+        if not keys.revoke(conn, key_id):
+            raise NotFound(f"there is no key {key_id[:80]}")
 
 
 def check_key(store: Store, secret: str) -> ApiKey:

@@ -17,9 +17,10 @@ from shoptalk.errors import AdapterRefused
 
 MAX_BYTES = 512 * 2**20
 MAX_HEADER = 4 * 2**20
+MAX_RANK = 2**16
 DTYPES = {"F32": 4, "BF16": 2, "F16": 2}
 TARGETS = frozenset({"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"})
-TENSOR = re.compile(r"^base_model\.model\.(model\.layers\.\d+\.[a-z_]+\.([a-z_]+))\.lora_([AB])\.weight$")
+TENSOR = re.compile(r"^base_model\.model\.(model\.layers\.\d+\.[a-z_]+\.([a-z_]+))\.lora_([AB])\.weight\Z")
 # What would change the mathematics beyond y + scale * B A x must be off.
 MUST_BE_FALSY = (
     "use_dora", "modules_to_save", "fan_in_fan_out", "layers_pattern", "rank_pattern", "alpha_pattern",
@@ -71,7 +72,7 @@ def verify(files: AdapterFiles, *, max_rank: int | None = None) -> AdapterFacts:
 def _config(data: bytes) -> tuple[int, float, frozenset[str]]:
     try:
         config = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise AdapterRefused("adapter_config.json: not JSON") from None
     if not isinstance(config, dict) or config.get("peft_type") != "LORA":
         raise AdapterRefused("adapter_config.json: peft_type must be LORA")
@@ -81,10 +82,10 @@ def _config(data: bytes) -> tuple[int, float, frozenset[str]]:
     if config.get("bias", "none") != "none":
         raise AdapterRefused("adapter_config.json: bias must be 'none'")
     rank, alpha = config.get("r"), config.get("lora_alpha")
-    if not isinstance(rank, int) or rank < 1 or not isinstance(alpha, int | float):
+    if type(rank) is not int or not 1 <= rank <= MAX_RANK or type(alpha) not in (int, float) or not abs(alpha) < 1e9:
         raise AdapterRefused("adapter_config.json: r and lora_alpha must be numbers")
     targets = config.get("target_modules")
-    if not isinstance(targets, list) or not targets or not TARGETS.issuperset(targets):
+    if not isinstance(targets, list) or not targets or not all(isinstance(t, str) and t in TARGETS for t in targets):
         raise AdapterRefused(f"adapter_config.json: target_modules must be among {', '.join(sorted(TARGETS))}")
     divisor = rank**0.5 if config.get("use_rslora") else rank
     return rank, float(alpha) / divisor, frozenset(targets)
@@ -105,10 +106,11 @@ def _header(data: bytes) -> dict[str, tuple[int, int]]:
         shapes: dict[str, tuple[int, int]] = {}
         position = 0
         for start, end, name, dtype, rows, columns in found:
-            if start != position or end - start != rows * columns * DTYPES[dtype]:
+            whole = all(type(n) is int and n >= 0 for n in (start, end, rows, columns))
+            if not whole or start != position or end - start != rows * columns * DTYPES[dtype]:
                 raise AdapterRefused(f"{what}: tensor '{name[:120]}' has wrong extents")
             shapes[name], position = (rows, columns), end
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise AdapterRefused(f"{what}: the header is not valid") from None
     if position != len(data) - 8 - length:
         raise AdapterRefused(f"{what}: {len(data) - 8 - length - position} bytes belong to no tensor")

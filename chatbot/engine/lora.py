@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from torch import nn
 from torch.nn import functional as F
@@ -70,7 +71,10 @@ class SlotBank:
             mine = self._modules.get(name)
             if mine is None or (mine.a.shape[1], mine.b.shape[0]) != (columns, rows):
                 raise AdapterRefused(f"adapter_model.safetensors: {name} does not fit the base model")
-        tensors = load_safetensors(files.weights)
+        try:
+            tensors = load_safetensors(files.weights)
+        except SafetensorError as error:
+            raise AdapterRefused(f"adapter_model.safetensors: {str(error)[:200]}") from None
         for name, tensor in tensors.items():
             if not torch.isfinite(tensor).all():
                 raise AdapterRefused(f"adapter_model.safetensors: '{name}' has values that are not finite")

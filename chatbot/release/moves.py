@@ -32,6 +32,7 @@ class Releases:
         if not ref.is_base:
             self._registry.find(ref)
         with self._store.write() as conn:
+            releases.alone(conn)
             if any(r.state in UNDECIDED for r in releases.newest(conn, alias=alias)):
                 raise IllegalMove(f"alias '{alias}' has an undecided release; promote or abort it first")
             if (judged := evaluations.newest_of(conn, adapter)) and judged.verdict is Verdict.REJECT:
@@ -50,6 +51,7 @@ class Releases:
     def promote(self, release_id: str, actor: str, reason: str = "") -> Release:
         """Make the adapter the one its alias serves; the former stays resident."""
         with self._store.write() as conn:
+            releases.alone(conn)
             release = self._undecided(conn, release_id, "promote")
             if former := releases.live(conn, release.alias):
                 releases.put(conn, _moved(former, ReleaseState.SUPERSEDED))
@@ -65,6 +67,7 @@ class Releases:
     def abort(self, release_id: str, actor: str, reason: str = "") -> Release:
         """End an undecided release; nothing else changes."""
         with self._store.write() as conn:
+            releases.alone(conn)
             aborted = _moved(self._undecided(conn, release_id, "abort"), ReleaseState.ABORTED)
             releases.put(conn, aborted)
             releases.add_event(conn, release_id, "abort", aborted.state, actor, reason)
@@ -73,6 +76,7 @@ class Releases:
     def rollback(self, release_id: str, actor: str, reason: str = "") -> Release:
         """Put back what the alias served before this live release."""
         with self._store.write() as conn:
+            releases.alone(conn)
             release = _found(releases.find(conn, release_id), release_id)
             if release.state is not ReleaseState.LIVE:
                 raise IllegalMove(f"release {release_id} is {release.state.value}; only a live one can be rolled back")

@@ -124,10 +124,6 @@ def list_keys(json: Json = False) -> None:
 def revoke_key(key_id: str) -> None:
     """Take a key out of use, at once."""
     from shoptalk.compose import Parts
-    from shoptalk.errors import NotFound
-    from shoptalk.store import keys
 
-    with Parts(load_settings()).store.write() as conn:
-        if not keys.revoke(conn, key_id):
-            raise NotFound(f"there is no key {key_id}")
+    Parts(load_settings()).revoke_key(key_id)
     typer.echo(f"{key_id} is revoked")

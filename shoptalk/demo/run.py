@@ -88,16 +88,19 @@ class Demo:
 
     @contextlib.contextmanager
     def bar(self, title: str, total: int) -> Iterator[Any]:
-        """A progress bar on a terminal, a line at its end elsewhere."""
+        """A progress bar on a terminal, a line every quarter elsewhere; call it with how many more are done."""
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=self.console) as progress:
+        with Progress(*columns, console=self.console, disable=not self.console.is_terminal) as progress:
             task = progress.add_task(title, total=total)
+            told = 0
 
             def advance(n: int = 1, *, to: int | None = None, what: str = title) -> None:
-                if to is None:
-                    progress.advance(task, n)
-                else:
-                    progress.update(task, completed=to, description=what)
+                nonlocal told
+                done = int(progress.tasks[0].completed) + n if to is None else to
+                progress.update(task, completed=done, description=what)
+                if not self.console.is_terminal and done * 4 // total > told:
+                    told = done * 4 // total
+                    self.say(f"{what}: {done} of {total}")
 
             yield advance
 

@@ -10,7 +10,7 @@ from shoptalk.domain import Adapter, AdapterRef
 from shoptalk.store.database import exclusively
 from shoptalk.store.tables import adapters as t
 
-OWNER: Final = "training"
+OWNER: Final = "shoptalk"  # by `shoptalk.registry`
 
 
 def add(conn: sa.Connection, adapter: Adapter) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from shoptalk.domain import Release, ReleaseState, now
-from shoptalk.store.database import upsert
+from shoptalk.store.database import exclusively, upsert
 from shoptalk.store.tables import desired, observed, release_events
 from shoptalk.store.tables import releases as t
 
@@ -49,6 +49,11 @@ class Observed:
     adapter: str
     problem: str | None
     updated_at: datetime
+
+
+def alone(conn: sa.Connection) -> None:
+    """Nobody else moves a release until this transaction ends; say so before reading what the move depends on."""
+    exclusively(conn, "releases")
 
 
 def put(conn: sa.Connection, release: Release) -> None:

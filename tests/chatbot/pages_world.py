@@ -6,7 +6,18 @@ import hashlib
 from datetime import timedelta
 
 from shoptalk.domain import (
-    Adapter, AdapterRef, Feedback, Inference, Label, Release, ReleaseState, Sample, Turn, Verdict, new_id, now,
+    Adapter,
+    AdapterRef,
+    Feedback,
+    Inference,
+    Label,
+    Release,
+    ReleaseState,
+    Sample,
+    Turn,
+    Verdict,
+    new_id,
+    now,
 )  # fmt: skip
 from shoptalk.store import (
     Store,
@@ -73,10 +84,10 @@ def add_conversations(store: Store, count: int, alias: str = "shop") -> None:
 
 def add_learning(store: Store, alias: str = "shop") -> None:
     """Samples, labels, datasets, runs, and four adapters with the gate's word on each."""
+    lower = "the candidate's loss on the holdout is {} lower than {}'s (95 % CI {} to {})"
     reasons = {
-        1: (Verdict.PROMOTE, ("the candidate's loss on the holdout is 0.81 lower than the base's (95 % CI 0.66 to 0.95)",
-                              "no safety probe fails")),
-        2: (Verdict.PROMOTE, ("the candidate's loss on the holdout is 0.12 lower than shop@v1's (95 % CI 0.03 to 0.20)",)),
+        1: (Verdict.PROMOTE, (lower.format(0.81, "shop@v0", 0.66, 0.95), "no safety probe fails")),
+        2: (Verdict.PROMOTE, (lower.format(0.12, "shop@v1", 0.03, 0.2),)),
         3: (Verdict.REJECT, ("2 of 40 safety probes fail: an invented refund, an invented phone number",
                              "forgetting: 3 regression examples that passed before fail now")),
         4: (Verdict.INCONCLUSIVE, ("only 21 holdout examples; the gate wants 30",)),
@@ -102,9 +113,7 @@ def add_learning(store: Store, alias: str = "shop") -> None:
             runs.progress(conn, run, 48, {"loss": 1.9 / version, "first_loss": 3.41})
             runs.finish(conn, run, adapter=f"{alias}@v{version}")
             ref = AdapterRef(alias, version)
-            adapters.add(
-                conn, Adapter(ref, sha(run), sha(dataset), 9_800_000, 16, sha("base"), dataset, run, at)
-            )
+            adapters.add(conn, Adapter(ref, sha(run), sha(dataset), 9_800_000, 16, sha("base"), dataset, run, at))
             evaluations.add(
                 conn,
                 evaluations.Evaluation(
@@ -129,7 +138,9 @@ def add_releases(store: Store, alias: str, ids: dict[str, str]) -> None:
             releases.put(conn, Release(id, alias, adapter, previous, where, None, "cli", at, at))
             releases.add_event(conn, id, "start", state.PENDING, "cli", f"{adapter} to follow {previous}")
             if where is not state.PENDING:
-                releases.add_event(conn, id, "promote", state.LIVE, "round:rnd_0123456789abcdef", "the gate said promote")
+                releases.add_event(
+                    conn, id, "promote", state.LIVE, "round:rnd_0123456789abcdef", "the gate said promote"
+                )
         releases.add_event(conn, old, "supersede", state.SUPERSEDED, "cli", f"{alias}@v2")
         releases.set_desired(conn, alias, f"{alias}@v2", f"{alias}@v1")
 
@@ -163,7 +174,8 @@ def fill_with_hostile_text(store: Store) -> None:
     text = HOSTILE
     with store.write() as conn:
         adapters.add(
-            conn, Adapter(AdapterRef(text, 1), sha("w"), sha("c"), 10, 16, sha("b"), f"dst_{text}", f"run_{text}", now())
+            conn,
+            Adapter(AdapterRef(text, 1), sha("w"), sha("c"), 10, 16, sha("b"), f"dst_{text}", f"run_{text}", now()),
         )
         name = str(AdapterRef(text, 1))
         evaluations.add(

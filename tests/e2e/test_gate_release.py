@@ -1,0 +1,151 @@
+"""What must never be served is not: an adapter the gate rejected, a file that was altered. And the way back."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from safetensors.numpy import save
+
+from shoptalk.adapterfile import AdapterFiles
+from shoptalk.compose import Parts, StageWork, recipe
+from shoptalk.demo.shop import Shop
+from shoptalk.domain import AdapterRef, Message, Verdict, new_id, now
+from shoptalk.errors import IllegalMove
+from shoptalk.settings import load_settings
+from shoptalk.store import datasets, evaluations, releases
+from tests.e2e.stack import Stack, models_folder, until
+
+pytestmark = pytest.mark.slow
+MODULES = {"q_proj": (576, 576), "v_proj": (576, 192)}
+
+
+def adapter_files(seed: int, size: float = 1e-3) -> AdapterFiles:
+    """A small random adapter for the base model, in peft's format."""
+    rng = np.random.default_rng(seed)
+    tensors = {}
+    for layer in range(30):
+        for name, (columns, rows) in MODULES.items():
+            path = f"base_model.model.model.layers.{layer}.self_attn.{name}"
+            tensors[f"{path}.lora_A.weight"] = rng.normal(0, size, (4, columns)).astype(np.float32)
+            tensors[f"{path}.lora_B.weight"] = rng.normal(0, size, (rows, 4)).astype(np.float32)
+    config = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": sorted(MODULES), "bias": "none"}
+    return AdapterFiles(json.dumps(config).encode(), save(tensors))
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Stack]:
+    with Stack(tmp_path / "home", engine="embedded", models=models_folder()) as stack:
+        stack.start("serve")
+        yield stack
+
+
+def publish(stack: Stack, seed: int) -> str:
+    from shoptalk.basemodel import find_base_model
+
+    base = find_base_model(stack.settings.models_path, stack.settings.base_model)
+    return str(stack.parts.registry.publish("shop", adapter_files(seed), base_sha256=base.sha256).ref)
+
+
+def observed(stack: Stack) -> dict[str, tuple[str, str | None]]:
+    with stack.parts.store.read() as conn:
+        return {o.alias: (o.adapter, o.problem) for o in releases.all_observed(conn)}
+
+
+def release(stack: Stack, adapter: str) -> None:
+    started = stack.parts.releases.start("shop", adapter, "test")
+    stack.parts.releases.promote(started.id, "test")
+
+
+def test_an_altered_file_is_refused_and_the_live_adapter_stays(running: Stack) -> None:
+    release(running, publish(running, 1))
+    until(lambda: observed(running)["shop"][0] == "shop@v1", "the first adapter")
+    adapter = running.parts.registry.find(AdapterRef.parse(publish(running, 2)))
+    path = Path(running.parts.artifacts.path_of(adapter.weights_sha256))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    release(running, "shop@v2")
+    name, problem = until(lambda: observed(running)["shop"][1] and observed(running)["shop"], "the refusal")
+    assert name == "shop@v1"
+    assert "altered" in problem
+    with running.client() as http:
+        body = {"model": "shop", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 4}
+        assert http.post("/v1/chat/completions", json=body).json()["model"] == "shop@v1"
+
+
+def test_rollback_while_customers_chat(running: Stack) -> None:
+    for seed in (1, 2):
+        release(running, publish(running, seed))
+        until(lambda: observed(running)["shop"][0] == f"shop@v{seed}", "the release")  # noqa: B023
+    stop = threading.Event()
+    seen: list[tuple[int, str]] = []
+
+    def chat(http: httpx.Client, number: int) -> None:
+        while not stop.is_set():
+            body = {"model": "shop", "messages": [{"role": "user", "content": f"question {number}"}], "max_tokens": 6}
+            answer = http.post("/v1/chat/completions", json=body)
+            seen.append((answer.status_code, str(answer.json().get("model"))))
+
+    with running.client() as http:
+        customers = [threading.Thread(target=chat, args=(http, n)) for n in range(4)]
+        for customer in customers:
+            customer.start()
+        until(lambda: len(seen) > 8, "traffic")
+        done = running.run("release", "rollback", "--reason", "test")
+        assert done.returncode == 0, done.stderr
+        until(lambda: observed(running)["shop"][0] == "shop@v1", "the former adapter")
+        count = len(seen)
+        until(lambda: len(seen) > count + 12, "traffic")
+        stop.set()
+        for customer in customers:
+            customer.join()
+    assert {status for status, _ in seen} == {200}
+    assert {model for _, model in seen} == {"shop@v1", "shop@v2"}
+    assert seen[-1][1] == "shop@v1"
+    with running.parts.store.read() as conn:
+        moves = [(e.move, e.state) for e in releases.events(conn)][::-1]
+    assert moves[-2:] == [("rollback", "rolled_back"), ("restore", "live")]
+
+
+def test_an_adapter_trained_on_shuffled_answers_is_rejected(tmp_path: Path) -> None:
+    """It learns the tone, so its loss falls; but it does not listen, and the gate sees that."""
+    settings = load_settings(home=tmp_path / "home", models=models_folder(), train_steps=24, gate_min_examples=30)
+    parts = Parts(settings)
+    rng = random.Random(3)
+    recorded = Shop(seed=3).everyday(220)
+    pairs = [r.exchanges[0] for r in recorded]
+    texts = [parts.scrubber.scrub([Message("user", a), Message("assistant", b)]).texts for a, b in pairs]
+    rows = [
+        {
+            "split": "holdout" if i < 60 else "train",
+            "label_id": f"lab_{i}",
+            "conversation_id": f"con_{i}",
+            "group": f"con_{i}",
+            "messages": [["user", asked]],
+            "reply": answered,
+        }
+        for i, (asked, answered) in enumerate(texts)
+    ]
+    shuffled = [row["reply"] for row in rows[60:]]
+    rng.shuffle(shuffled)
+    rows[60:] = [{**row, "reply": reply} for row, reply in zip(rows[60:], shuffled, strict=True)]
+    content = {"version": 1, "system_prompt": settings.prompt, "examples": rows}
+    sha = parts.artifacts.put(json.dumps(content).encode())
+    dataset = parts.add_dataset(datasets.Dataset("ds_shuffled", sha, len(rows) - 60, 60, None, now()))
+    adapter = parts.trainer.train(new_id("run"), dataset, dataclasses.replace(recipe(settings), max_tokens=192))
+    verdict = StageWork(parts).evaluate("evl_shuffled", str(adapter.ref), dataset)
+    with parts.store.read() as conn:
+        record = evaluations.find(conn, "evl_shuffled")
+    assert record is not None
+    assert verdict is Verdict.REJECT, record.evidence["figures"]
+    with pytest.raises(IllegalMove, match="rejected by the gate"):
+        parts.releases.start("shop", str(adapter.ref), "test")
+    assert str(parts.served()) == "shop@v0"

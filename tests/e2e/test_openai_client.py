@@ -1,0 +1,124 @@
+"""The official OpenAI client against the real engine: it cannot tell shoptalk from OpenAI."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import openai
+import pytest
+
+from shoptalk.domain import Scope
+from tests.e2e.stack import Stack, models_folder
+
+pytestmark = pytest.mark.slow
+HELLO = [{"role": "user", "content": "Hello, where is my order 123-4567890-1234567?"}]
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with Stack(tmp_path_factory.mktemp("openai"), engine="embedded", models=models_folder()) as stack:
+        stack.start("serve")
+        yield stack
+
+
+def client(stack: Stack, *scopes: Scope) -> openai.OpenAI:
+    return openai.OpenAI(api_key=stack.key(*scopes), base_url=f"{stack.url}/v1", max_retries=0)
+
+
+def test_chat(running: Stack) -> None:
+    reply = client(running, Scope.CHAT).chat.completions.create(model="shop", messages=HELLO, max_tokens=12)  # type: ignore[arg-type]
+    assert reply.id.startswith("inf_")
+    assert reply.model == "shop@v0"
+    assert reply.choices[0].message.content
+    assert reply.usage is not None
+    assert reply.usage.completion_tokens <= 12
+    assert reply.system_fingerprint
+
+
+def test_stream_is_what_plain_says(running: Stack) -> None:
+    chat = client(running, Scope.CHAT).chat.completions
+    plain = chat.create(model="shop", messages=HELLO, max_tokens=24, temperature=0)  # type: ignore[arg-type]
+    chunks = list(
+        chat.create(
+            model="shop", messages=HELLO, max_tokens=24, temperature=0, stream=True,
+            stream_options={"include_usage": True},
+        )  # type: ignore[call-overload]
+    )  # fmt: skip
+    text = "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
+    assert text == plain.choices[0].message.content
+    assert len(chunks) > 5
+    assert [c.choices[0].finish_reason for c in chunks if c.choices][-1] == plain.choices[0].finish_reason
+    assert chunks[-1].usage == plain.usage
+
+
+def test_stop_seed_and_logprobs(running: Stack) -> None:
+    chat = client(running, Scope.CHAT).chat.completions
+    told = chat.create(
+        model="shop", messages=HELLO, max_tokens=24, temperature=0.9, seed=5, logprobs=True, top_logprobs=3
+    )  # type: ignore[call-overload]
+    again = chat.create(model="shop", messages=HELLO, max_tokens=24, temperature=0.9, seed=5)  # type: ignore[arg-type]
+    assert told.choices[0].message.content == again.choices[0].message.content
+    details = told.choices[0].logprobs.content
+    assert len(details) >= 1
+    assert all(len(d.top_logprobs) == 3 and d.logprob <= 0 for d in details)
+    whole = chat.create(model="shop", messages=HELLO, max_tokens=24, temperature=0)  # type: ignore[arg-type]
+    text = whole.choices[0].message.content or ""
+    cut = chat.create(model="shop", messages=HELLO, max_tokens=24, temperature=0, stop=[text[5:9]])  # type: ignore[arg-type]
+    assert cut.choices[0].message.content == text[: text.index(text[5:9])]
+    assert cut.choices[0].finish_reason == "stop"
+
+
+def test_models(running: Stack) -> None:
+    assert next(iter(client(running, Scope.CHAT).models.list())).id == "shop"
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "status", "param"),
+    [
+        ({"model": "nobody"}, openai.NotFoundError, 404, "model"),
+        ({"messages": []}, openai.BadRequestError, 400, "messages"),
+        ({"messages": [{"role": "user", "content": "word " * 6000}]}, openai.BadRequestError, 400, "messages"),
+        ({"messages": "hello"}, openai.BadRequestError, 400, "messages"),
+        ({"temperature": "hot"}, openai.BadRequestError, 400, "temperature"),
+        ({"max_tokens": 0}, openai.BadRequestError, 400, "max_tokens"),
+        ({"n": 2}, openai.BadRequestError, 400, "n"),
+    ],
+)
+def test_bad_input_names_the_field(
+    running: Stack, change: dict[str, object], kind: type[openai.APIStatusError], status: int, param: str
+) -> None:
+    body = {"model": "shop", "messages": HELLO, "max_tokens": 4, **change}
+    with pytest.raises(kind) as caught:
+        client(running, Scope.CHAT).chat.completions.create(**body)  # type: ignore[call-overload]
+    assert caught.value.status_code == status
+    assert caught.value.param == param
+    assert caught.value.body["message"]  # type: ignore[index, call-overload]
+
+
+def test_keys_and_scopes(running: Stack) -> None:
+    nobody = openai.OpenAI(api_key="sk-shoptalk-wrong", base_url=f"{running.url}/v1", max_retries=0)
+    with pytest.raises(openai.AuthenticationError):
+        nobody.models.list()
+    with pytest.raises(openai.PermissionDeniedError):
+        client(running, Scope.READ).chat.completions.create(model="shop", messages=HELLO)  # type: ignore[arg-type]
+
+
+def test_a_conversation_belongs_to_its_key_and_customer(running: Stack) -> None:
+    mine = client(running, Scope.CHAT)
+    about = {"model": "shop", "messages": HELLO, "max_tokens": 4, "metadata": {"conversation_id": "ours"}}
+    mine.chat.completions.create(**about, user="ann")  # type: ignore[call-overload]
+    mine.chat.completions.create(**about, user="ann")  # type: ignore[call-overload]
+    for other, user in ((mine, "bob"), (client(running, Scope.CHAT), "ann")):
+        with pytest.raises(openai.NotFoundError):
+            other.chat.completions.create(**about, user=user)  # type: ignore[call-overload]
+
+
+def test_the_customer_sees_values_and_the_model_placeholders(running: Stack) -> None:
+    """A reply that repeats the order number shows the true one, streamed or not."""
+    ask = [{"role": "user", "content": "Repeat exactly this and nothing else: Your order 123-4567890-1234567 is here."}]
+    chat = client(running, Scope.CHAT).chat.completions
+    reply = chat.create(model="shop", messages=ask, max_tokens=40, temperature=0)  # type: ignore[arg-type]
+    text = reply.choices[0].message.content or ""
+    assert "ORDER_ID" not in text
+    streamed = chat.create(model="shop", messages=ask, max_tokens=40, temperature=0, stream=True)  # type: ignore[arg-type]
+    assert "".join(c.choices[0].delta.content or "" for c in streamed if c.choices) == text

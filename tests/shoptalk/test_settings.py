@@ -1,0 +1,122 @@
+"""Settings from the environment and shoptalk.toml, and that docs/settings.md lists every one."""
+
+from __future__ import annotations
+
+import os
+import types
+import typing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic.fields import FieldInfo
+
+from shoptalk.errors import ConfigurationError
+from shoptalk.settings import Settings, load_settings
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "settings.md"
+HEAD = "| Variable | Type | Default | What it does |\n|---|---|---|---|\n"
+
+
+def test_defaults_follow_the_home_folder(bare: Path) -> None:
+    settings = load_settings(home=Path("shop"))
+    assert settings.models_path == Path("shop/models")
+    assert settings.database == "sqlite:///shop/shoptalk.db"
+    assert settings.jobs_database == "sqlite:///shop/jobs.db"
+    assert settings.artifacts == "shop/artifacts"
+    assert settings.base_url == "http://127.0.0.1:8000"
+    assert "the shop" in settings.prompt
+
+
+def test_the_environment_wins_over_the_file(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (bare / "shoptalk.toml").write_text('port = 8100\nshop_name = "Tea & Co"\norder_id_patterns = ["T-[0-9]+"]\n')
+    monkeypatch.setenv("SHOPTALK_PORT", "8200")
+    settings = load_settings()
+    assert (settings.port, settings.shop_name, settings.order_id_patterns) == (8200, "Tea & Co", ["T-[0-9]+"])
+    assert load_settings(port=8300).port == 8300
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "mend"),
+    [
+        ("SHOPTALK_PORT", "http", "valid integer"),
+        ("SHOPTALK_PORT", "70000", "less than or equal to 65535"),
+        ("SHOPTALK_ENGINE", "magic", "'embedded' or 'null'"),
+        ("SHOPTALK_MODEL_ALIAS", "My Shop", "pattern"),
+        ("SHOPTALK_HOLDOUT_SHARE", "1", "less than 0.9"),
+        ("SHOPTALK_ORDER_ID_PATTERNS", "T-[0-9]+", "JSON"),
+    ],
+)
+def test_a_wrong_value_names_its_variable(
+    bare: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, mend: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    assert name in caught.value.message
+    assert mend in caught.value.message
+
+
+def test_secrets_are_not_repeated_in_errors(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHOPTALK_SECRET_KEY", "topsecret")
+    monkeypatch.setenv("SHOPTALK_PORT", "http-topsecret")
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    assert "topsecret" not in caught.value.message
+
+
+def test_an_unknown_name_in_the_file_is_refused(bare: Path) -> None:
+    (bare / "shoptalk.toml").write_text("prot = 8100\n")
+    with pytest.raises(ConfigurationError, match="SHOPTALK_PROT"):
+        load_settings()
+
+
+def test_a_file_that_is_not_toml_is_named(bare: Path) -> None:
+    (bare / "shoptalk.toml").write_text("port: 8100\n")
+    with pytest.raises(ConfigurationError, match=r"shoptalk\.toml"):
+        load_settings()
+
+
+def test_settings_cannot_change(bare: Path) -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load_settings().port = 1  # type: ignore[misc]
+
+
+def test_the_document_lists_every_setting(bare: Path) -> None:
+    """To write the table anew: SHOPTALK_WRITE_DOCS=1 pytest tests/shoptalk/test_settings.py"""
+    text = DOCUMENT.read_text()
+    start = text.index(HEAD)
+    if os.environ.get("SHOPTALK_WRITE_DOCS"):
+        DOCUMENT.write_text(text[:start] + _table())
+    assert text[start:] == _table()
+
+
+def test_every_setting_says_what_it_does() -> None:
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+def _table() -> str:
+    return HEAD + "".join(_row(name, field) for name, field in Settings.model_fields.items())
+
+
+def _row(name: str, field: FieldInfo) -> str:
+    cells = [f"`SHOPTALK_{name.upper()}`", _type(field.annotation), _default(field), field.description or ""]
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("<home>", "`<home>`") for cell in cells) + " |\n"
+
+
+def _type(kind: Any) -> str:
+    if typing.get_origin(kind) is typing.Literal:
+        return " or ".join(f"`{choice}`" for choice in typing.get_args(kind))
+    if isinstance(kind, types.UnionType):
+        return _type(typing.get_args(kind)[0])
+    if typing.get_origin(kind) is list:
+        return "JSON list"
+    words = {"str": "text", "int": "whole number", "float": "number", "bool": "yes or no", "Path": "path"}
+    return words.get(kind.__name__, "secret")
+
+
+def _default(field: FieldInfo) -> str:
+    value = field.default
+    if value is None or value == "":
+        return ""
+    return f"`{int(value) if isinstance(value, float) and value.is_integer() else value}`"

@@ -1,0 +1,419 @@
+"""Each noun's rows, on SQLite and PostgreSQL: what is written comes back, and twice is once."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from shoptalk.domain import (
+    Adapter,
+    AdapterRef,
+    ApiKey,
+    Feedback,
+    Inference,
+    Label,
+    Release,
+    ReleaseState,
+    Sample,
+    Scope,
+    Turn,
+    Verdict,
+)
+from shoptalk.store import (
+    Store,
+    adapters,
+    answers,
+    arrivals,
+    chats,
+    datasets,
+    evaluations,
+    feedback,
+    inferences,
+    keys,
+    labels,
+    quarantine,
+    releases,
+    rounds,
+    runs,
+    samples,
+    turns,
+    watch,
+)
+
+T0 = datetime(2026, 1, 1, 9, 0, tzinfo=UTC)
+
+
+def later(minutes: int) -> datetime:
+    return T0 + timedelta(minutes=minutes)
+
+
+def an_adapter(version: int, run_id: str | None = None) -> Adapter:
+    return Adapter(AdapterRef("shop", version), "a" * 64, "b" * 64, 123, 8, "c" * 64, "ds_1", run_id, later(version))
+
+
+def test_adapters(store: Store) -> None:
+    first, second = an_adapter(1, "run_1"), an_adapter(2)
+    with store.write() as conn:
+        assert adapters.next_version(conn, "shop") == 1
+        adapters.add(conn, first)
+        assert adapters.next_version(conn, "shop") == 2
+        assert adapters.next_version(conn, "other") == 1
+        adapters.add(conn, second)
+        assert adapters.find(conn, AdapterRef("shop", 1)) == first
+        assert adapters.find(conn, AdapterRef("shop", 3)) is None
+        assert adapters.of_run(conn, "run_1") == first
+        assert adapters.of_run(conn, "run_2") is None
+        assert adapters.everything(conn) == [first, second]
+    for again in (an_adapter(1), an_adapter(3, "run_1")):  # a version is taken once, and so is a run
+        with pytest.raises(sa.exc.IntegrityError), store.write() as conn:
+            adapters.add(conn, again)
+
+
+def test_answers(store: Store) -> None:
+    with store.write() as conn:
+        assert answers.find(conn, "ans_1") is None
+        assert answers.add(conn, "ans_1", "d" * 64, 200, b"sealed")
+        assert not answers.add(conn, "ans_1", "e" * 64, 500, b"other")
+        assert answers.find(conn, "ans_1") == ("d" * 64, 200, b"sealed")
+
+
+def test_arrivals(store: Store) -> None:
+    with store.write() as conn:
+        for name, conversation in (("x", "con_1"), ("y", "con_2"), ("z", "con_1")):
+            assert arrivals.add(conn, name, "exchange", conversation, name.encode())
+        assert not arrivals.add(conn, "x", "feedback", "con_9", b"again")
+        x, y, z = arrivals.oldest(conn, 10)
+        assert [a.body for a in (x, y, z)] == [b"x", b"y", b"z"]
+        assert [a.id for a in arrivals.oldest(conn, 2)] == ["x", "y"]
+        assert arrivals.waits_before(conn, "con_1", z.seq)
+        assert not arrivals.waits_before(conn, "con_1", x.seq)
+        assert not arrivals.waits_before(conn, "con_2", y.seq)
+        assert arrivals.remove(conn, [x.seq]) == 1
+        assert arrivals.remove(conn, [x.seq]) == 0
+        assert arrivals.count(conn) == 2
+
+
+def test_chats(store: Store) -> None:
+    opened = chats.Opened("con_1", "key_1", "cus_1")
+    nodes = [chats.Node("t1", None, "user", "1" * 64, None), chats.Node("t2", "t1", "assistant", "2" * 64, "inf_1")]
+    with store.write() as conn:
+        assert chats.find(conn, "con_1") is None
+        assert chats.open_conversation(conn, opened, "chat")
+        assert not chats.open_conversation(conn, chats.Opened("con_1", "key_2", None), "chat")
+        assert chats.find(conn, "con_1") == opened
+        assert chats.customers(conn, ["con_1", "con_2"]) == {"con_1": "cus_1"}
+        assert chats.count(conn) == 1
+        for node in nodes:
+            chats.add_node(conn, "con_1", node)
+        assert chats.nodes(conn, "con_1") == nodes
+        assert chats.nodes(conn, "con_2") == []
+    with pytest.raises(sa.exc.IntegrityError), store.write() as conn:  # no turn without a conversation
+        chats.add_node(conn, "con_2", chats.Node("t3", None, "user", "3" * 64, None))
+
+
+def test_datasets(store: Store) -> None:
+    old = datasets.Dataset("ds_1", "a" * 64, 2, 1, "rnd_1", T0)
+    new = datasets.Dataset("ds_2", "b" * 64, 3, 1, None, later(5))
+    members = [("lbl_1", "train", "con_1"), ("lbl_2", "train", "con_1"), ("lbl_3", "holdout", "con_2")]
+    with store.write() as conn:
+        assert datasets.add(conn, old, members)
+        assert not datasets.add(conn, dataclasses.replace(old, train=9), members)
+        assert datasets.add(conn, new, [])
+        assert datasets.find(conn, "ds_1") == old
+        assert datasets.newest(conn) == [new, old]
+        assert datasets.newest(conn, 1) == [new]
+        assert datasets.conversations_of(conn, "ds_1") == ["con_1", "con_2"]
+        datasets.seal(conn, "cus_1", "holdout")
+        datasets.seal(conn, "cus_1", "train")
+        datasets.seal(conn, "cus_2", "train")
+        assert datasets.splits(conn) == {"cus_1": "holdout", "cus_2": "train"}
+
+
+def test_evaluations(store: Store) -> None:
+    first = evaluations.Evaluation(
+        "evl_1", "shop@v1", "shop@v0", "ds_1", {"a": [1.5]}, Verdict.REJECT, ("worse", "repeats"), T0
+    )
+    second = dataclasses.replace(first, id="evl_2", verdict=Verdict.PROMOTE, created_at=later(1))
+    with store.write() as conn:
+        assert evaluations.add(conn, first)
+        assert not evaluations.add(conn, dataclasses.replace(first, verdict=Verdict.PROMOTE))
+        assert evaluations.add(conn, second)
+        assert evaluations.find(conn, "evl_1") == first
+        assert evaluations.newest_of(conn, "shop@v1") == second
+        assert evaluations.newest_of(conn, "shop@v2") is None
+        assert evaluations.newest(conn) == [second, first]
+
+
+def test_feedback(store: Store) -> None:
+    items = [
+        Feedback("fb_1", "con_1", "inf_1", "thumbs", 1.0, None, T0),
+        Feedback("fb_2", "con_1", "inf_1", "thumbs", 0.0, "no <ORDER_ID_1>", later(1)),
+        Feedback("fb_3", "con_1", None, "rating", 4.0, None, later(2)),
+    ]
+    with store.write() as conn:
+        assert all(feedback.add(conn, item) for item in items)
+        assert not feedback.add(conn, items[0])
+        assert feedback.of_inferences(conn, ["inf_1", "inf_2"]) == {"inf_1": items[:2]}
+        assert feedback.totals(conn) == {"thumbs": (2, 0.5), "rating": (1, 4.0)}
+        assert feedback.count(conn) == 3
+        assert samples.conversation_feedback(conn, ["con_1", "con_2"]) == {"con_1": items[2:]}
+
+
+def test_inferences(store: Store) -> None:
+    made = [
+        Inference(f"inf_{n}", "con_1", "shop", f"shop@v{n % 2}", "live", 1.0, 9, 4, 1.5, 2.5, "stop", -0.25, later(n))
+        for n in range(3)
+    ]
+    with store.write() as conn:
+        for item in made:
+            inferences.add(conn, item)
+        assert inferences.find(conn, "inf_1") == made[1]
+        assert inferences.find(conn, "inf_9") is None
+        assert inferences.many(conn, ["inf_0", "inf_2", "inf_9"]) == {"inf_0": made[0], "inf_2": made[2]}
+        assert inferences.by_adapter(conn) == {"shop@v0": 2, "shop@v1": 1}
+
+
+def test_keys(store: Store) -> None:
+    key = ApiKey("key_1", "shop front", frozenset({Scope.CHAT, Scope.FEEDBACK}), T0)
+    with store.write() as conn:
+        keys.add(conn, key, "f" * 64)
+        assert keys.by_hash(conn, "f" * 64) == key
+        assert keys.by_hash(conn, "0" * 64) is None
+        assert keys.everyone(conn) == [key]
+        assert keys.revoke(conn, "key_1")
+        assert not keys.revoke(conn, "key_2")
+        assert keys.by_hash(conn, "f" * 64) is None
+        assert keys.everyone(conn)[0].revoked_at is not None
+    with pytest.raises(sa.exc.IntegrityError), store.write() as conn:
+        keys.add(conn, dataclasses.replace(key, id="key_2"), "f" * 64)
+
+
+def a_label(n: int, verdict: str = "good") -> Label:
+    return Label(f"lbl_{n}", f"smp_{n}", f"t{n}", f"con_{n}", verdict, "A reply.", 4, "order", (), 2, 0.5, later(n))
+
+
+def test_labels(store: Store) -> None:
+    with store.write() as conn:
+        samples.add(conn, Sample("smp_1", "t1", "con_1", "rnd_1", 0.5, "random"))
+        labels.put(conn, a_label(1))
+        labels.put(conn, a_label(2, "bad"))
+        labels.put(conn, dataclasses.replace(a_label(1), id="lbl_x", flags=("unsafe",)))  # one label per sample
+        kept = labels.everything(conn)
+        assert [(k.sample_id, k.flags) for k in kept] == [("smp_2", ()), ("smp_1", ("unsafe",))]
+        assert (labels.count(conn), labels.count(conn, "rnd_1"), labels.count(conn, "rnd_2")) == (2, 1, 0)
+        assert labels.verdicts(conn) == {"good": 1, "bad": 1}
+        labels.drop(conn, "smp_1")
+        assert labels.everything(conn) == [a_label(2, "bad")]
+
+
+def test_annotations(store: Store) -> None:
+    made = [labels.Annotation(n, "smp_1", 7, False, {"verdict": ["good"]}, 3.5, later(n)) for n in (1, 2)]
+    with store.write() as conn:
+        assert all(labels.put_annotation(conn, item) for item in made)
+        assert not labels.put_annotation(conn, made[0])
+        changed = dataclasses.replace(made[0], skipped=True, updated_at=later(9))
+        assert labels.put_annotation(conn, changed)
+        assert not labels.put_annotation(conn, made[0])  # what is older never wins
+        assert labels.annotations_of(conn, "smp_1") == [changed, made[1]]
+        assert labels.keep_annotations(conn, "smp_1", [2]) == 1
+        assert labels.annotations_of(conn, "smp_1") == [made[1]]
+        assert labels.count_annotations(conn) == 1
+        assert labels.keep_annotations(conn, "smp_1", []) == 1
+
+
+def test_quarantine(store: Store) -> None:
+    with store.write() as conn:
+        assert quarantine.add(conn, "q1", "exchange", "con_1", "too long: " + "x" * 900, b"sealed")
+        assert not quarantine.add(conn, "q1", "exchange", "con_1", "other", None)
+        assert quarantine.add(conn, "q2", "feedback", None, "no", None)
+        assert sorted(quarantine.reasons(conn).values()) == [1, 1]
+
+
+def a_release(n: int, state: ReleaseState) -> Release:
+    return Release(
+        f"rel_{n}", "shop", f"shop@v{n}", f"shop@v{n - 1}", state, None, "cli", later(n), later(n)
+    )
+
+
+def test_releases(store: Store) -> None:
+    one, two = a_release(1, ReleaseState.SUPERSEDED), a_release(2, ReleaseState.PENDING)
+    with store.write() as conn:
+        releases.put(conn, one)
+        releases.put(conn, two)
+        assert releases.live(conn, "shop") is None
+        two = dataclasses.replace(two, state=ReleaseState.LIVE, updated_at=later(9))
+        releases.put(conn, two)
+        assert releases.find(conn, "rel_2") == two
+        assert releases.live(conn, "shop") == two
+        assert releases.live(conn, "other") is None
+        assert releases.newest(conn) == [two, one]
+        assert releases.newest(conn, alias="other") == []
+        releases.add_event(conn, "rel_1", "start", ReleaseState.PENDING, "cli", "first")
+        releases.add_event(conn, "rel_2", "promote", ReleaseState.LIVE, "cli", "second")
+        assert [e.move for e in releases.events(conn)] == ["promote", "start"]
+        assert [e.reason for e in releases.events(conn, release_id="rel_1")] == ["first"]
+
+
+def test_desired_and_observed(store: Store) -> None:
+    with store.write() as conn:
+        releases.set_desired(conn, "shop", "shop@v1", None)
+        releases.set_desired(conn, "shop", "shop@v2", "shop@v1")
+        wanted = releases.desired_of(conn, "shop")
+        assert wanted is not None
+        assert (wanted.adapter, wanted.previous) == ("shop@v2", "shop@v1")
+        assert releases.all_desired(conn) == [wanted]
+        releases.set_observed(conn, "api_1", "shop", "shop@v1", "was altered")
+        releases.set_observed(conn, "api_1", "shop", "shop@v2", None)
+        assert [(o.adapter, o.problem) for o in releases.all_observed(conn)] == [("shop@v2", None)]
+        releases.forget_observed(conn, "api_1")
+        assert releases.all_observed(conn) == []
+
+
+def test_rounds(store: Store) -> None:
+    with store.write() as conn:
+        for n in (2, 1):
+            watch.add_trigger(conn, watch.Trigger(f"trg_{n}", "person", "asked", None, later(n)))
+        assert rounds.untaken_triggers(conn) == ["trg_1", "trg_2"]
+        assert rounds.open_for(conn, "trg_1", "rnd_1")
+        assert not rounds.open_for(conn, "trg_1", "rnd_2")
+        assert not rounds.open_for(conn, "trg_9", "rnd_9")
+        assert rounds.untaken_triggers(conn) == ["trg_2"]
+        rounds.move(conn, "rnd_1", "waiting", "labels")
+        found = rounds.find(conn, "rnd_1")
+        assert found is not None
+        assert (found.state, found.step, found.trigger_id) == ("waiting", "labels", "trg_1")
+        assert rounds.unfinished(conn) == rounds.newest(conn) == [found]
+        rounds.move(conn, "rnd_1", "failed", "train", "no memory")
+        assert rounds.unfinished(conn) == []
+        assert rounds.result(conn, "rnd_1", "sample") is None
+        rounds.set_result(conn, "rnd_1", "sample", {"samples": 3})
+        rounds.set_result(conn, "rnd_1", "sample", {"samples": 4})
+        assert rounds.result(conn, "rnd_1", "sample") == {"samples": 4}
+        assert rounds.results(conn, "rnd_1") == {"sample": {"samples": 4}}
+
+
+def test_runs(store: Store) -> None:
+    with store.write() as conn:
+        runs.start(conn, "run_1", "ds_1", {"rank": 8}, 48)
+        runs.progress(conn, "run_1", 5, {"loss": 2.5})
+        found = runs.find(conn, "run_1")
+        assert found is not None
+        assert (found.state, found.step, found.steps, found.metrics) == ("running", 5, 48, {"loss": 2.5})
+        runs.finish(conn, "run_1", problem="killed")
+        runs.start(conn, "run_1", "ds_1", {"rank": 8}, 48)  # an interrupted run starts over
+        found = runs.find(conn, "run_1")
+        assert found is not None
+        assert (found.state, found.step, found.problem) == ("running", 0, None)
+        runs.finish(conn, "run_1", adapter="shop@v1")
+        assert [(r.state, r.adapter) for r in runs.newest(conn)] == [("done", "shop@v1")]
+
+
+def test_samples(store: Store) -> None:
+    one = Sample("smp_1", "t2", "con_1", "rnd_1", 0.25, "usefulness")
+    two = Sample("smp_2", "t4", "con_2", "rnd_1", 0.5, "random")
+    with store.write() as conn:
+        assert samples.add(conn, one)
+        assert samples.add(conn, two)
+        assert not samples.add(conn, dataclasses.replace(one, id="smp_3"))  # a turn is sampled once
+        assert samples.unpushed(conn, 1) == [one]
+        samples.set_task(conn, "smp_1", 41)
+        assert samples.unpushed(conn, 9) == [two]
+        assert samples.find(conn, "smp_1") == dataclasses.replace(one, task_id=41)
+        assert samples.find_many(conn, ["smp_2", "smp_9"]) == {"smp_2": two}
+        assert [s.id for s in samples.of_round(conn, "rnd_1")] == ["smp_1", "smp_2"]
+        assert (samples.count(conn), samples.count(conn, pushed=True)) == (2, 1)
+        assert samples.project(conn, "shoptalk") is None
+        samples.set_project(conn, "shoptalk", 3, None)
+        samples.set_project(conn, "shoptalk", 3, T0)
+        assert samples.project(conn, "shoptalk") == (3, T0)
+
+
+def add_turns(conn: sa.Connection, rows: Sequence[tuple[str, str, str | None, str, str | None]]) -> list[Turn]:
+    made = []
+    for n, (name, conversation, parent, role, text) in enumerate(rows):
+        made_by = f"inf_{name}" if role == "assistant" else None
+        turn = Turn(name, conversation, parent, role, text, later(n), made_by, None if text else "failed")  # type: ignore[arg-type]
+        assert turns.add(conn, turn, n + 1, hashlib.sha256((text or name).encode()).hexdigest())
+        made.append(turn)
+    return made
+
+
+TREE: list[tuple[str, str, str | None, str, str | None]] = [
+    ("a1", "con_a", None, "user", "hello"),
+    ("a2", "con_a", "a1", "assistant", "hi"),
+    ("a2b", "con_a", "a1", "assistant", "good day"),
+    ("b1", "con_b", None, "user", None),
+    ("a3", "con_a", "a2b", "user", "hello"),
+    ("a4", "con_a", "a3", "assistant", "yes"),
+]
+
+
+def test_turns(store: Store) -> None:
+    with store.write() as conn:
+        a1, a2, a2b, b1, a3, a4 = add_turns(conn, TREE)
+        assert not turns.add(conn, a1, 99, "0" * 64)
+        assert turns.find(conn, "b1") == b1
+        assert turns.many(conn, ["a1", "a4", "zz"]) == {"a1": a1, "a4": a4}
+        assert turns.of_conversation(conn, "con_a") == [a1, a2, a2b, a3, a4]
+        assert turns.path_to(conn, "a4") == [a1, a2b, a3, a4]
+        assert turns.path_to(conn, "zz") == []
+        assert turns.newest(conn, 2) == [a4, a3]
+        assert turns.newest(conn, 9, role="user", before=4) == [b1, a1]
+        assert turns.newest_conversations(conn, 9) == ["con_a", "con_b"]
+        assert (turns.count(conn), turns.count_conversations(conn), turns.last_seq(conn)) == (6, 2, 6)
+        assert turns.duplicate_of(conn, hashlib.sha256(b"hello").hexdigest()) == "a1"
+        assert set(turns.first_admitted(conn)) == {"con_a", "con_b"}
+        assert samples.candidates(conn, 9) == [("a4", "con_a", "inf_a4"), ("a2b", "con_a", "inf_a2b"), ("a2", "con_a", "inf_a2")]
+        assert samples.first_replies(conn, ["a2", "a2b", "a4"]) == {"a2", "a2b"}
+
+
+def test_an_empty_store_has_no_turns(store: Store) -> None:
+    with store.read() as conn:
+        assert (turns.last_seq(conn), turns.newest(conn, 5), turns.first_admitted(conn)) == (0, [], {})
+
+
+def test_features(store: Store) -> None:
+    row = turns.Features("a1", 5, 1, True, b"\x00\x01")
+    with store.write() as conn:
+        a1, *_ = add_turns(conn, TREE)
+        assert [t.id for t in turns.without_features(conn, "v1", 9)] == ["a1", "a2", "a2b", "a3", "a4"]
+        turns.add_features(conn, "v1", [row])
+        turns.add_features(conn, "v1", [dataclasses.replace(row, words=7)])  # computed once
+        assert turns.features(conn, "v1", ["a1", "a2"]) == {"a1": row}
+        assert turns.features(conn, "v2", ["a1"]) == {}
+        turns.rewrite(conn, "a1", "hello <NAME_1>", "1" * 64)
+        assert turns.find(conn, "a1") == dataclasses.replace(a1, text="hello <NAME_1>")
+        assert turns.features(conn, "v1", ["a1"]) == {}
+
+
+def test_counts_of_personal_data(store: Store) -> None:
+    with store.write() as conn:
+        turns.add_pii_counts(conn, "inf_1", "con_1", {"EMAIL": 2, "NAME": 1}, "s1")
+        turns.add_pii_counts(conn, "inf_1", "con_1", {"EMAIL": 3}, "s2")
+        turns.add_pii_counts(conn, "inf_2", "con_1", {"EMAIL": 1}, "s2")
+        assert turns.pii_totals(conn) == {"EMAIL": 4, "NAME": 1}
+
+
+def test_watch(store: Store) -> None:
+    checks = [watch.DriftCheck(f"chk_{n}", 0.1, 0.5, 40, 20, n, None, later(n)) for n in (1, 2)]
+    reports = [watch.Report(f"rep_{n}", "Drift", "a" * 64, {"p": 0.5}, later(n)) for n in (1, 2)]
+    with store.write() as conn:
+        for check, report in zip(checks, reports, strict=True):
+            assert watch.add_check(conn, check)
+            assert not watch.add_check(conn, check)
+            assert watch.add_report(conn, report)
+            assert not watch.add_report(conn, report)
+        assert watch.checks(conn) == checks[::-1]
+        assert watch.checks(conn, 1) == checks[1:]
+        assert watch.all_reports(conn) == reports[::-1]
+        assert watch.find_report(conn, "rep_1") == reports[0]
+        assert watch.find_report(conn, "rep_9") is None
+        trigger = watch.Trigger("trg_1", "drift", "p = 0.001", None, T0)
+        assert watch.add_trigger(conn, trigger)
+        assert not watch.add_trigger(conn, trigger)
+        assert watch.all_triggers(conn) == [trigger]

@@ -1,0 +1,291 @@
+"""The rules of the design, read off the source: who imports whom, where heavy libraries and SQL live, who writes."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+STAGES = frozenset({"chatbot", "ingest", "labeling", "training", "monitoring"})
+PACKAGES = STAGES | {"shoptalk"}
+COMPOSITION = frozenset({"shoptalk.cli", "shoptalk.compose"})
+HEAVY: Mapping[str, tuple[str, ...]] = {  # library -> the modules or packages that may name it
+    "torch": ("shoptalk.basemodel", "chatbot.engine", "training", "ingest.features"),
+    "transformers": ("shoptalk.basemodel", "chatbot.engine", "training", "ingest.features"),
+    "peft": ("training",),
+    "trl": ("training",),
+    "datasets": ("training",),
+    "presidio_analyzer": ("ingest.scrub",),
+    "presidio_anonymizer": ("ingest.scrub",),
+    "spacy": ("ingest.scrub",),
+    "evidently": ("monitoring.reports",),
+    "label_studio_sdk": ("labeling.client",),
+    "dbos": ("shoptalk.jobs",),
+}
+EAGER = frozenset({"chatbot.engine", "shoptalk.jobs", "labeling.client", "ingest.scrub"})  # imported when they are used
+STATEMENTS = frozenset({"select", "insert", "update", "delete", "text", "exists", "join", "union"})
+WRITES = frozenset({"insert", "update", "delete", "upsert", "insert_new"})
+# one table has two hands: monitoring raises a trigger, the worker writes into it which round took it
+TWO_HANDS = {"triggers": {"rounds", "watch"}}
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import: of `name`, in `module`; `lazy` inside a function or under TYPE_CHECKING."""
+
+    module: str
+    name: str
+    line: int
+    lazy: bool
+
+    def __str__(self) -> str:
+        return f"{self.module}:{self.line} imports {self.name}"
+
+
+@cache
+def modules() -> dict[str, ast.Module]:
+    """Every module of the distribution, parsed."""
+    found = {}
+    for package in sorted(PACKAGES):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+            if ".migrations" not in name:
+                found[name] = ast.parse(path.read_text(), str(path))
+    return found
+
+
+@cache
+def imports() -> tuple[Import, ...]:
+    return tuple(item for name, tree in modules().items() for item in _imports(name, tree, False))
+
+
+def _imports(module: str, node: ast.AST, lazy: bool) -> Iterator[Import]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            yield from (Import(module, alias.name, child.lineno, lazy) for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            assert child.level == 0, f"{module}:{child.lineno}: relative import"
+            base = child.module or ""
+            for alias in child.names:
+                name = f"{base}.{alias.name}"
+                yield Import(module, name if name in modules() else base, child.lineno, lazy)
+        else:
+            inside = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) or _type_checking(child)
+            yield from _imports(module, child, lazy or inside)
+
+
+def _type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def _top(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def _within(module: str, places: tuple[str, ...]) -> bool:
+    return any(module == place or module.startswith(place + ".") for place in places)
+
+
+def test_the_shared_package_imports_no_stage_but_where_all_is_put_together() -> None:
+    wrong = [i for i in imports() if _top(i.module) == "shoptalk" and _top(i.name) in STAGES]
+    assert [str(i) for i in wrong if i.module not in COMPOSITION or not i.lazy] == []
+
+
+def test_a_stage_imports_itself_and_the_shared_package_only() -> None:
+    wrong = [i for i in imports() if _top(i.module) in STAGES and _top(i.name) in PACKAGES - {_top(i.module), "shoptalk"}]
+    assert [str(i) for i in wrong] == []
+
+
+def test_stages_know_nothing_of_the_command_line_and_the_composition() -> None:
+    above = (*COMPOSITION, "shoptalk.commands", "shoptalk.demo", "shoptalk.worker", "shoptalk.supervise")
+    assert [str(i) for i in imports() if _top(i.module) in STAGES and _within(i.name, above)] == []
+
+
+def test_heavy_libraries_stay_behind_their_modules() -> None:
+    wrong = [i for i in imports() if (places := HEAVY.get(_top(i.name))) and not _within(i.module, places)]
+    assert [str(i) for i in wrong] == []
+
+
+def test_heavy_libraries_are_imported_when_used() -> None:
+    """Except in modules that are nothing without them, which are themselves imported when used."""
+    early = [i for i in imports() if _top(i.name) in HEAVY and not i.lazy and not _within(i.module, tuple(EAGER))]
+    assert [str(i) for i in early] == []
+
+
+def test_no_module_takes_part_in_an_import_cycle() -> None:
+    graph: dict[str, set[str]] = {name: set() for name in modules()}
+    for item in imports():
+        if not item.lazy and item.name in graph and item.name != item.module:
+            graph[item.module].add(item.name)
+    state: dict[str, int] = {}
+    cycles = []
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        state[name] = 1
+        for other in sorted(graph[name]):
+            if state.get(other) == 1:
+                cycles.append(" -> ".join((*path[path.index(other) :], other)))
+            elif other not in state:
+                visit(other, (*path, other))
+        state[name] = 2
+
+    for name in graph:
+        if name not in state:
+            visit(name, (name,))
+    assert cycles == []
+
+
+def test_sql_is_written_in_the_store_only() -> None:
+    wrong = []
+    for name, tree in modules().items():
+        if name.startswith("shoptalk.store"):
+            continue
+        for call in (n for n in ast.walk(tree) if isinstance(n, ast.Call)):
+            if not (isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Name)):
+                continue
+            if call.func.value.id in ("sa", "sqlalchemy") and call.func.attr in STATEMENTS and not _select_one(call):
+                wrong.append(f"{name}:{call.lineno} builds {call.func.attr}")
+    wrong += [
+        str(i)
+        for i in imports()
+        if _top(i.name) == "sqlalchemy"
+        and not i.module.startswith("shoptalk.store")
+        and i.name not in ("sqlalchemy", "sqlalchemy.exc")
+    ]
+    assert wrong == []
+
+
+def _select_one(call: ast.Call) -> bool:
+    """Asking whether the database answers."""
+    return [ast.literal_eval(a) for a in call.args if isinstance(a, ast.Constant)] == ["select 1"]
+
+
+@pytest.mark.parametrize("module", ["shoptalk.cli", "shoptalk.compose", "chatbot.api.app", "shoptalk.worker"])
+def test_importing_loads_nothing_heavy_and_reads_no_settings(module: str, tmp_path: Path) -> None:
+    allowed = {"dbos"} if module == "shoptalk.worker" else set()
+    code = f"import sys, {module}; print(*sorted(set({sorted(HEAVY)!r}) & set(sys.modules)))"
+    bogus = {"SHOPTALK_PORT": "none", "SHOPTALK_ENGINE": "none", "SHOPTALK_DATABASE_URL": "nonsense://"}
+    plain = {k: v for k, v in os.environ.items() if not k.startswith("SHOPTALK_")}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**plain, **bogus, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr[-800:]) == (0, "")
+    assert set(done.stdout.split()) <= allowed
+    assert list(tmp_path.iterdir()) == []
+
+
+@dataclass(frozen=True)
+class Noun:
+    """A store module: who owns it, which of its functions write, and to which tables."""
+
+    owner: str
+    writers: frozenset[str]
+    tables: frozenset[str]
+
+
+@cache
+def nouns() -> dict[str, Noun]:
+    found = {}
+    for name, tree in modules().items():
+        if not name.startswith("shoptalk.store.") or name in ("shoptalk.store.database", "shoptalk.store.tables"):
+            continue
+        owner = next(
+            (ast.literal_eval(n.value) for n in tree.body
+             if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name) and n.target.id == "OWNER" and n.value),
+            "",
+        )  # fmt: skip
+        aliases = {
+            alias.asname or alias.name: alias.name
+            for node in tree.body
+            if isinstance(node, ast.ImportFrom) and node.module == "shoptalk.store.tables"
+            for alias in node.names
+        }
+        writers, tables = set(), set()
+        for function in (n for n in tree.body if isinstance(n, ast.FunctionDef)):
+            written = {aliases.get(t, t) for t in _written(function)}
+            if written:
+                writers.add(function.name)
+                tables |= written
+        found[name.rpartition(".")[2]] = Noun(owner, frozenset(writers), frozenset(tables))
+    return found
+
+
+def _written(function: ast.FunctionDef) -> set[str]:
+    """The names of the tables a function writes to."""
+    found = set()
+    for call in (n for n in ast.walk(function) if isinstance(n, ast.Call)):
+        if isinstance(call.func, ast.Attribute) and ast.unparse(call.func.value) == "sa" and call.func.attr in WRITES:
+            found.add(ast.unparse(call.args[0]))
+        elif isinstance(call.func, ast.Name) and call.func.id in WRITES:
+            found.add(ast.unparse(call.args[1]))
+    return found
+
+
+def test_every_store_module_names_its_owner() -> None:
+    assert {name: noun.owner for name, noun in nouns().items() if noun.owner not in PACKAGES} == {}
+
+
+def test_each_table_is_written_by_one_module() -> None:
+    by: dict[str, set[str]] = {}
+    for name, noun in nouns().items():
+        for table in noun.tables:
+            by.setdefault(table, set()).add(name)
+    assert set(by) <= _table_names()
+    assert {table: names for table, names in by.items() if len(names) > 1} == TWO_HANDS
+
+
+def _table_names() -> set[str]:
+    tree = modules()["shoptalk.store.tables"]
+    return {t.id for n in tree.body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)}
+
+
+def test_only_the_owner_writes() -> None:
+    """Or the composition, where it hands a writer over."""
+    wrong = []
+    for name, tree in modules().items():
+        known = _nouns_imported(tree)
+        for node in (n for n in ast.walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name)):
+            noun = nouns().get(known.get(node.value.id, ""))  # type: ignore[attr-defined]
+            allowed = name == "shoptalk.compose" or noun is None or _top(name) == noun.owner
+            if noun is not None and node.attr in noun.writers and not allowed:
+                wrong.append(f"{name}:{node.lineno} writes through {ast.unparse(node)}, owned by {noun.owner}")
+        wrong += _writers_imported(name, tree)
+    assert wrong == []
+
+
+def _nouns_imported(tree: ast.Module) -> dict[str, str]:
+    return {
+        alias.asname or alias.name: alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == "shoptalk.store"
+        for alias in node.names
+    }
+
+
+def _writers_imported(name: str, tree: ast.Module) -> list[str]:
+    """Writers taken out of their module by name, which would hide whose they are."""
+    return [
+        f"{name}:{node.lineno} takes {alias.name} out of {node.module}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("shoptalk.store.")
+        for alias in node.names
+        if (noun := nouns().get((node.module or "").rpartition(".")[2])) and alias.name in noun.writers
+    ]
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    assert [name for name, tree in modules().items() if tree.body and not ast.get_docstring(tree)] == []
