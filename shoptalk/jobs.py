@@ -17,6 +17,7 @@ from typing import IO, Any, Protocol
 
 import structlog
 from dbos import DBOS, DBOSConfig, Serializer, SetWorkflowID
+from dbos import error as dbos_errors
 
 from shoptalk.errors import ConfigurationError, ShoptalkError
 
@@ -44,6 +45,7 @@ class JsonSerializer(Serializer):
 
     def serialize(self, data: Any) -> str:
         if isinstance(data, BaseException):
+            data = _cause(data)
             text = data.message if isinstance(data, ShoptalkError) else ""
             data = {"error": type(data).__name__, "message": text}
         return json.dumps(data)
@@ -125,7 +127,8 @@ class Jobs:
         def round_(round_id: str) -> str:
             try:
                 outcome = _go_through(steps.names, step, round_id)
-            except Exception as error:  # noqa: BLE001 - DBOS wraps what a step raised; the round says what it was
+            except Exception as wrapped:  # noqa: BLE001 - DBOS wraps what a step raised; the round says what it was
+                error = _cause(wrapped)
                 problem = error.message if isinstance(error, ShoptalkError) else f"{type(error).__name__}: {error}"
                 log.error("round failed", round=round_id, problem=problem)
                 finish(round_id, "failed", problem[:800])
@@ -134,6 +137,11 @@ class Jobs:
             return outcome
 
         return round_
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What a step raised when it was tried last."""
+    return error.errors[-1] if isinstance(error, dbos_errors.DBOSMaxStepRetriesExceeded) and error.errors else error
 
 
 def _go_through(names: tuple[str, ...], step: Callable[[str, str], dict[str, Any]], round_id: str) -> str:

@@ -96,6 +96,7 @@ class EmbeddedEngine:
     def __init__(self, base: BaseModel, dtype: torch.dtype, limits: EngineLimits) -> None:
         self._base, self._dtype, self._limits = base, dtype, limits
         self._lock = threading.Condition()
+        self._one_load = threading.Lock()
         self._waiting: deque[Row] = deque()
         self._tasks: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._rows: list[Row] = []
@@ -168,17 +169,24 @@ class EmbeddedEngine:
         if adapter.is_base:
             return
         scaling, weights = self._bank.read(files)  # verified and parsed on the caller's thread
-        with self._lock:
-            if self._slots.of(adapter) is not None:
-                return
-            free = next((i for i, a in enumerate(self._slots.adapter) if a is None), None)
-            if free is None:
-                raise AdapterRefused(f"all {self._limits.slots} adapter slots are taken (SHOPTALK_ADAPTER_SLOTS)")
-            self._slots.adapter[free] = adapter
-            self._slots.loading.add(free)
-        self._between_steps(lambda: self._bank.fill(free, scaling, weights))
-        with self._lock:
-            self._slots.loading.discard(free)
+        with self._one_load:  # so that no adapter takes two slots
+            with self._lock:
+                if self._slots.of(adapter) is not None:
+                    return
+                free = next((i for i, a in enumerate(self._slots.adapter) if a is None), None)
+                if free is None:
+                    raise AdapterRefused(f"all {self._limits.slots} adapter slots are taken (SHOPTALK_ADAPTER_SLOTS)")
+                self._slots.adapter[free] = adapter
+                self._slots.loading.add(free)
+            filled = False
+            try:
+                self._between_steps(lambda: self._bank.fill(free, scaling, weights))
+                filled = True
+            finally:
+                with self._lock:
+                    self._slots.loading.discard(free)
+                    if not filled:
+                        self._slots.adapter[free] = None
 
     def unload(self, adapter: AdapterRef) -> bool:
         with self._lock:

@@ -36,10 +36,10 @@ class TextStream:
         if self.stopped:
             return ""
         before = self._decode(self._ids[self._prefix : self._done])
-        rest = self._held + self._decode(self._ids[self._prefix :])[len(before) :]
-        self._held = ""
+        out = self._release(self._decode(self._ids[self._prefix :])[len(before) :])
+        rest, self._held = self._held, ""
         self.text += rest
-        return rest
+        return out + rest
 
     def _release(self, piece: str) -> str:
         waiting = self._held + piece

@@ -58,16 +58,14 @@ class Reconciler:
         """One round."""
         with self._store.read() as conn:
             wanted = releases.all_desired(conn)
-        problems: dict[str, str | None] = {}
-        keep: set[AdapterRef] = set()
+        keep = set(self._router.aliases.values())
         for row in wanted:
-            problems[row.alias] = self._serve(row.alias, row.adapter)
             keep |= {AdapterRef.parse(name) for name in (row.adapter, row.previous) if name}
-        keep |= set(self._router.aliases.values())
+        for stale in set(self._engine.resident()) - keep:  # first, so that there is room for what is wanted
+            self._engine.unload(stale)
+        problems = {row.alias: self._serve(row.alias, row.adapter) for row in wanted}
         for former in (row.previous for row in wanted if row.previous):
             self._hold(AdapterRef.parse(former))
-        for stale in set(self._engine.resident()) - keep:
-            self._engine.unload(stale)
         self._report(problems)
 
     def _serve(self, alias: str, name: str) -> str | None:

@@ -29,8 +29,16 @@ def of_inferences(conn: sa.Connection, ids: list[str]) -> dict[str, list[Feedbac
 
 
 def totals(conn: sa.Connection) -> dict[str, tuple[int, float]]:
-    """Each metric's count and mean."""
-    rows = conn.execute(sa.select(t.c.metric, sa.func.count(), sa.func.avg(t.c.value)).group_by(t.c.metric))
+    """Each metric's count and mean; of several votes on one reply the latest counts."""
+    later = t.alias()
+    newer = sa.exists().where(
+        later.c.inference_id == t.c.inference_id,
+        later.c.metric == t.c.metric,
+        sa.tuple_(later.c.created_at, later.c.id) > sa.tuple_(t.c.created_at, t.c.id),
+    )
+    rows = conn.execute(
+        sa.select(t.c.metric, sa.func.count(), sa.func.avg(t.c.value)).where(~newer).group_by(t.c.metric)
+    )
     return {metric: (n, float(mean)) for metric, n, mean in rows}
 
 

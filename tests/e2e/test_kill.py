@@ -41,6 +41,10 @@ class Customer(threading.Thread):
         self.feedback: list[str] = []
 
     def run(self) -> None:
+        with self._http:
+            self._chat()
+
+    def _chat(self) -> None:
         turn = 0
         while not self._halt.is_set():
             turn += 1

@@ -1,0 +1,283 @@
+"""Releases: what may follow what, on both databases, and how an API process follows."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from chatbot.engine.null import NullEngine
+from chatbot.release.moves import Releases
+from chatbot.release.reconciler import Reconciler
+from chatbot.router import Router
+from shoptalk.adapterfile import AdapterFiles
+from shoptalk.artifacts import Artifacts
+from shoptalk.domain import AdapterRef, Release, ReleaseState, Verdict, now
+from shoptalk.errors import AdapterRefused, IllegalMove, InvalidInput, NotFound
+from shoptalk.registry import Registry
+from shoptalk.store import Store, evaluations, releases
+from tests.chatbot.engines import BASE, answer
+from tests.shoptalk.adapters import adapter
+
+V1, V2, V3 = (AdapterRef("shop", n) for n in (1, 2, 3))
+
+
+@pytest.fixture
+def artifacts(tmp_path: Path) -> Artifacts:
+    return Artifacts(str(tmp_path / "artifacts"))
+
+
+@pytest.fixture
+def registry(store: Store, artifacts: Artifacts) -> Registry:
+    """With three versions."""
+    made = Registry(store, artifacts)
+    for seed in range(3):
+        made.publish("shop", adapter(seed), base_sha256=NullEngine().base_sha256)
+    return made
+
+
+@pytest.fixture
+def moves(store: Store, registry: Registry) -> Releases:
+    return Releases(store, registry)
+
+
+def live(moves: Releases, ref: AdapterRef) -> Release:
+    return moves.promote(moves.start("shop", str(ref), "cli").id, "cli", "tried")
+
+
+def serving(store: Store) -> tuple[str, str | None] | None:
+    with store.read() as conn:
+        found = releases.desired_of(conn, "shop")
+    return (found.adapter, found.previous) if found else None
+
+
+def state(store: Store, release: Release) -> str:
+    with store.read() as conn:
+        found = releases.find(conn, release.id)
+    assert found is not None
+    return found.state.value
+
+
+def test_a_release_begins_pending_and_changes_nothing(store: Store, moves: Releases) -> None:
+    release = moves.start("shop", "shop@v1", "key_1", evaluation_id="evl_1")
+    assert (release.state, release.previous, release.actor) == (ReleaseState.PENDING, "shop@v0", "key_1")
+    assert serving(store) is None
+
+
+def test_promoting_supersedes_the_former(store: Store, moves: Releases) -> None:
+    first, second = live(moves, V1), live(moves, V2)
+    assert serving(store) == ("shop@v2", "shop@v1")
+    assert (state(store, first), state(store, second)) == ("superseded", "live")
+    with store.read() as conn:
+        assert [e.move for e in releases.events(conn)] == ["promote", "supersede", "start", "promote", "start"]
+
+
+def test_rolling_back_restores_the_former(store: Store, moves: Releases) -> None:
+    first, second = live(moves, V1), live(moves, V2)
+    assert moves.rollback_alias("shop", "cli").id == second.id
+    assert serving(store) == ("shop@v1", "shop@v2")
+    assert (state(store, first), state(store, second)) == ("live", "rolled_back")
+    moves.rollback(first.id, "cli")
+    assert serving(store) == ("shop@v0", "shop@v1")
+    with pytest.raises(IllegalMove, match="nothing to roll back"):
+        moves.rollback_alias("shop", "cli")
+    live(moves, V2)  # what was rolled back may be tried again
+    assert serving(store) == ("shop@v2", "shop@v0")
+
+
+def test_the_base_model_can_be_released(store: Store, moves: Releases) -> None:
+    live(moves, V1)
+    live(moves, BASE)
+    assert serving(store) == ("shop@v0", "shop@v1")
+
+
+def test_aborting_changes_nothing_else(store: Store, moves: Releases) -> None:
+    live(moves, V1)
+    release = moves.start("shop", "shop@v2", "cli")
+    assert moves.abort(release.id, "cli", "no").state is ReleaseState.ABORTED
+    assert serving(store) == ("shop@v1", "shop@v0")
+    assert moves.start("shop", "shop@v2", "cli").state is ReleaseState.PENDING
+
+
+@pytest.mark.parametrize("end", ["live", "superseded", "aborted", "rolled_back", "failed"])
+def test_what_is_decided_cannot_be_decided_again(store: Store, moves: Releases, end: str) -> None:
+    release = moves.start("shop", "shop@v1", "cli")
+    with store.write() as conn:
+        releases.put(conn, replace(release, state=ReleaseState(end)))
+    for move in (moves.promote, moves.abort):
+        with pytest.raises(IllegalMove, match=f"it is {end}"):
+            move(release.id, "cli")
+    if end != "live":
+        with pytest.raises(IllegalMove, match="only a live one"):
+            moves.rollback(release.id, "cli")
+
+
+def test_illegal_starts(store: Store, moves: Releases) -> None:
+    with pytest.raises(InvalidInput):
+        moves.start("shop", "shop 1", "cli")
+    with pytest.raises(NotFound):
+        moves.start("shop", "shop@v9", "cli")
+    with pytest.raises(NotFound):
+        moves.promote("rel_0", "cli")
+    moves.start("shop", "shop@v1", "cli")
+    with pytest.raises(IllegalMove, match="undecided"):
+        moves.start("shop", "shop@v2", "cli")
+    other = moves.start("tea", "shop@v2", "cli")  # another alias is another matter
+    moves.promote(other.id, "cli")
+    with pytest.raises(IllegalMove, match="already serves"):
+        moves.start("tea", "shop@v2", "cli")
+
+
+def test_what_the_gate_rejected_is_not_released(store: Store, moves: Releases) -> None:
+    judged = evaluations.Evaluation("evl_1", "shop@v1", "shop@v0", "ds_1", {}, Verdict.REJECT, ("worse",), now())
+    with store.write() as conn:
+        evaluations.add(conn, judged)
+    with pytest.raises(IllegalMove, match="rejected by the gate: worse"):
+        moves.start("shop", "shop@v1", "cli")
+
+
+def test_of_two_starts_at_once_one_wins(store: Store, moves: Releases) -> None:
+    ends: list[str] = []
+    barrier = threading.Barrier(6)
+
+    def start() -> None:
+        barrier.wait()
+        try:
+            ends.append(moves.start("shop", "shop@v1", "cli").state.value)
+        except IllegalMove:
+            ends.append("refused")
+
+    threads = [threading.Thread(target=start) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(ends) == ["pending", *["refused"] * 5]
+
+
+class Api:
+    """One API process's part: engine, router and reconciler, followed by hand."""
+
+    def __init__(self, store: Store, registry: Registry, engine: NullEngine, router: Router | None = None) -> None:
+        self.store, self.engine, self.router = store, engine, router or Router("shop")
+        self.reconciler = Reconciler(store, registry, engine, self.router, "api_1")
+
+    def follow(self) -> None:
+        self.reconciler.follow()
+
+    @property
+    def serves(self) -> AdapterRef:
+        return self.router.aliases["shop"]
+
+    @property
+    def observed(self) -> tuple[str, str | None]:
+        with self.store.read() as conn:
+            (row,) = releases.all_observed(conn)
+        return row.adapter, row.problem
+
+
+@pytest.fixture
+def api(store: Store, registry: Registry) -> Iterator[Api]:
+    engine = NullEngine()
+    engine.start()
+    yield Api(store, registry, engine)
+    engine.stop()
+
+
+def test_a_process_follows_and_says_so(api: Api, moves: Releases) -> None:
+    api.follow()
+    assert api.observed == ("shop@v0", None)
+    live(moves, V1)
+    api.follow()
+    assert (api.serves, api.observed) == (V1, ("shop@v1", None))
+    assert "shop@v1" in answer(api.engine, adapter=api.serves, max_tokens=99)
+
+
+def test_the_former_stays_resident_and_older_ones_leave(api: Api, moves: Releases) -> None:
+    for ref in (V1, V2, V3):
+        live(moves, ref)
+        api.follow()
+    api.follow()
+    assert set(api.engine.resident()) == {V2, V3}
+    moves.rollback_alias("shop", "cli")
+    api.follow()
+    assert api.serves == V2
+    assert set(api.engine.resident()) == {V2, V3}
+
+
+@pytest.mark.parametrize("harm", ["altered", "missing", "a folder"])
+def test_an_adapter_that_cannot_be_loaded_leaves_the_alias(
+    api: Api, moves: Releases, registry: Registry, artifacts: Artifacts, harm: str
+) -> None:
+    live(moves, V1)
+    api.follow()
+    path = Path(artifacts.path_of(registry.find(V2).weights_sha256))
+    data = path.read_bytes()
+    path.unlink()
+    if harm == "altered":
+        path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    elif harm == "a folder":
+        path.mkdir()
+    live(moves, V2)
+    api.follow()
+    assert api.serves == V1
+    adapter_name, problem = api.observed
+    assert adapter_name == "shop@v1"
+    assert problem is not None
+    assert problem.startswith("shop@v2 was not loaded")
+    assert "shop@v1" in answer(api.engine, adapter=api.serves, max_tokens=99)
+    moves.rollback_alias("shop", "cli")
+    api.follow()
+    assert api.observed == ("shop@v1", None)
+
+
+class TwoSlots(NullEngine):
+    """With as few slots as settings allow."""
+
+    def load(self, adapter: AdapterRef, files: AdapterFiles) -> None:
+        if adapter not in self.resident() and len(self.resident()) >= 2:
+            raise AdapterRefused("all 2 adapter slots are taken")
+        super().load(adapter, files)
+
+
+def test_two_slots_are_enough_for_release_after_release(store: Store, registry: Registry, moves: Releases) -> None:
+    engine = TwoSlots()
+    engine.start()
+    api = Api(store, registry, engine)
+    for ref in (V1, V2, V3):
+        live(moves, ref)
+        api.follow()
+        assert (api.serves, api.observed) == (ref, (str(ref), None))
+
+
+class TellingRouter(Router):
+    """Says when an alias moved."""
+
+    def __init__(self) -> None:
+        super().__init__("shop")
+        self.moved = threading.Event()
+
+    def point(self, alias: str, adapter: AdapterRef) -> None:
+        super().point(alias, adapter)
+        self.moved.set()
+
+
+def test_a_running_process_follows_by_itself_and_takes_its_leave(
+    store: Store, registry: Registry, moves: Releases
+) -> None:
+    engine, router = NullEngine(), TellingRouter()
+    engine.start()
+    api = Api(store, registry, engine, router)
+    live(moves, V1)
+    api.reconciler.start()
+    assert api.serves == V1  # before the first request
+    router.moved.clear()
+    live(moves, V2)
+    api.reconciler.poke()
+    assert router.moved.wait(10)
+    api.reconciler.stop()
+    with store.read() as conn:
+        assert releases.all_observed(conn) == []

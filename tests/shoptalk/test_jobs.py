@@ -1,0 +1,102 @@
+"""Durable rounds on a real DBOS: killed at every step they resume, and every step takes effect once."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+STEPS = ("sample", "labels", "train", "release", "finish")
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.slow
+
+
+def start(folder: Path, mode: str = "work") -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.shoptalk.rounds_process", str(folder), mode]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def work(folder: Path, mode: str = "work") -> int:
+    child = start(folder, mode)
+    _, errors = child.communicate(timeout=90)
+    assert child.returncode in (0, -signal.SIGKILL), errors[-2000:]
+    return child.returncode
+
+
+def rows(folder: Path, query: str) -> list[tuple[str, ...]]:
+    with sqlite3.connect(folder / "effects.db") as db:
+        return [tuple(row) for row in db.execute(query)]
+
+
+def effects(folder: Path) -> list[str]:
+    return [step for (step,) in rows(folder, "select step from effects order by rowid")]
+
+
+def ends(folder: Path) -> list[tuple[str, ...]]:
+    return rows(folder, "select * from ends")
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_round_killed_in_a_step_resumes_and_acts_once(tmp_path: Path, step: str) -> None:
+    (tmp_path / "die.txt").write_text(step)
+    assert work(tmp_path) == -signal.SIGKILL
+    assert effects(tmp_path)[-1] == step
+    assert work(tmp_path) == 0
+    assert effects(tmp_path) == list(STEPS)
+    assert ends(tmp_path) == [("done", None)]
+    if step != "finish":  # what DBOS had heard of is not even called again
+        calls = [name for (name,) in rows(tmp_path, "select step from calls")]
+        assert calls == [s for s in STEPS[:-1] for _ in range(2 if s == step else 1)]
+
+
+def test_a_step_that_waits_is_asked_again(tmp_path: Path) -> None:
+    (tmp_path / "wait.txt").touch()
+    assert work(tmp_path) == 0
+    assert rows(tmp_path, "select count(*) from calls where step = 'labels'") == [(3,)]
+    assert ends(tmp_path) == [("done", None)]
+
+
+def test_a_step_may_end_the_round(tmp_path: Path) -> None:
+    (tmp_path / "end-train.txt").touch()
+    assert work(tmp_path) == 0
+    assert ends(tmp_path) == [("rejected", None)]
+    assert "release" not in effects(tmp_path)
+
+
+def test_a_failure_is_recorded_in_words(tmp_path: Path) -> None:
+    (tmp_path / "fail-train.txt").touch()
+    assert work(tmp_path) == 0
+    ((outcome, problem),) = ends(tmp_path)
+    assert outcome == "failed"
+    assert "there are 3 labels" in problem
+
+
+def test_another_process_takes_over_what_a_dead_one_left(tmp_path: Path) -> None:
+    (tmp_path / "wait.txt").touch()
+    first = start(tmp_path)
+    assert first.stdout is not None
+    one = first.stdout.readline().strip()
+    second = start(tmp_path, "sweep")
+    assert second.stdout is not None
+    other = second.stdout.readline().strip()
+    assert one
+    assert other
+    assert one != other  # both run: an executor id belongs to one process
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    _, errors = second.communicate(timeout=90)
+    assert second.returncode == 0, errors[-2000:]
+    assert ends(tmp_path) == [("done", None)]
+    assert effects(tmp_path) == list(STEPS)
+
+
+def test_workflow_state_holds_no_text(tmp_path: Path) -> None:
+    (tmp_path / "fail-train.txt").touch()
+    work(tmp_path)
+    with sqlite3.connect(tmp_path / "jobs.db") as db:
+        kept = [row[0] for row in db.execute("select serialization from workflow_status")]
+    assert set(kept) == {"shoptalk_json"}

@@ -1,0 +1,160 @@
+"""What each step of a round leaves for the next, on real rows and with made-up work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from shoptalk.domain import Label, Sample, Verdict, now
+from shoptalk.errors import NotEnoughData, NotFound
+from shoptalk.round import STEPS, RoundPlan, RoundSteps
+from shoptalk.store import Store, labels, rounds, samples, watch
+
+ROUND = "rnd_1"
+PLAN = RoundPlan(labels_wanted=2, labels_wait_s=3600.0, auto_promote=True)
+
+
+@dataclass
+class Work:
+    """Remembers what it was asked."""
+
+    verdict: Verdict = Verdict.PROMOTE
+    sampled: int = 3
+    enough: bool = True
+    asked: list[tuple[str, ...]] = field(default_factory=list)
+
+    def sample(self, round_id: str) -> int:
+        self.asked.append(("sample", round_id))
+        return self.sampled
+
+    def freeze(self, round_id: str) -> str:
+        self.asked.append(("freeze", round_id))
+        if not self.enough:
+            raise NotEnoughData("2 labels are not enough")
+        return "ds_1"
+
+    def train(self, run_id: str, dataset_id: str) -> str:
+        self.asked.append(("train", run_id, dataset_id))
+        return "shop@v1"
+
+    def evaluate(self, evaluation_id: str, adapter: str, dataset_id: str) -> Verdict:
+        self.asked.append(("evaluate", evaluation_id, adapter, dataset_id))
+        return self.verdict
+
+    def release(self, adapter: str, evaluation_id: str, actor: str) -> str:
+        self.asked.append(("release", adapter, evaluation_id, actor))
+        return "rel_1"
+
+
+@pytest.fixture(autouse=True)
+def opened(store: Store) -> None:
+    with store.write() as conn:
+        watch.add_trigger(conn, watch.Trigger("trg_1", "person", "asked", None, now()))
+        rounds.open_for(conn, "trg_1", ROUND)
+
+
+def label(store: Store, count: int, round_id: str = ROUND) -> None:
+    with store.write() as conn:
+        for n in range(count):
+            name = f"{round_id}_{n}"
+            samples.add(conn, Sample(f"smp_{name}", f"t_{name}", "con_1", round_id, 0.5, "random"))
+            labels.put(
+                conn,
+                Label(f"lbl_{name}", f"smp_{name}", f"t_{name}", "con_1", "good", "Yes.", None, None, (), 1, None, now()),
+            )
+
+
+def through(steps: RoundSteps) -> dict[str, object]:
+    """As `shoptalk.jobs` goes through them; stops where a step waits."""
+    for name in STEPS:
+        result = steps.run(name, ROUND)
+        if result.get("wait") or "end" in result:
+            return dict(result)
+    return dict(result)
+
+
+def state(store: Store) -> tuple[str, str]:
+    with store.read() as conn:
+        found = rounds.find(conn, ROUND)
+    assert found is not None
+    return found.state, found.step
+
+
+def test_a_round_hands_ids_from_step_to_step(store: Store) -> None:
+    label(store, 2)
+    work = Work()
+    assert through(RoundSteps(store, work, PLAN)) == {"release": "rel_1"}
+    assert work.asked == [
+        ("sample", ROUND), ("freeze", ROUND), ("train", "run_1", "ds_1"), ("evaluate", "evl_1", "shop@v1", "ds_1"),
+        ("release", "shop@v1", "evl_1", "round:rnd_1"),
+    ]  # fmt: skip
+
+
+def test_a_step_that_is_done_is_not_done_again(store: Store) -> None:
+    label(store, 2)
+    work = Work()
+    first = through(RoundSteps(store, work, PLAN))
+    asked = list(work.asked)
+    assert through(RoundSteps(store, work, PLAN)) == first
+    assert work.asked == asked
+
+
+def test_a_round_waits_for_its_own_labels(store: Store) -> None:
+    label(store, 5, "rnd_0")
+    steps = RoundSteps(store, Work(), PLAN)
+    assert through(steps) == {"wait": True}
+    assert state(store) == ("waiting", "labels")
+    label(store, 2)
+    assert through(steps) == {"release": "rel_1"}
+
+
+def test_no_more_labels_are_waited_for_than_were_sampled(store: Store) -> None:
+    label(store, 1)
+    assert through(RoundSteps(store, Work(sampled=1), PLAN)) == {"release": "rel_1"}
+
+
+def test_after_the_wait_a_round_goes_on_with_what_there_is(store: Store) -> None:
+    steps = RoundSteps(store, Work(), replace(PLAN, labels_wait_s=0.0))
+    label(store, 1, "rnd_0")
+    assert through(steps) == {"release": "rel_1"}
+
+
+def test_without_any_label_a_round_ends(store: Store) -> None:
+    assert through(RoundSteps(store, Work(), replace(PLAN, labels_wait_s=0.0))) == {"end": "no_labels"}
+
+
+def test_too_few_labels_end_a_round(store: Store) -> None:
+    label(store, 2)
+    result = through(RoundSteps(store, Work(enough=False), PLAN))
+    assert result == {"end": "not_enough_data", "why": "2 labels are not enough"}
+
+
+@pytest.mark.parametrize("verdict", [Verdict.REJECT, Verdict.INCONCLUSIVE])
+def test_only_what_the_gate_promotes_is_released(store: Store, verdict: Verdict) -> None:
+    label(store, 2)
+    work = Work(verdict)
+    assert through(RoundSteps(store, work, PLAN))["end"] == verdict.value
+    assert "release" not in [a[0] for a in work.asked]
+
+
+def test_a_person_may_have_the_last_word(store: Store) -> None:
+    label(store, 2)
+    work = Work()
+    assert through(RoundSteps(store, work, replace(PLAN, auto_promote=False))) == {"end": "awaiting_release"}
+    assert "release" not in [a[0] for a in work.asked]
+
+
+def test_the_end_is_on_record(store: Store) -> None:
+    steps = RoundSteps(store, Work(), PLAN)
+    steps.finish(ROUND, "reject", None)
+    assert state(store) == ("done", "reject")
+    steps.finish(ROUND, "failed", "no memory")
+    assert state(store) == ("failed", "failed")
+
+
+def test_an_unknown_round_is_not_found(store: Store) -> None:
+    steps = RoundSteps(store, Work(), PLAN)
+    steps.run("sample", "rnd_9")
+    with pytest.raises(NotFound):
+        steps.run("labels", "rnd_9")

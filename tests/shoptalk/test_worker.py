@@ -1,0 +1,109 @@
+"""The worker's loop: a reconciler that fails waits longer and longer, and the others go on."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from shoptalk.domain import now
+from shoptalk.errors import LabelStudioUnavailable
+from shoptalk.jobs import Jobs
+from shoptalk.store import Store, rounds, watch
+from shoptalk.worker import LONGEST_PAUSE_S, Reconciler, Worker
+
+
+class NoJobs(Jobs):
+    """Notes which rounds should run."""
+
+    def __init__(self) -> None:
+        self.ensured: list[str] = []
+        self.executor = "here-0"
+        self.running = False
+
+    def start(self) -> None:
+        self.running = True
+
+    def stop(self) -> None:
+        self.running = False
+
+    def ensure(self, round_id: str) -> None:
+        self.ensured.append(round_id)
+
+    def sweep(self) -> int:
+        return 0
+
+
+class Busy:
+    """Counts its calls; fails while told to."""
+
+    def __init__(self, problem: Exception | None = None) -> None:
+        self.calls, self.problem = 0, problem
+
+    def __call__(self) -> None:
+        self.calls += 1
+        if self.problem:
+            raise self.problem
+
+
+@pytest.mark.parametrize(
+    "problem", [LabelStudioUnavailable(), OSError("disk full"), OperationalError("select 1", {}, Exception())]
+)
+def test_a_failing_reconciler_waits_longer_and_the_others_go_on(sqlite_store: Store, problem: Exception) -> None:
+    bad, good = Busy(problem), Busy()
+    failing, fine = Reconciler("bad", 10.0, bad), Reconciler("good", 0.0, good)
+    worker = Worker(sqlite_store, NoJobs(), [failing, fine])
+    pauses = []
+    for _ in range(3):
+        failing.due = 0.0
+        began = time.monotonic()
+        worker.run_due()
+        pauses.append(failing.due - began)
+    assert (bad.calls, good.calls) == (3, 3)
+    assert pauses == [pytest.approx(20, abs=2), pytest.approx(40, abs=2), pytest.approx(LONGEST_PAUSE_S, abs=2)]
+    bad.problem, failing.due = None, 0.0
+    worker.run_due()
+    assert failing.failures == 0
+    assert failing.due - time.monotonic() < 11
+
+
+def test_a_reconciler_may_fail_for_weeks(sqlite_store: Store) -> None:
+    failing = Reconciler("bad", 0.5, Busy(LabelStudioUnavailable()), failures=5000)
+    Worker(sqlite_store, NoJobs(), [failing]).run_due()
+    assert failing.failures == 5001
+
+
+def test_only_what_is_due_runs(sqlite_store: Store) -> None:
+    work = Busy()
+    worker = Worker(sqlite_store, NoJobs(), [Reconciler("one", 100.0, work)])
+    worker.run_due()
+    due = worker.run_due()
+    assert work.calls == 1
+    assert due > time.monotonic()
+
+
+def test_triggers_become_rounds_one_after_the_other(sqlite_store: Store) -> None:
+    jobs = NoJobs()
+    worker = Worker(sqlite_store, jobs, [])
+    with sqlite_store.write() as conn:
+        for n in (1, 2):
+            watch.add_trigger(conn, watch.Trigger(f"trg_{n}", "drift", "p = 0.001", None, now()))
+    worker.run_due()
+    with sqlite_store.write() as conn:
+        (first,) = rounds.unfinished(conn)
+        assert (first.trigger_id, rounds.untaken_triggers(conn)) == ("trg_1", ["trg_2"])
+        assert jobs.ensured == [first.id]
+        rounds.move(conn, first.id, "done", "promote")
+    Worker(sqlite_store, jobs, []).run_due()
+    with sqlite_store.read() as conn:
+        (second,) = rounds.unfinished(conn)
+    assert (second.trigger_id, jobs.ensured) == ("trg_2", [first.id, second.id])
+
+
+def test_a_worker_runs_until_it_is_stopped(sqlite_store: Store, tmp_path: Path) -> None:
+    jobs = NoJobs()
+    worker = Worker(sqlite_store, jobs, [Reconciler("stop", 0.0, lambda: worker.stop())])
+    worker.run()
+    assert not jobs.running
