@@ -71,7 +71,7 @@ class Worker:
             item.run()
         except (ShoptalkError, SQLAlchemyError, OSError) as error:
             item.failures += 1
-            pause = min(LONGEST_PAUSE_S, item.every_s * 2**item.failures)
+            pause = min(LONGEST_PAUSE_S, item.every_s * 2 ** min(item.failures, 30))
             problem = error.message if isinstance(error, ShoptalkError) else type(error).__name__
             log.warning("reconciler failed", reconciler=item.name, problem=problem, again_in_s=round(pause, 1))
             item.due = time.monotonic() + pause

@@ -46,7 +46,7 @@ class Datasets:
             sealed = datasets.splits(conn)
         split = assign({e.group for e in examples}, sealed, self._share)
         holdout = [e for e in examples if split[e.group] == HOLDOUT]
-        train = without_overlap(capped([e for e in examples if split[e.group] == TRAIN]), holdout)
+        train = capped(without_overlap([e for e in examples if split[e.group] == TRAIN], holdout))
         if not train or not holdout:
             raise NotEnoughData(f"{len(train)} labels to train on and {len(holdout)} held out are not enough")
         content = self._content(train, holdout)
@@ -115,8 +115,11 @@ def assign(groups: Iterable[str], sealed: dict[str, str], share: float) -> dict[
 
 
 def capped(examples: Sequence[Example]) -> list[Example]:
-    """At most PER_GROUP examples, and GROUP_SHARE of all, from one group (but never less than one)."""
-    most = max(1, min(PER_GROUP, int(GROUP_SHARE * len(examples))))
+    """At most PER_GROUP examples, and GROUP_SHARE of all that are kept, from one group (but never less than one)."""
+    sizes = Counter(e.group for e in examples).values()
+    most = PER_GROUP
+    while most > 1 and most > GROUP_SHARE * sum(min(n, most) for n in sizes):
+        most -= 1
     seen: Counter[str] = Counter()
     kept = []
     for example in examples:

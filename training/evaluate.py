@@ -84,14 +84,14 @@ class Evaluator:
         tell(f"answering as {ref}", 0, len(asked))
         replies = self._engine.generate(ref, [e.messages for e in asked])
         system = asked[0].messages[0] if asked else Message("system", "")
-        tried = self._engine.generate(ref, [(system, Message("user", p.message)) for p in PROBES])
+        tried = [self._engine.generate(ref, [(system, Message("user", m)) for m in p.messages]) for p in PROBES]
         tell(f"answering as {ref}", len(asked), len(asked))
         return Side(
             losses,
             mismatched,
-            empty=_share([not any(c.isalpha() for c in r) for r in replies]),
-            repetitive=_share([repeats(r) for r in replies]),
-            invented=_share([invents(e, r) for e, r in zip(asked, replies, strict=True)]),
+            empty=[not any(c.isalpha() for c in r) for r in replies],
+            repetitive=[repeats(r) for r in replies],
+            invented=[invents(e, r) for e, r in zip(asked, replies, strict=True)],
             probes_failed=[p.name for p, r in zip(PROBES, tried, strict=True) if failed(p, r)],
         )
 
@@ -121,7 +121,3 @@ def replay(record: evaluations.Evaluation, limits: GateLimits) -> GateDecision:
     """Judge recorded evidence again."""
     data = {k: v for k, v in record.evidence.items() if k != "figures"}
     return judge(Evidence.from_dict(data), limits)
-
-
-def _share(flags: Sequence[bool]) -> float:
-    return sum(flags) / len(flags) if flags else 0.0

@@ -13,6 +13,11 @@ from typing import Any
 
 from shoptalk.domain import GateDecision, Verdict
 
+FLAWS = {
+    "empty": "are empty",
+    "repetitive": "repeat themselves",
+    "invented": "use data the customer never gave",
+}
 T95 = 1.645  # one-sided 95 % normal quantile; samples are 30 or more
 
 
@@ -21,14 +26,15 @@ class Side:
     """One adapter on the holdout. Lists are parallel over examples; losses are nats per token.
 
     `losses` are of the wanted replies, `mismatched` of another conversation's reply to the same message: the
-    difference says how much the adapter listens to the customer. `replies` are figures of generated replies.
+    difference says how much the adapter listens to the customer. The flags are of
+    generated replies, parallel over the messages answered.
     """
 
     losses: Sequence[float]
     mismatched: Sequence[float]
-    empty: float = 0.0  # share of replies without a word
-    repetitive: float = 0.0  # share of replies that repeat themselves
-    invented: float = 0.0  # share of replies with a placeholder the conversation does not hold
+    empty: Sequence[bool] = ()  # per reply: has no word
+    repetitive: Sequence[bool] = ()  # repeats itself
+    invented: Sequence[bool] = ()  # has a placeholder the conversation does not hold
     probes_failed: Sequence[str] = ()
 
 
@@ -50,7 +56,6 @@ class GateLimits:
     """What counts as enough."""
 
     min_examples: int = 30
-    max_empty: float = 0.02
     max_worse: float = 0.05  # how much a share of bad replies may rise over the live adapter's
     min_relevance: float = 0.9  # of the live adapter's attention to the customer, what must remain
 
@@ -73,7 +78,12 @@ def judge(evidence: Evidence, limits: GateLimits | None = None) -> GateDecision:
     figures: dict[str, Any] = {"examples": n}
     if n < limits.min_examples:
         found.open.append(f"only {n} held-out examples; {limits.min_examples} are needed")
-    if n:
+    broken = sum(
+        not math.isfinite(x) for x in (*candidate.losses, *candidate.mismatched, *live.losses, *live.mismatched)
+    )
+    if broken:
+        found.bad.append(f"{broken} losses are no numbers")
+    elif n:
         figures |= _losses(candidate, live, found)
         figures |= _relevance(candidate, live, limits, found)
     _replies(candidate, live, limits, found)
@@ -117,13 +127,21 @@ def _relevance(candidate: Side, live: Side, limits: GateLimits, found: Findings)
 
 
 def _replies(candidate: Side, live: Side, limits: GateLimits, found: Findings) -> None:
-    if candidate.empty > limits.max_empty:
-        found.bad.append(f"{candidate.empty:.0%} of its replies are empty")
-    for name in ("repetitive", "invented"):
+    """Bad replies: more than the live adapter's, by more than a little and by more than chance."""
+    for name, words in FLAWS.items():
         ours, theirs = getattr(candidate, name), getattr(live, name)
-        words = {"repetitive": "repeat themselves", "invented": "use data the customer never gave"}[name]
-        if ours > theirs + limits.max_worse:
-            found.bad.append(f"{ours:.0%} of its replies {words}, {theirs:.0%} of the live adapter's")
+        if not ours or len(ours) != len(theirs):
+            continue
+        more = sum(o and not t for o, t in zip(ours, theirs, strict=True))
+        fewer = sum(t and not o for o, t in zip(ours, theirs, strict=True))
+        if more - fewer > limits.max_worse * len(ours) and sign_test(more, fewer) <= 0.05:
+            found.bad.append(f"{sum(ours)} of its {len(ours)} replies {words}, {sum(theirs)} of the live adapter's")
+
+
+def sign_test(more: int, fewer: int) -> float:
+    """One-sided exact sign test: how likely `more` or a larger part of all changes is, were both ways equally so."""
+    n = more + fewer
+    return float(sum(math.comb(n, k) for k in range(more, n + 1)) / 2**n)
 
 
 def interval(values: Sequence[float]) -> tuple[float, float, float]:

@@ -1,0 +1,173 @@
+"""Datasets: content-addressed, capped, and apart from a sealed holdout."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import example as tried
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shoptalk.artifacts import Artifacts
+from shoptalk.errors import ArtifactCorrupt, LeakageError, NotEnoughData, NotFound
+from shoptalk.store import Store, datasets
+from training.dataset import (
+    GROUP_SHARE,
+    HOLDOUT,
+    PER_GROUP,
+    TRAIN,
+    Datasets,
+    FrozenDataset,
+    assign,
+    capped,
+    check_disjoint,
+)
+from tests.training.world import PROMPT, add_label, example
+
+
+@pytest.fixture
+def artifacts(tmp_path: Path) -> Artifacts:
+    return Artifacts(str(tmp_path / "artifacts"))
+
+
+@pytest.fixture
+def frozen(sqlite_store: Store, artifacts: Artifacts) -> Datasets:
+    return Datasets(sqlite_store, artifacts, PROMPT, 0.25)
+
+
+def fill(store: Store, count: int, start: int = 0) -> None:
+    for n in range(start, start + count):
+        add_label(store, str(n))
+
+
+def test_a_dataset_is_read_back_as_it_was_made(sqlite_store: Store, frozen: Datasets) -> None:
+    fill(sqlite_store, 12)
+    made = frozen.freeze("rnd_1")
+    assert (made.train, made.holdout, made.round_id) == (9, 3, "rnd_1")
+    dataset = frozen.read(made.id)
+    check_disjoint(dataset)
+    one = dataset.train[0]
+    name = one.label_id.removeprefix("lbl_")
+    assert [(m.role, m.content) for m in one.messages] == [
+        ("system", PROMPT), ("user", f"Where is my order number {name}?")
+    ]  # fmt: skip
+    assert one.reply == f"Order {name} is on its way."
+
+
+def test_the_same_labels_give_the_same_dataset(sqlite_store: Store, frozen: Datasets) -> None:
+    fill(sqlite_store, 12)
+    first = frozen.freeze("rnd_1")
+    assert frozen.freeze("rnd_2") == first
+    add_label(sqlite_store, "more")
+    assert frozen.freeze("rnd_3").id != first.id
+
+
+def test_a_split_once_made_stays(sqlite_store: Store, frozen: Datasets) -> None:
+    fill(sqlite_store, 8)
+    dataset = frozen.read(frozen.freeze().id)
+    before = {e.group: part for part, es in ((TRAIN, dataset.train), (HOLDOUT, dataset.holdout)) for e in es}
+    for start in (8, 24):
+        fill(sqlite_store, 16, start)
+        grown = frozen.read(frozen.freeze().id)
+        check_disjoint(grown)
+        now = {e.group: part for part, es in ((TRAIN, grown.train), (HOLDOUT, grown.holdout)) for e in es}
+        assert {group: now[group] for group in before} == before
+        assert sum(part == HOLDOUT for part in now.values()) == round(0.25 * len(now))
+
+
+def test_a_customer_is_on_one_side(sqlite_store: Store, frozen: Datasets) -> None:
+    for n in range(24):
+        add_label(sqlite_store, str(n), customer=f"cus_{n % 6}")
+    dataset = frozen.read(frozen.freeze().id)
+    assert not {e.group for e in dataset.train} & {e.group for e in dataset.holdout}
+    assert {e.group for e in (*dataset.train, *dataset.holdout)} <= {f"cus_{n}" for n in range(6)}
+
+
+def test_what_reads_like_a_held_out_example_is_not_trained_on(sqlite_store: Store, frozen: Datasets) -> None:
+    for n in range(12):
+        add_label(sqlite_store, str(n), question="Where is it?" if n % 2 else f"No {n}?", reply="It is COMING!")
+    dataset = frozen.read(frozen.freeze().id)
+    held = {e.messages[-1].content for e in dataset.holdout}
+    if "Where is it?" in held:
+        assert "Where is it?" not in {e.messages[-1].content for e in dataset.train}
+    check_disjoint(dataset)
+
+
+def test_only_replies_people_approved_are_learned(sqlite_store: Store, frozen: Datasets) -> None:
+    fill(sqlite_store, 8)
+    add_label(sqlite_store, "none", reply=None)
+    add_label(sqlite_store, "empty", reply="")
+    add_label(sqlite_store, "flagged", flags=("unsafe",))
+    add_label(sqlite_store, "gap", question="")
+    dataset = frozen.read(frozen.freeze().id)
+    everything = (*dataset.train, *dataset.holdout)
+    names = {e.label_id for e in everything}
+    assert not names & {"lbl_none", "lbl_empty", "lbl_flagged"}
+    assert "Shown by the bot." not in {e.reply for e in everything}
+
+
+def test_too_few_labels_are_not_enough(sqlite_store: Store, frozen: Datasets) -> None:
+    with pytest.raises(NotEnoughData):
+        frozen.freeze()
+    add_label(sqlite_store, "only")
+    with pytest.raises(NotEnoughData):
+        frozen.freeze()
+    with sqlite_store.read() as conn:
+        assert datasets.splits(conn) == {}
+
+
+def test_an_altered_dataset_is_not_read(sqlite_store: Store, frozen: Datasets, artifacts: Artifacts) -> None:
+    fill(sqlite_store, 12)
+    made = frozen.freeze()
+    path = Path(artifacts.path_of(made.manifest_sha256))
+    path.write_bytes(path.read_bytes().replace(b"way", b"wax", 1))
+    with pytest.raises(ArtifactCorrupt):
+        frozen.read(made.id)
+    with pytest.raises(NotFound):
+        frozen.read("ds_0")
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=40))
+@tried([60])
+@tried([1000, *[1] * 100])
+@tried([300] * 100)
+def test_no_customer_weighs_too_much(sizes: list[int]) -> None:
+    examples = [example(n, f"cus_{g}") for g, size in enumerate(sizes) for n in range(size)]
+    counts = Counter(e.group for e in capped(examples))
+    assert set(counts) == {f"cus_{g}" for g in range(len(sizes))}
+    most = max(counts.values())
+    assert most <= PER_GROUP
+    assert most == 1 or most <= GROUP_SHARE * sum(counts.values())
+
+
+@given(
+    st.sets(st.text("abc", min_size=1, max_size=3), max_size=20),
+    st.dictionaries(st.text("abc", min_size=1, max_size=3), st.sampled_from([TRAIN, HOLDOUT])),
+    st.floats(0.05, 0.5),
+)
+def test_assignments_respect_what_is_sealed(groups: set[str], sealed: dict[str, str], share: float) -> None:
+    split = assign(groups, sealed, share)
+    assert set(split) == groups
+    assert all(split[g] == sealed[g] for g in groups & set(sealed))
+    assert split == assign(sorted(groups), sealed, share)
+
+
+OURS = FrozenDataset("ds_1", PROMPT, (example(1), example(2)), (example(3),))
+
+
+@pytest.mark.parametrize(
+    ("leak", "said"),
+    [
+        (replace(example(9), group="cus_1"), "group"),
+        (replace(example(9), conversation_id="con_2"), "conversation_id"),
+        (replace(example(1), group="cus_9", conversation_id="con_9"), "texts"),
+        (replace(example(9, text="where is ORDER 1"), reply="order 1 is on its way"), "texts"),
+    ],
+)
+def test_a_leak_refuses_to_train(leak: object, said: str) -> None:
+    check_disjoint(OURS)
+    with pytest.raises(LeakageError, match=said):
+        check_disjoint(replace(OURS, holdout=(example(3), leak)))  # type: ignore[arg-type]

@@ -1,0 +1,101 @@
+"""Gathering the evidence, with an engine made up for the purpose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from shoptalk.domain import AdapterRef, Message, Verdict
+from shoptalk.store import Store, evaluations
+from tests.training.world import PROMPT, example
+from training.dataset import FrozenDataset
+from training.evaluate import Evaluator, invents, repeats, replay
+from training.gate import GateLimits
+from training.probes import PROBES
+
+OLD, NEW = AdapterRef("shop", 1), AdapterRef("shop", 2)
+DATASET = FrozenDataset("ds_1", PROMPT, (example(99),), tuple(example(n) for n in range(40)))
+LIMITS = GateLimits()
+
+
+class FakeJudge:
+    """The new adapter likes the right replies better; both like other replies less."""
+
+    def __init__(self, gain: float = 1.0, reply: str = "It is on its way.") -> None:
+        self.gain, self.reply = gain, reply
+        self.scored = 0
+        self.asked: list[str] = []
+
+    def score(self, adapter: AdapterRef, messages: Sequence[Message], reply: str) -> float:
+        self.scored += 1
+        number = messages[-1].content.rstrip("?").rpartition(" ")[2]
+        right = f"Order {number} " in reply
+        return 3.0 + 0.01 * int(number) - (self.gain if adapter == NEW else 0.0) + (0.0 if right else 2.0)
+
+    def generate(self, adapter: AdapterRef, chats: Sequence[Sequence[Message]]) -> list[str]:
+        self.asked += [chat[-1].content for chat in chats]
+        return [self.reply if adapter == NEW else "It is on its way." for _ in chats]
+
+
+def evaluate(store: Store, engine: FakeJudge, name: str = "evl_1") -> evaluations.Evaluation:
+    return Evaluator(store, engine, LIMITS).evaluate(name, NEW, OLD, DATASET)
+
+
+def test_a_better_adapter_is_promoted_and_on_record(sqlite_store: Store) -> None:
+    engine = FakeJudge()
+    told: list[tuple[str, int, int]] = []
+    record = Evaluator(sqlite_store, engine, LIMITS).evaluate(
+        "evl_1", NEW, OLD, DATASET, lambda *step: told.append(step)
+    )
+    assert record.verdict is Verdict.PROMOTE
+    assert (record.adapter, record.against, record.dataset_id) == ("shop@v2", "shop@v1", "ds_1")
+    assert engine.scored == 2 * 2 * 40
+    assert {message for probe in PROBES for message in probe.messages} <= set(engine.asked)
+    assert told[-1][1] == told[-1][2]
+    with sqlite_store.read() as conn:
+        kept = evaluations.find(conn, "evl_1")
+    assert kept is not None
+    assert (kept.verdict, kept.reasons) == (record.verdict, record.reasons)
+    assert replay(kept, LIMITS) == replay(record, LIMITS)
+    assert replay(record, LIMITS).reasons == record.reasons
+
+
+def test_an_evaluation_is_made_once(sqlite_store: Store) -> None:
+    first = evaluate(sqlite_store, FakeJudge())
+    engine = FakeJudge(gain=-1.0)
+    assert evaluate(sqlite_store, engine).verdict is first.verdict
+    assert engine.scored == 0
+
+
+@pytest.mark.parametrize(
+    ("engine", "verdict"),
+    [
+        (FakeJudge(gain=0.0), Verdict.INCONCLUSIVE),
+        (FakeJudge(gain=-0.5), Verdict.REJECT),
+        (FakeJudge(reply="..."), Verdict.REJECT),
+        (FakeJudge(reply="your order <ORDER_ID_7> left"), Verdict.REJECT),
+        (FakeJudge(reply="we are so very sorry " * 4), Verdict.REJECT),
+        (FakeJudge(reply="Your password is hunter2"), Verdict.REJECT),
+    ],
+)
+def test_verdicts(sqlite_store: Store, engine: FakeJudge, verdict: Verdict) -> None:
+    assert evaluate(sqlite_store, engine).verdict is verdict
+
+
+def test_an_adapter_compared_with_itself_is_inconclusive(sqlite_store: Store) -> None:
+    record = Evaluator(sqlite_store, FakeJudge(), LIMITS).evaluate("evl_1", NEW, NEW, DATASET)
+    assert record.verdict is Verdict.INCONCLUSIVE
+
+
+def test_repetition() -> None:
+    assert repeats("a b c d " * 3)
+    assert not repeats("a b c d " * 2)
+    assert not repeats("")
+
+
+def test_invention() -> None:
+    asked = example(1, text="Where is <ORDER_ID_1>?")
+    assert not invents(asked, "<ORDER_ID_1> is on its way.")
+    assert invents(asked, "<ORDER_ID_2> is on its way.")
+    assert not invents(asked, "On its way.")

@@ -1,0 +1,127 @@
+"""Fine-tuning for real, on a tiny random model: a child process makes an adapter that is published and served."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from chatbot.engine.embedded import EmbeddedEngine, EngineLimits
+from shoptalk.artifacts import Artifacts
+from shoptalk.basemodel import BaseModel, load_tokenizer, render_chat
+from shoptalk.domain import AdapterRef
+from shoptalk.errors import NotFound, TrainingFailed
+from shoptalk.registry import Registry
+from shoptalk.store import Store, runs
+from tests.training.world import PROMPT, add_label, example
+from training.dataset import Datasets
+from training.finetune import tokens
+from training.recipe import Recipe
+from training.trainer import Trainer
+
+RECIPE = Recipe(steps=3, batch=2, rank=4, alpha=8, learning_rate=2e-3, warmup_steps=1, max_tokens=96, threads=1)
+
+
+@pytest.fixture
+def artifacts(tmp_path: Path) -> Artifacts:
+    return Artifacts(str(tmp_path / "artifacts"))
+
+
+@pytest.fixture
+def dataset_id(sqlite_store: Store, artifacts: Artifacts) -> str:
+    for n in range(12):
+        add_label(sqlite_store, str(n))
+    return Datasets(sqlite_store, artifacts, PROMPT, 0.25).freeze().id
+
+
+def trainer(store: Store, artifacts: Artifacts, base: BaseModel, work: Path) -> Trainer:
+    return Trainer(store, artifacts, Registry(store, artifacts), base, "float32", work, "shop")
+
+
+@pytest.mark.slow
+def test_a_run_publishes_an_adapter_that_can_be_served(
+    sqlite_store: Store, artifacts: Artifacts, tiny_base: BaseModel, dataset_id: str, tmp_path: Path
+) -> None:
+    made = trainer(sqlite_store, artifacts, tiny_base, tmp_path / "work")
+    told: list[tuple[int, int, float]] = []
+    adapter = made.train("run_1", dataset_id, RECIPE, lambda *step: told.append(step))
+    assert (adapter.ref, adapter.rank, adapter.dataset_id) == (AdapterRef("shop", 1), 4, dataset_id)
+    assert [(step, steps) for step, steps, _ in told] == [(1, 3), (2, 3), (3, 3)]
+    with sqlite_store.read() as conn:
+        run = runs.find(conn, "run_1")
+    assert run is not None
+    assert (run.state, run.step, run.adapter, run.problem) == ("done", 3, "shop@v1", None)
+    assert list((tmp_path / "work").iterdir()) == []
+    assert made.train("run_1", dataset_id, RECIPE) == adapter  # done before: nothing runs again
+
+    engine = EmbeddedEngine(tiny_base, torch.float32, EngineLimits(2, 128, 4, 2, 8, 1))
+    engine.start()
+    try:
+        files = Registry(sqlite_store, artifacts).resolve(adapter.ref, base_sha256=tiny_base.sha256)
+        engine.load(adapter.ref, files)
+        learned = Datasets(sqlite_store, artifacts, PROMPT, 0.25).read(dataset_id).train[0]
+        losses = [engine.score(ref, learned.messages, learned.reply) for ref in (AdapterRef("shop", 0), adapter.ref)]
+        assert losses[1] < losses[0]
+    finally:
+        engine.stop()
+
+
+@pytest.mark.slow
+def test_a_failed_run_says_why_and_may_be_tried_again(
+    sqlite_store: Store, artifacts: Artifacts, tiny_base: BaseModel, dataset_id: str, tmp_path: Path
+) -> None:
+    broken = BaseModel("gone", tmp_path / "nowhere", "0" * 64, "test")
+    with pytest.raises(TrainingFailed, match="exit status 1"):
+        trainer(sqlite_store, artifacts, broken, tmp_path / "work").train("run_1", dataset_id, RECIPE)
+    with sqlite_store.read() as conn:
+        run = runs.find(conn, "run_1")
+    assert run is not None
+    assert run.state == "failed"
+    assert run.problem is not None
+    again = trainer(sqlite_store, artifacts, tiny_base, tmp_path / "work")
+    assert again.train("run_1", dataset_id, Recipe(**{**RECIPE.as_dict(), "steps": 1})).run_id == "run_1"
+
+
+def test_an_unknown_dataset_is_not_found(
+    sqlite_store: Store, artifacts: Artifacts, tiny_base: BaseModel, tmp_path: Path
+) -> None:
+    with pytest.raises(NotFound):
+        trainer(sqlite_store, artifacts, tiny_base, tmp_path / "work").train("run_1", "ds_0", RECIPE)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_base: BaseModel) -> Any:
+    return load_tokenizer(tiny_base)
+
+
+def test_training_reads_a_chat_as_serving_does(tokenizer: Any) -> None:
+    one = example(1)
+    row = tokens(tokenizer, one, 512)
+    prompt = render_chat(tokenizer, one.messages)
+    assert row["input_ids"][: len(prompt)] == prompt
+    assert row["completion_mask"] == [0] * len(prompt) + [1] * (len(row["input_ids"]) - len(prompt))
+    assert row["input_ids"][-1] == tokenizer.eos_token_id
+    assert tokenizer.decode(row["input_ids"][len(prompt) : -1]) == one.reply
+
+
+def test_control_tokens_in_a_reply_are_just_characters(tokenizer: Any) -> None:
+    from dataclasses import replace
+
+    row = tokens(tokenizer, replace(example(1), reply="done<|im_end|>x"), 512)
+    assert (
+        sum(i == tokenizer.eos_token_id for i, m in zip(row["input_ids"], row["completion_mask"], strict=True) if m)
+        == 1
+    )
+
+
+def test_of_a_long_chat_the_oldest_goes_first(tokenizer: Any) -> None:
+    one = example(1, text="word " * 200)
+    row = tokens(tokenizer, one, 64)
+    assert len(row["input_ids"]) == 64
+    assert (
+        tokenizer.decode([i for i, m in zip(row["input_ids"], row["completion_mask"], strict=True) if m][:-1])
+        == one.reply
+    )
+    assert len(tokens(tokenizer, one, 4)["input_ids"]) <= 5
