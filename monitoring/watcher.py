@@ -127,10 +127,11 @@ class Watcher:
     def _report(self, windows: Windows, title: str) -> Report:
         from monitoring.reports import frame, render
 
-        frames = []
-        for side in (windows.reference, windows.current):
-            frames.append(frame(side, self._features(side), feedback_of(self._store, side)))
-        html, figures = render(*frames, title)
+        reference, current = (
+            frame(side, self._features(side), feedback_of(self._store, side))
+            for side in (windows.reference, windows.current)
+        )
+        html, figures = render(reference, current, title)
         report = Report(new_id("rep"), title, self._artifacts.put(html), figures, now())
         with self._store.write() as conn:
             watch.add_report(conn, report)

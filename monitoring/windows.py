@@ -45,10 +45,9 @@ def read_windows(store: Store, size: int, features: str) -> Windows | None:
         ids = turns.newest_conversations(conn, POPULATION)[::-1]  # oldest first
         frozen = datasets.newest(conn, 1)
         first = turns.first_admitted(conn)
+        split = max(0, len(ids) - size)
         if frozen:
             split = sum(first[i] <= frozen[0].created_at for i in ids if i in first)
-        else:
-            split = max(0, len(ids) - size)
         reference, current = ids[:split][-REFERENCE:], ids[split:][-size:]
         if len(reference) < size // 2 or len(current) < size:
             return None

@@ -81,8 +81,10 @@ def _config(data: bytes) -> tuple[int, float, frozenset[str]]:
             raise AdapterRefused(f"adapter_config.json: {key} is not supported")
     if config.get("bias", "none") != "none":
         raise AdapterRefused("adapter_config.json: bias must be 'none'")
-    rank, alpha = config.get("r"), config.get("lora_alpha")
-    if type(rank) is not int or not 1 <= rank <= MAX_RANK or type(alpha) not in (int, float) or not abs(alpha) < 1e9:
+    rank: Any = config.get("r")
+    alpha: Any = config.get("lora_alpha")
+    plain = type(rank) is int and type(alpha) in (int, float)  # a bool is an int too, but no rank
+    if not plain or not 1 <= rank <= MAX_RANK or not abs(alpha) < 1e9:
         raise AdapterRefused("adapter_config.json: r and lora_alpha must be numbers")
     targets = config.get("target_modules")
     if not isinstance(targets, list) or not targets or not all(isinstance(t, str) and t in TARGETS for t in targets):

@@ -381,5 +381,5 @@ def label_studio_server(settings: Settings) -> LabelStudioServer:
     from labeling.server import LabelStudioServer
 
     port = urlsplit(settings.label_studio_url).port or 8081
-    template = settings.models_path.parent / "label-studio-template"
+    template = settings.label_studio_venv / "template"
     return LabelStudioServer(settings.label_studio_venv, settings.home / "label-studio", port, template_dir=template)

@@ -55,7 +55,8 @@ def examine(settings: Settings) -> list[Check]:
 
 def _python() -> Check:
     version = ".".join(map(str, sys.version_info[:3]))
-    return Check("Python", sys.version_info >= (3, 11), version, "install Python 3.11 or newer, then: make setup")
+    ok = sys.version_info >= (3, 11)
+    return Check("Python", ok, version, "" if ok else "install Python 3.11 or newer, then: make setup")
 
 
 def _packages() -> Check:

@@ -45,7 +45,9 @@ class PostgresServer:
         if self._as:
             os.chown(self.folder, self._as["user"], self._as["group"])
         data = str(self.folder / "data")
-        self._run("initdb", "--pgdata", data, "--username", "postgres", "--auth", "trust", "--no-sync", "--encoding=UTF8")
+        self._run(
+            "initdb", "--pgdata", data, "--username", "postgres", "--auth", "trust", "--no-sync", "--encoding=UTF8"
+        )
         options = " ".join(f"-c {o}" for o in (*FAST, f"unix_socket_directories={self.folder}"))
         log = str(self.folder / "log")
         self._run("pg_ctl", "start", "--wait", "--silent", "--pgdata", data, "--log", log, "--options", options)

@@ -101,7 +101,9 @@ def test_the_shared_package_imports_no_stage_but_where_all_is_put_together() -> 
 
 
 def test_a_stage_imports_itself_and_the_shared_package_only() -> None:
-    wrong = [i for i in imports() if _top(i.module) in STAGES and _top(i.name) in PACKAGES - {_top(i.module), "shoptalk"}]
+    wrong = [
+        i for i in imports() if _top(i.module) in STAGES and _top(i.name) in PACKAGES - {_top(i.module), "shoptalk"}
+    ]
     assert [str(i) for i in wrong] == []
 
 

@@ -102,7 +102,7 @@ def _session(services: Services, cookie: str) -> Caller | None:
     if session.get("until", 0) < time.time():
         return None
     with services.store.read() as conn:
-        key = next((k for k in keys.everyone(conn) if k.id == session.get("key") and k.revoked_at is None), None)
+        key = keys.find(conn, str(session.get("key")))
     return Caller(key.id, key.scopes) if key else None
 
 

@@ -41,16 +41,16 @@ SEED = 11
 class Plan:
     """How much of everything; `QUICK` shows the same in a fraction of the time, with less proof."""
 
-    chats: int = 480  # conversations before the first round
+    chats: int = 440  # conversations before the first round
     second_turns: int = 12  # every so many-th of them goes on for a second exchange
     meanwhile: int = 150  # conversations that may arrive while the round trains
     window: int = 150  # conversations in a drift window
     new_topic: int = 110  # conversations of the new topic
     swap_requests: int = 240
-    reply_tokens: int = 64
+    reply_tokens: int = 44
     train_steps: int = 48
     mark_steps: int = 30
-    holdout_share: float = 0.28
+    holdout_share: float = 0.3
     least_examples: int = 50
 
 
@@ -119,7 +119,7 @@ def run_demo(
     shop = Shop()
     everyday = plan.chats + plan.meanwhile + 40
     recorded = read_recorded(data, settings.shop_name, SEED, everyday) if data else shop.everyday(everyday)
-    first = min(plan.chats, int(len(recorded) * 0.7))
+    first = min(plan.chats, len(recorded) * 3 // 4)
     parts = Parts(settings)
     _, key = parts.new_key("demo", [Scope.ADMIN])
     demo = Demo(settings, parts, key, console, recorded[:first], recorded[first:], shop.workshops(plan.new_topic), plan)

@@ -28,6 +28,12 @@ def by_hash(conn: sa.Connection, sha256: str) -> ApiKey | None:
     return _key(row) if row else None
 
 
+def find(conn: sa.Connection, key_id: str) -> ApiKey | None:
+    """A key that was not revoked."""
+    row = conn.execute(sa.select(t).where(t.c.id == key_id, t.c.revoked_at.is_(None))).first()
+    return _key(row) if row else None
+
+
 def everyone(conn: sa.Connection) -> list[ApiKey]:
     return [_key(row) for row in conn.execute(sa.select(t).order_by(t.c.created_at))]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from hypothesis import example, given, settings
@@ -33,7 +34,7 @@ def run(pieces: Sequence[bytes], stop: tuple[str, ...] = ()) -> tuple[list[str],
 
 def cut(data: bytes, at: Sequence[int]) -> list[bytes]:
     ends = [0, *sorted({a % (len(data) + 1) for a in at}), len(data)]
-    return [data[a:b] for a, b in zip(ends, ends[1:], strict=False) if a < b]
+    return [data[a:b] for a, b in itertools.pairwise(ends) if a < b]
 
 
 TEXT = st.text("ab\nü🙂", max_size=30) | st.text(max_size=20)

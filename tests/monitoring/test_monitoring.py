@@ -37,7 +37,10 @@ class TestTwoSamples:
         found = 0
         for seed in range(20):
             shifted = rng.normal(loc=0.8, size=(25, 8)).astype(np.float32)
-            found += mmd_test(rng.normal(size=(40, 8)).astype(np.float32), shifted, permutations=199, seed=seed).p_value <= 0.01
+            found += (
+                mmd_test(rng.normal(size=(40, 8)).astype(np.float32), shifted, permutations=199, seed=seed).p_value
+                <= 0.01
+            )
         assert found == 20
 
     def test_the_p_value_is_never_zero_and_the_same_again(self) -> None:
@@ -166,7 +169,7 @@ def test_a_round_for_drift_asks_for_what_is_new(sqlite_store: Store, watcher: Wa
     assert novelty is not None
     known, new = ([v for k, v in novelty.items() if k[1] == topic] for topic in "01")
     assert max(known) < min(new)
-    assert 0 <= min(known)
+    assert min(known) >= 0
     assert max(new) <= 1
     assert watcher.novelty("rnd_2") is None
     assert watcher.novelty("rnd_9") is None

@@ -1,7 +1,8 @@
 """A process with real durable rounds and made-up steps, for `test_jobs`: it can be told where to die.
 
-Arguments: folder, mode. `work` starts the round in `round.txt` and runs until it ends; `sweep` runs until it was
-taken over and ended. The step named in `die.txt` kills this process after its effect, before DBOS hears of it.
+Arguments: folder, mode, and the URL of DBOS's database unless that is SQLite in the folder. `work` starts a round
+and runs until it ends; `sweep` runs until a round was taken over and ended. The step named in `die.txt` kills this
+process after its effect, before DBOS hears of it.
 """
 
 from __future__ import annotations
@@ -69,10 +70,10 @@ class FakeSteps:
             return bool(db.execute("select 1 from ends").fetchone())
 
 
-def main(folder: Path, mode: str) -> None:
+def main(folder: Path, mode: str, url: str | None = None) -> None:
     """Until the round ended."""
     steps = FakeSteps(folder)
-    jobs = Jobs(f"sqlite:///{folder / 'jobs.db'}", folder / "executors", steps)
+    jobs = Jobs(url or f"sqlite:///{folder / 'jobs.db'}", folder / "executors", steps)
     jobs.start()
     sys.stdout.write(f"{jobs.executor}\n")
     sys.stdout.flush()
@@ -88,4 +89,4 @@ def main(folder: Path, mode: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]), *sys.argv[2:])

@@ -49,12 +49,18 @@ def test_control_tokens_in_a_message_are_just_characters(tokenizer: Any) -> None
     assert attack in tokenizer.decode(ids)
 
 
-@given(texts=st.lists(st.text() | st.sampled_from(["<|im_end|>", "\x02", "\x1e0\x1e", "\x020\x02"]), min_size=1, max_size=4))
+@given(
+    texts=st.lists(
+        st.text() | st.sampled_from(["<|im_end|>", "\x02", "\x1e0\x1e", "\x020\x02"]), min_size=1, max_size=4
+    )
+)
 @REUSED
 def test_no_message_makes_a_control_token(tokenizer: Any, texts: list[str]) -> None:
     special = set(tokenizer.all_special_ids)
     plain = ["x" for _ in texts]
-    assert _count(render_chat(tokenizer, chat(*texts)), special) == _count(render_chat(tokenizer, chat(*plain)), special)
+    assert _count(render_chat(tokenizer, chat(*texts)), special) == _count(
+        render_chat(tokenizer, chat(*plain)), special
+    )
 
 
 def test_lone_surrogates_are_replaced(tokenizer: Any) -> None:

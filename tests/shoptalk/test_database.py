@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -76,9 +78,13 @@ def test_times_without_a_zone_are_refused(store: Store) -> None:
 
 
 def test_a_failed_block_leaves_nothing(store: Store) -> None:
-    with pytest.raises(RuntimeError), store.write() as conn:
-        arrivals.add(conn, "inf_1", "exchange", "con_1", b"sealed")
-        raise RuntimeError
+    def fail_halfway() -> None:
+        with store.write() as conn:
+            arrivals.add(conn, "inf_1", "exchange", "con_1", b"sealed")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_halfway()
     with store.read() as conn:
         assert arrivals.count(conn) == 0
 
@@ -133,7 +139,9 @@ def test_an_exclusive_block_lets_one_transaction_in_at_a_time(store: Store) -> N
 
 def test_sqlite_survives_power_loss_and_overwrites_what_is_deleted(sqlite_store: Store) -> None:
     with sqlite_store.read() as conn:
-        pragmas = {p: conn.exec_driver_sql(f"pragma {p}").scalar() for p in ("journal_mode", "synchronous", "secure_delete")}
+        pragmas = {
+            p: conn.exec_driver_sql(f"pragma {p}").scalar() for p in ("journal_mode", "synchronous", "secure_delete")
+        }
     assert pragmas == {"journal_mode": "wal", "synchronous": 2, "secure_delete": 1}
 
 
@@ -145,20 +153,13 @@ def test_sqlite_makes_its_folder(tmp_path: Path) -> None:
     store.close()
 
 
-def _at_once(work: object, times: int) -> None:
-    problems: list[BaseException] = []
+def _at_once(work: Callable[[], None], times: int) -> None:
     barrier = threading.Barrier(times)
 
     def run() -> None:
         barrier.wait()
-        try:
-            work()  # type: ignore[operator]
-        except BaseException as error:
-            problems.append(error)
+        work()
 
-    threads = [threading.Thread(target=run) for _ in range(times)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert problems == []
+    with ThreadPoolExecutor(times) as pool:
+        for done in [pool.submit(run) for _ in range(times)]:
+            done.result()

@@ -10,18 +10,20 @@ from pathlib import Path
 
 import pytest
 
+from tests.postgres import PostgresServer
+
 STEPS = ("sample", "labels", "train", "release", "finish")
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
 
 
-def start(folder: Path, mode: str = "work") -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.shoptalk.rounds_process", str(folder), mode]
+def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.shoptalk.rounds_process", str(folder), *(arguments or ("work",))]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def work(folder: Path, mode: str = "work") -> int:
-    child = start(folder, mode)
+def work(folder: Path, *arguments: str) -> int:
+    child = start(folder, *arguments)
     _, errors = child.communicate(timeout=90)
     assert child.returncode in (0, -signal.SIGKILL), errors[-2000:]
     return child.returncode
@@ -92,6 +94,17 @@ def test_another_process_takes_over_what_a_dead_one_left(tmp_path: Path) -> None
     assert second.returncode == 0, errors[-2000:]
     assert ends(tmp_path) == [("done", None)]
     assert effects(tmp_path) == list(STEPS)
+
+
+@pytest.mark.postgres
+def test_on_postgresql_rounds_make_their_own_database_and_resume(tmp_path: Path, postgres: PostgresServer) -> None:
+    name = "jobs_of_their_own"
+    (tmp_path / "die.txt").write_text("train")
+    assert work(tmp_path, "work", postgres.url(name)) == -signal.SIGKILL
+    assert work(tmp_path, "work", postgres.url(name)) == 0
+    assert effects(tmp_path) == list(STEPS)
+    assert ends(tmp_path) == [("done", None)]
+    postgres.drop(name)
 
 
 def test_workflow_state_holds_no_text(tmp_path: Path) -> None:

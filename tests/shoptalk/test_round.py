@@ -61,7 +61,9 @@ def label(store: Store, count: int, round_id: str = ROUND) -> None:
             samples.add(conn, Sample(f"smp_{name}", f"t_{name}", "con_1", round_id, 0.5, "random"))
             labels.put(
                 conn,
-                Label(f"lbl_{name}", f"smp_{name}", f"t_{name}", "con_1", "good", "Yes.", None, None, (), 1, None, now()),
+                Label(
+                    f"lbl_{name}", f"smp_{name}", f"t_{name}", "con_1", "good", "Yes.", None, None, (), 1, None, now()
+                ),
             )
 
 

@@ -154,12 +154,12 @@ def test_feedback(store: Store) -> None:
         Feedback("fb_1", "con_1", "inf_1", "thumbs", 1.0, None, T0),
         Feedback("fb_2", "con_1", "inf_1", "thumbs", 0.0, "no <ORDER_ID_1>", later(1)),
         Feedback("fb_3", "con_1", None, "rating", 4.0, None, later(2)),
-    ]
+    ]  # the second changes the customer's mind about the same reply
     with store.write() as conn:
         assert all(feedback.add(conn, item) for item in items)
         assert not feedback.add(conn, items[0])
         assert feedback.of_inferences(conn, ["inf_1", "inf_2"]) == {"inf_1": items[:2]}
-        assert feedback.totals(conn) == {"thumbs": (2, 0.5), "rating": (1, 4.0)}
+        assert feedback.totals(conn) == {"thumbs": (1, 0.0), "rating": (1, 4.0)}
         assert feedback.count(conn) == 3
         assert samples.conversation_feedback(conn, ["con_1", "con_2"]) == {"con_1": items[2:]}
 
@@ -235,9 +235,7 @@ def test_quarantine(store: Store) -> None:
 
 
 def a_release(n: int, state: ReleaseState) -> Release:
-    return Release(
-        f"rel_{n}", "shop", f"shop@v{n}", f"shop@v{n - 1}", state, None, "cli", later(n), later(n)
-    )
+    return Release(f"rel_{n}", "shop", f"shop@v{n}", f"shop@v{n - 1}", state, None, "cli", later(n), later(n))
 
 
 def test_releases(store: Store) -> None:
@@ -368,7 +366,11 @@ def test_turns(store: Store) -> None:
         assert (turns.count(conn), turns.count_conversations(conn), turns.last_seq(conn)) == (6, 2, 6)
         assert turns.duplicate_of(conn, hashlib.sha256(b"hello").hexdigest()) == "a1"
         assert set(turns.first_admitted(conn)) == {"con_a", "con_b"}
-        assert samples.candidates(conn, 9) == [("a4", "con_a", "inf_a4"), ("a2b", "con_a", "inf_a2b"), ("a2", "con_a", "inf_a2")]
+        assert samples.candidates(conn, 9) == [
+            ("a4", "con_a", "inf_a4"),
+            ("a2b", "con_a", "inf_a2b"),
+            ("a2", "con_a", "inf_a2"),
+        ]
         assert samples.first_replies(conn, ["a2", "a2b", "a4"]) == {"a2", "a2b"}
 
 

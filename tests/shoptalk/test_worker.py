@@ -104,6 +104,8 @@ def test_triggers_become_rounds_one_after_the_other(sqlite_store: Store) -> None
 
 def test_a_worker_runs_until_it_is_stopped(sqlite_store: Store, tmp_path: Path) -> None:
     jobs = NoJobs()
-    worker = Worker(sqlite_store, jobs, [Reconciler("stop", 0.0, lambda: worker.stop())])
+    stopping = Reconciler("stop", 0.0, Busy())
+    worker = Worker(sqlite_store, jobs, [stopping])
+    stopping.run = worker.stop
     worker.run()
     assert not jobs.running

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from shoptalk.artifacts import Artifacts
 from shoptalk.errors import ArtifactCorrupt, LeakageError, NotEnoughData, NotFound
 from shoptalk.store import Store, datasets
+from tests.training.world import PROMPT, add_label, example
 from training.dataset import (
     GROUP_SHARE,
     HOLDOUT,
@@ -25,7 +26,6 @@ from training.dataset import (
     capped,
     check_disjoint,
 )
-from tests.training.world import PROMPT, add_label, example
 
 
 @pytest.fixture

@@ -1,0 +1,57 @@
+"""The doctor names what is wrong and the one command that mends it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.e2e.stack import ROOT
+
+
+def doctor(home: Path, **environment: str) -> tuple[int, dict[str, dict[str, Any]]]:
+    values = {"SHOPTALK_HOME": str(home), "SHOPTALK_LABEL_STUDIO_VENV": str(home / "none"), **environment}
+    command = [sys.executable, "-m", "shoptalk.cli", "doctor", "--json"]
+    done = subprocess.run(
+        command, env={**os.environ, **values}, capture_output=True, text=True, cwd=ROOT, check=False, timeout=120
+    )
+    return done.returncode, {row["check"]: row for row in json.loads(done.stdout)}
+
+
+def test_a_bare_machine(tmp_path: Path) -> None:
+    """No Label Studio, no base model, and a port that something else uses."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        code, found = doctor(tmp_path / "home", SHOPTALK_PORT=str(port), SHOPTALK_MODELS=str(tmp_path))
+    assert code == 1
+    problems = {name: row["mend"] for name, row in found.items() if row["state"] == "PROBLEM"}
+    assert problems["base model"] == "shoptalk setup"
+    assert problems["Label Studio"] == "make label-studio"
+    assert f"SHOPTALK_PORT={port + 10}" in problems["port"]
+    assert str(port) in found["port"]["found"]
+    assert "shoptalk label server" in problems["labelling"]
+    assert found["Python"]["state"] == found["packages"]["state"] == found["database"]["state"] == "ok"
+
+
+def test_wrong_settings_are_named(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "shoptalk.cli", "doctor"],
+        env={**os.environ, "SHOPTALK_PORT": "many"}, capture_output=True, text=True, cwd=ROOT, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "SHOPTALK_PORT" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_folder_nobody_may_write(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("a file where the folder should be")
+    code, found = doctor(tmp_path / "home")
+    assert code == 1
+    assert found["data folder"]["state"] == "PROBLEM"
+    assert "SHOPTALK_HOME" in found["data folder"]["mend"]
