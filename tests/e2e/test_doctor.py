@@ -14,7 +14,12 @@ from tests.e2e.stack import ROOT
 
 
 def doctor(home: Path, **environment: str) -> tuple[int, dict[str, dict[str, Any]]]:
-    values = {"SHOPTALK_HOME": str(home), "SHOPTALK_LABEL_STUDIO_VENV": str(home / "none"), **environment}
+    values = {
+        "SHOPTALK_HOME": str(home),
+        "SHOPTALK_LABEL_STUDIO_VENV": str(home / "none"),
+        "SHOPTALK_LABEL_STUDIO_URL": "http://127.0.0.1:9",  # the discard port: nothing answers there
+        **environment,
+    }
     command = [sys.executable, "-m", "shoptalk.cli", "doctor", "--json"]
     done = subprocess.run(
         command, env={**os.environ, **values}, capture_output=True, text=True, cwd=ROOT, check=False, timeout=120
