@@ -1,4 +1,5 @@
 # make demo: everything from nothing to a narrated run. make test: what CI runs. Second runs skip what is there.
+# where there is no such interpreter, the scripts take python3
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin

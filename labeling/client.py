@@ -72,10 +72,6 @@ class LabelStudio:
             raise LabelStudioUnavailable(f"Label Studio took {len(ids)} of {len(tasks)} tasks; push again")
         return ids
 
-    def find_task(self, project_id: int, sample_id: str) -> int | None:
-        """The sample's (oldest) task."""
-        return min(self.find_tasks(project_id, [sample_id]).get(sample_id, []), default=None)
-
     def find_tasks(self, project_id: int, sample_ids: Sequence[str]) -> dict[str, list[int]]:
         """Each sample's tasks, oldest first; samples without one are left out."""
         found: dict[str, list[int]] = {}

@@ -1,8 +1,8 @@
 """The two windows monitoring compares, conversation by conversation. Reads rows; judges nothing.
 
-The reference is what customers wrote up to the newest training snapshot (the conversations admitted before the
-newest dataset was frozen); the current window is the latest conversations after it. Before a first dataset the
-older half of what there is serves as reference.
+Conversations are taken in the order of their latest turns. As many as were first admitted before the newest dataset
+was frozen come before the split, the latest REFERENCE of them as the reference; of those after it, the latest make
+the current window. Before a first dataset the split leaves just enough for the current window.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Windows:
 
 
 def read_windows(store: Store, size: int, features: str) -> Windows | None:
-    """None where there are not enough conversations: `size` in both windows, half of it before a first dataset."""
+    """None where there are not enough conversations: `size` in the current window, half of that in the reference."""
     with store.read() as conn:
         ids = turns.newest_conversations(conn, POPULATION)[::-1]  # oldest first
         frozen = datasets.newest(conn, 1)

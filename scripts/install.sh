@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs shoptalk with the exact versions it was tested with, in an environment of its own.
-# Usage: install.sh [FOLDER]   PYTHON names the interpreter. Safe to run again after an interruption.
+# Usage: install.sh [FOLDER]   PYTHON names the interpreter. Safe to run again after an interruption; does nothing
+# where all is installed and neither pyproject.toml nor constraints.txt changed since.
 set -eu
 
 folder=${1:-.venv}
@@ -11,10 +12,22 @@ command -v "$python" >/dev/null 2>&1 || python=python3
     echo "Python 3.11 or newer is needed; set PYTHON to it" >&2
     exit 1
 }
-[ -x "$folder/bin/python" ] || "$python" -m venv "$folder"
+pip_works() { "$folder/bin/python" -m pip --version >/dev/null 2>&1; }
+
+done="$folder/.installed"
+if [ -e "$done" ] && [ -z "$(find pyproject.toml constraints.txt -newer "$done")" ] && pip_works; then
+    touch "$done"
+    echo "shoptalk is installed in $folder"
+    exit 0
+fi
+if ! pip_works && ! "$folder/bin/python" -m ensurepip >/dev/null 2>&1; then
+    clear=
+    [ -e "$folder/pyvenv.cfg" ] && clear=--clear  # half-made: anew; never empties what is no environment
+    "$python" -m venv $clear "$folder"
+fi
 "$folder/bin/python" -m pip install --quiet --upgrade 'pip>=25'
 # PyTorch first and by itself: its exact version decides which build every other package brings along.
 torch=$(grep '^torch==' constraints.txt)
 "$folder/bin/python" -m pip install --quiet "$torch"
 "$folder/bin/python" -m pip install --quiet -c constraints.txt -e '.[dev]'
-touch "$folder/.installed"
+touch "$done"

@@ -10,7 +10,8 @@ set -eu
 
 version=1.23.2
 venv=${1:-${SHOPTALK_LABEL_STUDIO_VENV:-.venv-label-studio}}
-python=${PYTHON:-python3}
+python=${PYTHON:-python3.11}
+command -v "$python" >/dev/null 2>&1 || python=python3
 started="$venv.installing"  # beside it, there until the install is whole
 finished="$venv/.label-studio-$version"
 
@@ -34,7 +35,8 @@ if ! installed; then
     : > "$started"
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "label-studio==$version"
 fi
-"$venv/bin/python" -m pip check --disable-pip-version-check > /dev/null
+"$venv/bin/python" -m pip check --disable-pip-version-check >&2 ||
+    echo "warning: its dependencies disagree, as told above; Label Studio may work all the same" >&2
 rm -f "$started"
 : > "$finished"
 echo "Label Studio $version is installed in $venv"

@@ -27,8 +27,6 @@ watching.add(app)
 
 def main() -> None:
     """The console script's entry point."""
-    # OpenMP threads that spin while they wait starve each other as soon as anything else runs; see docs/log.md
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:

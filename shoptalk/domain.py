@@ -7,6 +7,7 @@ here has been scrubbed: it holds typed placeholders such as `<ORDER_ID_1>`, neve
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from uuid import uuid4
 
 Role = Literal["system", "user", "assistant"]
 BASE_VERSION = 0
+ADAPTER = re.compile(r"([A-Za-z0-9_.-]{1,64})@v(0|[1-9][0-9]{0,8})", re.ASCII)  # one spelling per version
 
 
 def now() -> datetime:
@@ -71,10 +73,10 @@ class AdapterRef:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read `shop@v3`; raises ValueError for anything else."""
-        name, sep, tail = text.partition("@v")
-        if not (sep and name and tail.isdecimal()):
-            raise ValueError(f"'{text}' is not an adapter version such as 'shop@v3'")
-        return cls(name, int(tail))
+        found = ADAPTER.fullmatch(text)
+        if found is None:
+            raise ValueError(f"'{text[:80]}' is not an adapter version such as 'shop@v3'")
+        return cls(found[1], int(found[2]))
 
     @property
     def is_base(self) -> bool:

@@ -37,6 +37,10 @@ class IdempotencyMismatch(Conflict):
     """This idempotency key was used before with another body."""
 
 
+class AlreadyAnswered(Conflict):
+    """This request was answered already; send it again to get the same answer."""
+
+
 class InvalidInput(ShoptalkError):
     """The input is not valid.
 
@@ -79,6 +83,10 @@ class ArtifactCorrupt(ShoptalkError):
 
 class AdapterRefused(ShoptalkError):
     """An adapter failed verification and was not loaded."""
+
+
+class NoFreeSlot(AdapterRefused):
+    """Every adapter slot is held by a reply in progress."""
 
 
 class BaseModelMissing(ShoptalkError):

@@ -22,6 +22,7 @@ from dbos import error as dbos_errors
 from shoptalk.errors import ConfigurationError, ShoptalkError
 
 log = structlog.get_logger(__name__)
+DEAD = ("ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 VERSION = "round-1"  # changes only when the sequence of steps does
 MAX_WORKERS = 64
 FIRST_WAIT_S, LONGEST_WAIT_S, WAIT_GROWTH = 1.0, 60.0, 1.3
@@ -78,7 +79,7 @@ class Jobs:
             "application_version": VERSION,
             "executor_id": self.executor,
             "serializer": JsonSerializer(),
-            "log_level": "WARNING",
+            "log_level": "ERROR",
             "enable_otlp": False,
             "use_listen_notify": False,
         }
@@ -97,9 +98,12 @@ class Jobs:
     def ensure(self, round_id: str) -> None:
         """Start the round's workflow unless it was started before."""
         assert self._workflow is not None
-        if not DBOS.list_workflows(workflow_ids=[round_id], load_input=False, load_output=False):
+        found = DBOS.list_workflows(workflow_ids=[round_id], load_input=False, load_output=False)
+        if not found:
             with SetWorkflowID(round_id):
                 DBOS.start_workflow(self._workflow, round_id)
+        elif found[0].status in DEAD:
+            self._steps.finish(round_id, "failed", f"its workflow ended as {found[0].status}")
 
     def sweep(self) -> int:
         """Resume rounds whose executor is gone (its lock is free); returns how many."""
@@ -123,13 +127,13 @@ class Jobs:
         def finish(round_id: str, outcome: str, problem: str | None) -> None:
             steps.finish(round_id, outcome, problem)
 
-        @DBOS.workflow(name="round")
+        @DBOS.workflow(name="round", max_recovery_attempts=None)  # it may wait for labels through many restarts
         def round_(round_id: str) -> str:
             try:
                 outcome = _go_through(steps.names, step, round_id)
             except Exception as wrapped:  # noqa: BLE001 - DBOS wraps what a step raised; the round says what it was
                 error = _cause(wrapped)
-                problem = error.message if isinstance(error, ShoptalkError) else f"{type(error).__name__}: {error}"
+                problem = error.message if isinstance(error, ShoptalkError) else type(error).__name__
                 log.error("round failed", round=round_id, problem=problem)
                 finish(round_id, "failed", problem[:800])
                 return "failed"

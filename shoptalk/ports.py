@@ -32,6 +32,10 @@ class Vault(Protocol):
         """Put values back. A placeholder the model invented becomes its plain type: 'your order number'."""
         ...
 
+    def settle(self, text: str) -> str:
+        """For the record: known placeholders stay, invented ones become their plain type."""
+        ...
+
     def filler(self) -> Filler: ...
 
 
@@ -65,6 +69,10 @@ class Scrubber(Protocol):
 
     def scrub(self, messages: Sequence[Message]) -> Scrubbed:
         """Raises `ScrubbingFailed` rather than let a text through that was not fully scanned."""
+        ...
+
+    def scrub_correction(self, history: Sequence[str], text: str) -> tuple[str, Mapping[str, int]]:
+        """Scrub a text about a scrubbed conversation, keeping placeholders; what was removed, by type."""
         ...
 
 

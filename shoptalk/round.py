@@ -89,12 +89,16 @@ class RoundSteps:
         """Wait until this round's samples brought enough labels, or for as long as planned."""
         with self._store.read() as conn:
             here, total = labels.count(conn, round_id), labels.count(conn)
-            found = rounds.find(conn, round_id)
+            answered, found = labels.count_answered(conn, round_id), rounds.find(conn, round_id)
         if found is None:
             raise NotFound(f"there is no round {round_id}")
-        wanted = min(self._plan.labels_wanted, done["sample"]["samples"])
+        sampled = done["sample"]["samples"]
+        if not sampled and not total:
+            return {"end": "nothing_to_label"}
         late = now() - found.created_at > timedelta(seconds=self._plan.labels_wait_s)
-        if here >= max(1, wanted) or (late and total):
+        if here >= min(self._plan.labels_wanted, sampled) or answered >= sampled or (late and total):
+            if not total:
+                return {"end": "no_labels"}
             return {"labels": here, "all_labels": total}
         if late:
             return {"end": "no_labels"}

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -73,7 +74,6 @@ class Settings(BaseSettings):
     label_studio_token: SecretStr | None = Field(None, description="Its API token; default: the local one's own.")
     label_studio_venv: Path = Field(Path(".venv-label-studio"), description="Where a local Label Studio is installed.")
     label_studio_project: str = Field("shoptalk", description="Title of the project there.")
-    label_studio_webhook_secret: SecretStr | None = Field(None, description="Its webhooks must carry this.")
 
     # the loop
     sample_size: int = Field(100, ge=1, description="Replies sent to annotators per round.")
@@ -90,6 +90,16 @@ class Settings(BaseSettings):
     drift_check_s: float = Field(60.0, gt=0, description="Seconds between drift checks.")
     drift_p_value: float = Field(0.05 / 30, gt=0, lt=1, description="A drift check below this starts a round.")
     round_every_s: float = Field(0.0, ge=0, description="Start a round this often; 0: never by the clock.")
+
+    @model_validator(mode="after")
+    def _what_is_trained_can_be_served(self) -> Self:
+        if self.train_rank > self.max_rank:
+            raise PydanticCustomError(
+                "rank",
+                "SHOPTALK_TRAIN_RANK ({train}) must not exceed SHOPTALK_MAX_RANK ({max}), the largest that is served",
+                {"train": self.train_rank, "max": self.max_rank},
+            )
+        return self
 
     @classmethod
     def settings_customise_sources(
@@ -132,10 +142,16 @@ def load_settings(**overrides: object) -> Settings:
     try:
         return Settings(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:
-        lines = [f"SHOPTALK_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
+        lines = [_line(e) for e in error.errors()]
         raise ConfigurationError("wrong settings:\n  " + "\n  ".join(lines)) from None
     except SettingsError as error:  # a list that is not JSON
         names = [n for n in Settings.model_fields if f'"{n}"' in str(error)]
         raise ConfigurationError(f"wrong settings:\n  SHOPTALK_{''.join(names).upper()}: must be a JSON list") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"shoptalk.toml is not TOML: {error}") from None
+
+
+def _line(error: ErrorDetails) -> str:
+    """One thing that is wrong; what is wrong between several settings names them itself."""
+    name = "_".join(map(str, error["loc"])).upper()
+    return f"SHOPTALK_{name}: {error['msg']}" if name else error["msg"]

@@ -64,7 +64,7 @@ class Supervisor:
             if (code := self._children["serve"].poll()) is not None:
                 raise ShoptalkError(f"the API ended with status {code}; {self._where('serve')}")
             try:
-                if httpx.get(f"{self.settings.base_url}/readyz", timeout=2.0).status_code == 200:
+                if httpx.get(f"{self.settings.base_url}/readyz", timeout=2.0, trust_env=False).status_code == 200:
                     return
             except httpx.TransportError:
                 pass
@@ -99,6 +99,12 @@ class Supervisor:
                         self.start(name)
         except KeyboardInterrupt:
             typer.echo("stopping")
+
+    def check(self) -> None:
+        """Raise ShoptalkError where a child ended."""
+        for name, child in self._children.items():
+            if (code := child.poll()) is not None:
+                raise ShoptalkError(f"the {name} process ended with status {code}; {self._where(name)}")
 
     def stop(self) -> None:
         for child in self._children.values():

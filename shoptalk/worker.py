@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from shoptalk.domain import new_id
 from shoptalk.errors import ShoptalkError
 from shoptalk.jobs import Jobs
 from shoptalk.store import Store, rounds
+from shoptalk.store.database import exclusively
 
 log = structlog.get_logger(__name__)
 LONGEST_PAUSE_S = 60.0
@@ -69,7 +69,7 @@ class Worker:
     def _attempt(self, item: Reconciler) -> None:
         try:
             item.run()
-        except (ShoptalkError, SQLAlchemyError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - one reconciler's fault must not end the others; its type is told
             item.failures += 1
             pause = min(LONGEST_PAUSE_S, item.every_s * 2 ** min(item.failures, 30))
             problem = error.message if isinstance(error, ShoptalkError) else type(error).__name__
@@ -82,6 +82,7 @@ class Worker:
     def _rounds(self) -> None:
         """Start a round for each trigger that has none, and make sure each open round's workflow exists."""
         with self._store.write() as conn:
+            exclusively(conn, "rounds")  # several workers: one round at a time all the same
             waiting, unfinished = rounds.untaken_triggers(conn), rounds.unfinished(conn)
             if waiting and not unfinished:  # one round at a time: a later trigger waits for its turn
                 round_id = new_id("rnd")

@@ -16,6 +16,7 @@ from shoptalk.artifacts import Artifacts
 from shoptalk.domain import Example, Label, Message, now
 from shoptalk.errors import LeakageError, NotEnoughData, NotFound
 from shoptalk.store import Store, chats, datasets, labels, turns
+from shoptalk.store.database import exclusively
 
 TRAIN, HOLDOUT = "train", "holdout"
 PER_GROUP = 20  # one customer (or, anonymous, one conversation) gives at most this many examples ...
@@ -43,12 +44,7 @@ class Datasets:
         """Make a dataset of every usable label. Raises NotEnoughData where nothing could be learned."""
         with self._store.read() as conn:
             examples = [e for label in labels.everything(conn) if (e := self._example(conn, label))]
-            sealed = datasets.splits(conn)
-        split = assign({e.group for e in examples}, sealed, self._share)
-        holdout = [e for e in examples if split[e.group] == HOLDOUT]
-        train = capped(without_overlap([e for e in examples if split[e.group] == TRAIN], holdout))
-        if not train or not holdout:
-            raise NotEnoughData(f"{len(train)} labels to train on and {len(holdout)} held out are not enough")
+        train, holdout = self._split(examples)
         content = self._content(train, holdout)
         data = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
         frozen = datasets.Dataset(
@@ -60,11 +56,22 @@ class Datasets:
             now(),
         )
         with self._store.write() as conn:
-            for group, part in split.items():
-                datasets.seal(conn, group, part)
             members = [(e.label_id, part, e.conversation_id) for part, es in _parts(train, holdout) for e in es]
             datasets.add(conn, frozen, members)
             return datasets.find(conn, frozen.id) or frozen
+
+    def _split(self, examples: Sequence[Example]) -> tuple[list[Example], list[Example]]:
+        """(to train on, held out), with new groups sealed as they are used; of two that freeze at once, one waits."""
+        with self._store.write() as conn:
+            exclusively(conn, HOLDOUT)
+            split = assign({e.group for e in examples}, datasets.splits(conn), self._share)
+            holdout = [e for e in examples if split[e.group] == HOLDOUT]
+            train = capped(without_overlap([e for e in examples if split[e.group] == TRAIN], holdout))
+            if not train or not holdout:  # nothing is sealed
+                raise NotEnoughData(f"{len(train)} labels to train on and {len(holdout)} held out are not enough")
+            for group, part in split.items():
+                datasets.seal(conn, group, part)
+        return train, holdout
 
     def read(self, dataset_id: str) -> FrozenDataset:
         """Read a dataset back; raises NotFound, ArtifactMissing or ArtifactCorrupt."""

@@ -82,9 +82,11 @@ class Evaluator:
             tell(f"scoring {ref}", i + 1, total)
         asked = holdout[:GENERATED]
         tell(f"answering as {ref}", 0, len(asked))
-        replies = self._engine.generate(ref, [e.messages for e in asked])
         system = asked[0].messages[0] if asked else Message("system", "")
-        tried = [self._engine.generate(ref, [(system, Message("user", m)) for m in p.messages]) for p in PROBES]
+        tries = [(system, Message("user", text)) for probe in PROBES for text in probe.messages]
+        answers = self._engine.generate(ref, [*(e.messages for e in asked), *tries])  # at once, so in full batches
+        replies, rest = answers[: len(asked)], iter(answers[len(asked) :])
+        tried = [[next(rest) for _ in probe.messages] for probe in PROBES]
         tell(f"answering as {ref}", len(asked), len(asked))
         return Side(
             losses,

@@ -2,7 +2,8 @@
 
 Reads FOLDER/job.json (base model, recipe, dataset file) and writes FOLDER/adapter/, then FOLDER/done.json, last.
 Progress goes to standard output, one JSON object a line. Knows neither the store nor the registry. Runs at idle
-priority and dies with its parent, so it neither slows customers nor outlives a killed worker.
+priority and dies with its parent, so it neither slows customers nor outlives a killed worker; to make sure of
+that before anything else, this module itself imports nothing that takes time.
 """
 
 from __future__ import annotations
@@ -14,12 +15,10 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from shoptalk.basemodel import BaseModel, choose_dtype, load_model, load_tokenizer, render_chat
-from shoptalk.domain import Example
-from training.dataset import check_disjoint, parse
-from training.recipe import TARGETS, Recipe
+if TYPE_CHECKING:
+    from shoptalk.domain import Example
 
 PR_SET_PDEATHSIG = 1
 
@@ -27,14 +26,20 @@ PR_SET_PDEATHSIG = 1
 def main(folder: Path) -> None:
     """Train as job.json says."""
     stay_in_the_background()
+    job = json.loads((folder / "job.json").read_text())
+    if os.getppid() != job["parent"]:
+        sys.exit("the process that asked for this training is gone")
     import torch
     from datasets import Dataset, disable_progress_bars
     from peft import LoraConfig
     from transformers import TrainerCallback
     from trl import SFTConfig, SFTTrainer
 
+    from shoptalk.basemodel import BaseModel, choose_dtype, load_model, load_tokenizer
+    from training.dataset import check_disjoint, parse
+    from training.recipe import TARGETS, Recipe
+
     disable_progress_bars()
-    job = json.loads((folder / "job.json").read_text())
     recipe, base = Recipe(**job["recipe"]), BaseModel(**{**job["base"], "folder": Path(job["base"]["folder"])})
     dataset = parse(job["dataset_id"], Path(job["dataset_file"]).read_bytes())
     check_disjoint(dataset)
@@ -92,6 +97,8 @@ def main(folder: Path) -> None:
 
 def tokens(tokenizer: Any, example: Example, limit: int) -> dict[str, Sequence[int]]:
     """An example as token ids and a mask that is 1 on the reply; the oldest of a too long prompt goes first."""
+    from shoptalk.basemodel import render_chat
+
     prompt = render_chat(tokenizer, example.messages)
     reply = tokenizer.encode(example.reply, add_special_tokens=False, split_special_tokens=True)
     reply = [*reply, tokenizer.eos_token_id][:limit]
@@ -125,10 +132,10 @@ def write_adapter(model: Any, lora: Any, folder: Path) -> None:
 
 
 def stay_in_the_background() -> None:
-    """Run only when nobody else wants the processor (Linux SCHED_IDLE; elsewhere nice 19); die with the parent."""
+    """Die with the parent; run only when nobody else wants the processor (Linux SCHED_IDLE; elsewhere nice 19)."""
     if sys.platform == "linux":
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     else:
         os.nice(19)
 

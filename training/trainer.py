@@ -48,7 +48,8 @@ class Trainer:
         """Train and publish; raises TrainingFailed with the end of the child's output."""
         with self._store.read() as conn:
             done, dataset = adapters.of_run(conn, run_id), datasets.find(conn, dataset_id)
-        if done:
+        if done:  # published, and perhaps killed before it was written down
+            self._close(run_id, done)
             return done
         if dataset is None:
             raise NotFound(f"there is no dataset {dataset_id[:80]}")
@@ -61,7 +62,7 @@ class Trainer:
                 runs.finish(conn, run_id, problem=problem)
             raise TrainingFailed(f"training {run_id} failed: {problem}")
         adapter = self._publish(run_id, dataset_id, folder / "adapter")
-        shutil.rmtree(folder)
+        self._close(run_id, adapter)
         return adapter
 
     def _prepare(self, run_id: str, dataset: datasets.Dataset, recipe: Recipe) -> Path:
@@ -77,6 +78,7 @@ class Trainer:
             "recipe": recipe.as_dict(),
             "dataset_id": dataset.id,
             "dataset_file": str(folder / "dataset.json"),
+            "parent": os.getpid(),
         }
         (folder / "job.json").write_text(json.dumps(job))
         return folder
@@ -116,12 +118,17 @@ class Trainer:
     def _publish(self, run_id: str, dataset_id: str, folder: Path) -> Adapter:
         config, weights = folder / "adapter_config.json", folder / "adapter_model.safetensors"
         files = AdapterFiles(config.read_bytes(), weights.read_bytes())
-        adapter = self._registry.publish(
+        return self._registry.publish(
             self._name, files, base_sha256=self._base.sha256, dataset_id=dataset_id, run_id=run_id
         )
+
+    def _close(self, run_id: str, adapter: Adapter) -> None:
+        """Say that the run is done, once, and remove its folder."""
         with self._store.write() as conn:
-            runs.finish(conn, run_id, adapter=str(adapter.ref))
-        return adapter
+            run = runs.find(conn, run_id)
+            if run is not None and run.state != "done":
+                runs.finish(conn, run_id, adapter=str(adapter.ref))
+        shutil.rmtree(self._work / run_id, ignore_errors=True)
 
 
 def _facts(line: str) -> dict[str, Any]:

@@ -19,12 +19,12 @@ from chatbot.api.auth import Caller, require
 from chatbot.api.completion import DONE, Shapes, event, replay
 from chatbot.api.errors import error_body
 from chatbot.api.exchange import Exchange, Reply
-from chatbot.api.prepare import body_hash, conclude, prepare, stored_key
+from chatbot.api.prepare import body_hash, conclude, fill_again, prepare, stored_key
 from chatbot.api.schemas import ChatRequest
 from chatbot.api.services import Services, services_of
 from chatbot.engine.protocol import Delta, Event, Finished, GenerationRequest, Sampling, TokenLogprob
 from shoptalk.domain import Scope
-from shoptalk.errors import EngineStopped, IdempotencyMismatch, Overloaded, ShoptalkError
+from shoptalk.errors import Conflict, EngineStopped, IdempotencyMismatch, Overloaded, ShoptalkError
 
 log = structlog.get_logger(__name__)
 router = APIRouter(tags=["chat"])
@@ -40,6 +40,7 @@ class Generation:
     shown: list[str] = field(default_factory=list)
     tokens: list[TokenLogprob] = field(default_factory=list)
     finished: Finished | None = None
+    committed: bool = False  # or being committed
 
 
 @router.post("/v1/chat/completions", response_model=None)
@@ -160,7 +161,7 @@ async def _stream(
         yield event(error_body(error)[1])
     except (asyncio.CancelledError, GeneratorExit):
         services.engine.cancel(exchange.id)
-        if generation.finished is None:
+        if not generation.committed:
             _keep_partial(services, generation)
         raise
 
@@ -185,6 +186,7 @@ def _log_failure(task: asyncio.Task[None]) -> None:
 async def _commit(services: Services, generation: Generation, answer: dict[str, Any] | None) -> None:
     finished = generation.finished
     assert finished is not None
+    generation.committed = True
     with anyio.CancelScope(shield=True):
         await anyio.to_thread.run_sync(_record, services, generation, finished, answer)
     services.metrics.replies.labels(str(generation.exchange.route.adapter), finished.reason).inc()
@@ -194,8 +196,16 @@ async def _commit(services: Services, generation: Generation, answer: dict[str, 
 def _record(services: Services, generation: Generation, finished: Finished, answer: dict[str, Any] | None) -> None:
     reply: Reply = conclude(services, generation.exchange, "".join(generation.shown), finished)
     began = time.perf_counter()
-    services.recorder.record(generation.exchange, reply, answer)
+    services.recorder.record(generation.exchange, reply, _without_values(answer, reply.text))
     services.metrics.commit.observe(time.perf_counter() - began)
+
+
+def _without_values(answer: dict[str, Any] | None, text: str | None) -> dict[str, Any] | None:
+    """The answer to keep for a repeated request: placeholders, as everywhere else."""
+    if answer is None:
+        return None
+    choice = answer["choices"][0]
+    return {**answer, "choices": [{**choice, "logprobs": None, "message": {**choice["message"], "content": text}}]}
 
 
 async def _cancel_on_disconnect(services: Services, request: Request, inference_id: str) -> None:
@@ -209,9 +219,13 @@ async def _answered(services: Services, caller: Caller, key: str, body: ChatRequ
     known = await anyio.to_thread.run_sync(services.recorder.answered, stored_key(services, caller, key))
     if known is None:
         return None
-    if known[0] != body_hash(body):
+    if known[0] != body_hash(services, body):
         raise IdempotencyMismatch
     answer: dict[str, Any] = known[1]
+    message = answer["choices"][0]["message"]
+    if message["content"] is None:
+        raise Conflict("This request was answered already, but its text could not be kept.")
+    message["content"] = await anyio.to_thread.run_sync(fill_again, services, body, message["content"])
     return answer
 
 

@@ -92,9 +92,3 @@ def logprobs(tokens: list[TokenLogprob] | None) -> dict[str, Any] | None:
         "content": [{**one(t.token, t.logprob), "top_logprobs": [one(alt, p) for alt, p in t.top]} for t in tokens],
         "refusal": None,
     }
-
-
-def error_object(message: str, code: str) -> bytes:
-    """OpenAI's error shape, as bytes."""
-    body = {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": code}}
-    return json.dumps(body).encode()

@@ -11,7 +11,17 @@ from dataclasses import dataclass, field
 from chatbot.engine.protocol import Finished
 from chatbot.router import Route
 from shoptalk.domain import Message, new_id
-from shoptalk.ports import Scrubbed
+from shoptalk.ports import Scrubbed, Vault
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The conversation's part of what was scrubbed; see `shoptalk.ports.Scrubbed`."""
+
+    texts: Sequence[str]
+    final: Sequence[str]
+    counts: Sequence[Mapping[str, int]]
+    vault: Vault
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,8 @@ def _take(services: Services, body: FeedbackRequest, caller: Caller) -> dict[str
     conversation = _conversation(services, body, caller)
     id = new_id("fbk")
     if body.idempotency_key:
-        id = "fbk_" + services.secrets.digest("feedback", f"{caller.key_id}\0{body.idempotency_key}")[:32]
+        whose = f"{caller.key_id}\0{caller.customer or ''}"
+        id = "fbk_" + services.secrets.digest("feedback", f"{whose}\0{body.idempotency_key}")[:32]
     words, pii = _scrubbed(services, body.words)
     payload = {
         "id": id,

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-from chatbot.api.completion import error_object
 
 MAX_BODY = 4 * 2**20
 HEADERS = ((b"x-content-type-options", b"nosniff"), (b"x-frame-options", b"DENY"))
 
 
-class TooLarge(Exception):
+class TooLarge(HTTPException):
     """The body is over the limit."""
+
+    def __init__(self) -> None:
+        super().__init__(413, f"The request body is over {MAX_BODY} bytes.")
 
 
 class Guard:
@@ -24,7 +26,7 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        seen, started = 0, False
+        seen = 0
 
         async def limited() -> Message:
             nonlocal seen
@@ -35,21 +37,8 @@ class Guard:
             return message
 
         async def headed(message: Message) -> None:
-            nonlocal started
             if message["type"] == "http.response.start":
-                started = True
                 message["headers"] = [*message.get("headers", []), *HEADERS]
             await send(message)
 
-        try:
-            await self._app(scope, limited, headed)
-        except TooLarge:
-            if not started:
-                await _refuse(send)
-
-
-async def _refuse(send: Send) -> None:
-    body = error_object(f"The request body is over {MAX_BODY} bytes.", "request_too_large")
-    headers = [(b"content-type", b"application/json"), *HEADERS]
-    await send({"type": "http.response.start", "status": 413, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+        await self._app(scope, limited, headed)

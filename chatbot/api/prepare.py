@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 
 import anyio.to_thread
 import structlog
 
 from chatbot.api.auth import Caller
-from chatbot.api.exchange import Exchange, Reply
+from chatbot.api.exchange import Exchange, History, Reply
 from chatbot.api.schemas import ChatRequest
 from chatbot.api.services import Services
 from chatbot.engine.protocol import Finished
@@ -36,54 +35,64 @@ async def prepare(services: Services, caller: Caller, body: ChatRequest, idempot
     scrubbed, problem, prompt = await anyio.to_thread.run_sync(_scrub, services, appended, raw)
     idempotency = None
     if idempotency_key:
-        idempotency = (stored_key(services, caller, idempotency_key), body_hash(body))
+        idempotency = (stored_key(services, caller, idempotency_key), body_hash(services, body))
     return Exchange(conversation, public, caller.key_id, customer, raw, prompt, scrubbed, problem, route, idempotency)
 
 
 def stored_key(services: Services, caller: Caller, idempotency_key: str) -> str:
-    """Clients may put anything into an Idempotency-Key, so only a keyed hash of it is kept."""
-    return "ans_" + services.secrets.digest("idempotency", f"{caller.key_id}\0{idempotency_key}")
+    """Clients may put anything into an Idempotency-Key, so only a keyed hash of it is kept; each has their own."""
+    whose = f"{caller.key_id}\0{caller.customer or ''}"
+    return "ans_" + services.secrets.digest("idempotency", f"{whose}\0{idempotency_key}")
 
 
-def body_hash(body: ChatRequest) -> str:
+def body_hash(services: Services, body: ChatRequest) -> str:
     """What must be the same for two requests to be one; how the answer is delivered does not matter."""
-    content = body.model_dump_json(exclude={"stream", "stream_options"})
-    return hashlib.sha256(content.encode("utf-8", "replace")).hexdigest()
+    return services.secrets.digest("body", body.model_dump_json(exclude={"stream", "stream_options"}))
 
 
 def _scrub(
     services: Services, appended: list[Message], raw: list[Message]
 ) -> tuple[Scrubbed | None, str | None, list[Message]]:
-    """The model reads placeholders; where scrubbing fails it reads the words, and they are not kept."""
+    """The model reads placeholders; where scrubbing fails it reads the words, and they are not kept.
+
+    The client's system messages are scrubbed with the conversation, so that no two values share a placeholder.
+    """
     shop = services.settings.prompt
     began = time.perf_counter()
     try:
-        scrubbed = services.scrubber.scrub(raw)
-        extra = services.scrubber.scrub(appended).texts if appended else ()
+        whole = services.scrubber.scrub([*appended, *raw])
     except ScrubbingFailed as error:
         log.warning("text not kept", reason=error.message)
         services.metrics.scrub_failures.labels(error.message[:60]).inc()
-        system = Message("system", shop)
-        return None, f"scrubbing failed: {error.message}"[:200], [system, *raw]
+        return None, f"scrubbing failed: {error.message}"[:200], [Message("system", shop), *raw]
     finally:
         services.metrics.scrubbing.observe(time.perf_counter() - began)
-    system = Message("system", "\n\n".join([shop, *extra]))
-    history = [Message(m.role, text) for m, text in zip(raw, scrubbed.texts, strict=True)]
-    return scrubbed, None, [system, *history]
+    n = len(appended)
+    scrubbed = History(tuple(whole.texts[n:]), tuple(whole.final[n:]), tuple(whole.counts[n:]), whole.vault)
+    system = Message("system", "\n\n".join([shop, *whole.texts[:n]]))
+    return scrubbed, None, [system, *(Message(m.role, t) for m, t in zip(raw, scrubbed.texts, strict=True))]
 
 
 def conclude(services: Services, exchange: Exchange, shown: str, finished: Finished) -> Reply:
-    """Scrub what was shown, in the light of the whole conversation, for the record."""
-    if exchange.scrubbed is None:
+    """What to record: the model's own text, which holds placeholders, without what it made up itself.
+
+    Not what was shown: values that were filled in may be too short to be found again.
+    """
+    scrubbed = exchange.scrubbed
+    if scrubbed is None:
         return Reply(shown, None, exchange.scrub_problem, {}, finished, {})
     try:
-        whole = services.scrubber.scrub([*exchange.raw, Message("assistant", shown)])
+        text, removed = services.scrubber.scrub_correction(scrubbed.texts, scrubbed.vault.settle(finished.text))
     except ScrubbingFailed as error:
         services.metrics.scrub_failures.labels(error.message[:60]).inc()
         return Reply(shown, None, f"scrubbing failed: {error.message}"[:200], {}, finished, {})
-    revised = {
-        i: final
-        for i, (causal, final) in enumerate(zip(whole.texts[:-1], whole.final[:-1], strict=True))
-        if causal != final
-    }
-    return Reply(shown, whole.final[-1], None, whole.counts[-1], finished, revised)
+    pairs = zip(scrubbed.texts, scrubbed.final, strict=True)
+    revised = {i: final for i, (causal, final) in enumerate(pairs) if causal != final}
+    return Reply(shown, text, None, removed, finished, revised)
+
+
+def fill_again(services: Services, body: ChatRequest, text: str) -> str:
+    """An answer given before holds placeholders; the same request, scrubbed again, says what they stand for."""
+    raw = [m.as_message() for m in body.messages]
+    extra, history = [m for m in raw if m.role == "system"], [m for m in raw if m.role != "system"]
+    return services.scrubber.scrub([*extra, *history]).vault.fill(text)

@@ -13,10 +13,11 @@ import sqlalchemy as sa
 from chatbot.api.exchange import Exchange, Reply
 from chatbot.api.tree import Match, Sent, match
 from shoptalk.domain import Inference, Message, now
-from shoptalk.errors import NotFound
+from shoptalk.errors import AlreadyAnswered, NotFound
 from shoptalk.ports import Inbox
 from shoptalk.secrets import Secrets
 from shoptalk.store import Store, answers, chats, inferences
+from shoptalk.store.database import exclusively
 
 
 class Recorder:
@@ -32,9 +33,15 @@ class Recorder:
             self._owned(conn, conversation, key_id, customer)
 
     def record(self, exchange: Exchange, reply: Reply, answer: Mapping[str, Any] | None) -> None:
-        """Commit what is new of the history, the reply, the inference and the idempotent answer."""
+        """Commit what is new of the history, the reply, the inference and the idempotent answer.
+
+        Raises AlreadyAnswered, and keeps nothing, where the same request was answered while this one ran.
+        """
         sent = [Sent(m.role, self.digest(m)) for m in exchange.raw]
         with self._store.write() as conn:
+            exclusively(conn, exchange.conversation)  # what is new depends on what is there
+            if exchange.idempotency and answers.find(conn, exchange.idempotency[0]):
+                raise AlreadyAnswered
             opened = chats.Opened(exchange.conversation, exchange.key_id, exchange.customer)
             if not chats.open_conversation(conn, opened, "chat"):
                 self._owned(conn, exchange.conversation, exchange.key_id, exchange.customer)
@@ -51,7 +58,8 @@ class Recorder:
             self._inbox.accept(conn, exchange.id, "exchange", exchange.conversation, payload)
             if exchange.idempotency and answer is not None:
                 key, body = exchange.idempotency
-                answers.add(conn, key, body, 200, self._secrets.seal(answer))
+                if not answers.add(conn, key, body, 200, self._secrets.seal(answer)):  # in another conversation
+                    raise AlreadyAnswered
 
     def answered(self, key: str) -> tuple[str, Any] | None:
         """(hash of the body, answer) of an idempotency key seen before."""

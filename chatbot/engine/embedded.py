@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -35,7 +36,7 @@ from chatbot.engine.text import TextStream
 from shoptalk.adapterfile import AdapterFiles
 from shoptalk.basemodel import BaseModel, load_model, load_tokenizer, render_chat
 from shoptalk.domain import AdapterRef, Message
-from shoptalk.errors import AdapterRefused, Conflict, EngineStopped, InvalidInput, NotFound, Overloaded
+from shoptalk.errors import Conflict, EngineStopped, InvalidInput, NoFreeSlot, NotFound, Overloaded
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
@@ -71,6 +72,7 @@ class Row:
     generated: int = 0
     logprobs: float = 0.0
     cancelled: bool = False
+    finished: bool = False
 
     @property
     def position(self) -> int:
@@ -175,7 +177,7 @@ class EmbeddedEngine:
                     return
                 free = next((i for i, a in enumerate(self._slots.adapter) if a is None), None)
                 if free is None:
-                    raise AdapterRefused(f"all {self._limits.slots} adapter slots are taken (SHOPTALK_ADAPTER_SLOTS)")
+                    raise NoFreeSlot(f"all {self._limits.slots} adapter slots are taken (SHOPTALK_ADAPTER_SLOTS)")
                 self._slots.adapter[free] = adapter
                 self._slots.loading.add(free)
             filled = False
@@ -205,13 +207,13 @@ class EmbeddedEngine:
     def score(self, adapter: AdapterRef, messages: Sequence[Message], reply: str) -> float:
         """Mean negative log-likelihood of a reply and its end, in nats per token, for evaluation.
 
-        Computed by the same model and slots that answer, between steps. Raises NotFound, InvalidInput.
+        Computed by the same model and slots that answer, between steps. Of what is too long for the context the
+        oldest part of the prompt goes, as in training. Raises NotFound.
         """
         prompt = render_chat(self._tokenizer, messages)
         wanted = self._tokenizer.encode(reply, add_special_tokens=False, split_special_tokens=True)
-        wanted = [*wanted, int(self._tokenizer.eos_token_id)]
-        if len(prompt) + len(wanted) > self._limits.max_context:
-            raise InvalidInput("the conversation is too long to score", field="messages")
+        wanted = [*wanted, int(self._tokenizer.eos_token_id)][: self._limits.max_context - 1]
+        prompt = prompt[-(self._limits.max_context - len(wanted)) :]
         with self._lock:
             slot = None if adapter.is_base else self._slots.of(adapter)
             if slot is None and not adapter.is_base:
@@ -267,10 +269,23 @@ class EmbeddedEngine:
         for gone in [r for r in self._rows if r.cancelled]:
             self._leave(gone, "cancelled")
         if row is not None:
-            self._join(row)
+            self._attempt(lambda: self._join(row), [row])
         if self._rows:
-            self._step()
+            self._attempt(self._step, list(self._rows))
         return True
+
+    def _attempt(self, work: Callable[[], None], rows: list[Row]) -> None:
+        """An error ends the requests it concerns, not the engine."""
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 - told to the requests it concerns, and logged without their text
+            where = traceback.format_tb(error.__traceback__)[-1].strip()
+            log.error("generation failed", error=type(error).__name__, where=where)
+            for row in rows:
+                if row in self._rows:
+                    self._rows.remove(row)
+                if not row.finished:
+                    self._finish(row, "error", "the model could not answer this")
 
     def _join(self, row: Row) -> None:
         if row.cancelled:
@@ -349,6 +364,7 @@ class EmbeddedEngine:
         self._finish(row, reason)
 
     def _finish(self, row: Row, reason: FinishReason, problem: str | None = None) -> None:
+        row.finished = True
         if rest := row.stream.flush():
             row.on_event(Delta(rest))
         ended = time.perf_counter()

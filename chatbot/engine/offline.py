@@ -11,7 +11,7 @@ from chatbot.engine.embedded import EmbeddedEngine
 from chatbot.engine.protocol import Event, Finished, GenerationRequest, Sampling
 from shoptalk.adapterfile import AdapterFiles
 from shoptalk.domain import AdapterRef, Message, new_id
-from shoptalk.errors import EngineStopped
+from shoptalk.errors import EngineStopped, InvalidInput
 
 Resolve = Callable[[AdapterRef], AdapterFiles]
 
@@ -44,7 +44,10 @@ class OfflineEngine:
             reply: Future[str] = Future()
             waiting.append(reply)
             request = GenerationRequest(new_id("evl"), messages, adapter, Sampling(self._max_tokens, temperature=0.0))
-            self._engine.submit(request, _finish(reply))
+            try:
+                self._engine.submit(request, _finish(reply))
+            except InvalidInput:  # too long for the context: no adapter could answer it
+                reply.set_result("")
         return [reply.result() for reply in waiting]
 
     def _need(self, adapter: AdapterRef) -> None:

@@ -9,6 +9,8 @@ import torch
 
 from chatbot.engine.protocol import Sampling
 
+GREEDY = 1e-4  # temperatures below are greedy: dividing by less overflows
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -21,7 +23,7 @@ class Choice:
 
 def generator_for(sampling: Sampling) -> torch.Generator | None:
     """A row's own random stream, so that its draws do not depend on its neighbours; None where greedy."""
-    if sampling.temperature == 0:
+    if sampling.temperature < GREEDY:
         return None
     generator = torch.Generator()
     if sampling.seed is None:

@@ -29,14 +29,14 @@ class Releases:
             ref = AdapterRef.parse(adapter)
         except ValueError as error:
             raise InvalidInput(str(error), field="adapter") from None
+        adapter = str(ref)
         if not ref.is_base:
             self._registry.find(ref)
         with self._store.write() as conn:
             releases.alone(conn)
             if any(r.state in UNDECIDED for r in releases.newest(conn, alias=alias)):
                 raise IllegalMove(f"alias '{alias}' has an undecided release; promote or abort it first")
-            if (judged := evaluations.newest_of(conn, adapter)) and judged.verdict is Verdict.REJECT:
-                raise IllegalMove(f"{adapter} was rejected by the gate: {'; '.join(judged.reasons)}")
+            _not_rejected(conn, adapter)
             current = releases.desired_of(conn, alias)
             serving = current.adapter if current else str(AdapterRef(alias, BASE_VERSION))
             if serving == adapter:
@@ -53,6 +53,7 @@ class Releases:
         with self._store.write() as conn:
             releases.alone(conn)
             release = self._undecided(conn, release_id, "promote")
+            _not_rejected(conn, release.adapter)  # the gate may have judged since the release was opened
             if former := releases.live(conn, release.alias):
                 releases.put(conn, _moved(former, ReleaseState.SUPERSEDED))
                 releases.add_event(conn, former.id, "supersede", ReleaseState.SUPERSEDED, actor, release.adapter)
@@ -110,6 +111,12 @@ def _found(release: Release | None, release_id: str) -> Release:
     if release is None:
         raise NotFound(f"there is no release {release_id[:80]}")
     return release
+
+
+def _not_rejected(conn: sa.Connection, adapter: str) -> None:
+    judged = evaluations.newest_of(conn, adapter)
+    if judged is not None and judged.verdict is Verdict.REJECT:
+        raise IllegalMove(f"{adapter} was rejected by the gate: {'; '.join(judged.reasons)}")
 
 
 def _moved(release: Release, state: ReleaseState) -> Release:

@@ -10,12 +10,11 @@ import threading
 import time
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from chatbot.engine.protocol import Engine
 from chatbot.router import Router
 from shoptalk.domain import AdapterRef
-from shoptalk.errors import ShoptalkError
+from shoptalk.errors import NoFreeSlot, ShoptalkError
 from shoptalk.registry import Registry
 from shoptalk.store import Store, releases
 
@@ -77,6 +76,8 @@ class Reconciler:
             return failed[1]
         try:
             self._load(ref)
+        except NoFreeSlot as error:  # a reply in progress holds it; soon it will not
+            return error.message
         except ShoptalkError as error:
             log.error("adapter not loaded", alias=alias, adapter=name, problem=error.message)
             self._failed[alias, name] = (time.monotonic(), error.message)
@@ -93,6 +94,8 @@ class Reconciler:
             return
         try:
             self._load(ref)
+        except NoFreeSlot:
+            return
         except ShoptalkError as error:
             self._failed["", str(ref)] = (time.monotonic(), error.message)
             log.warning("former adapter not resident", adapter=str(ref), problem=error.message)
@@ -118,6 +121,6 @@ class Reconciler:
                 return
             try:
                 self.follow()
-            except SQLAlchemyError as error:
-                log.error("store not reachable", problem=type(error).__name__)
+            except Exception as error:  # noqa: BLE001 - whatever it was, the next release must still be followed
+                log.error("releases not followed", problem=type(error).__name__)
                 self._stopping.wait(1.0)

@@ -94,6 +94,10 @@ class Vault:
         """Put values back; a placeholder that the model invented becomes its plain type."""
         return _EITHER.sub(self._shown, text)
 
+    def settle(self, text: str) -> str:
+        """For the record: known placeholders stay, one that the model invented becomes its plain type."""
+        return PLACEHOLDER.sub(lambda m: m.group() if m.group() in self._values else plain(m.group(1)), text)
+
     def filler(self) -> StreamFiller:
         return StreamFiller(self)
 

@@ -37,9 +37,11 @@ def serve() -> None:
 
     from shoptalk import logs
     from shoptalk.compose import build_api
+    from shoptalk.supervise import check_port
 
     logs.configure()
     settings = load_settings()
+    check_port(settings)
     app = build_api(settings)
     uvicorn.run(app, host=settings.host, port=settings.port, log_level="warning", access_log=False)
 
@@ -60,10 +62,11 @@ def worker() -> None:
 def up() -> None:
     """API and worker together, until Ctrl-C."""
     from shoptalk import logs
-    from shoptalk.supervise import Supervisor
+    from shoptalk.supervise import Supervisor, check_port
 
     logs.configure()
     settings = load_settings()
+    check_port(settings)
     with Supervisor(settings) as running:
         running.start("serve")
         running.wait_ready()

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import socket
+import statistics
 import sys
 import threading
 import time
@@ -35,6 +37,7 @@ from shoptalk.store import arrivals, chats, evaluations, labels, releases, round
 from shoptalk.supervise import Supervisor
 
 SEED = 11
+LONGEST_ROUND_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ class Plan:
     new_topic: int = 110  # conversations of the new topic
     swap_requests: int = 240
     reply_tokens: int = 44
-    train_steps: int = 48
+    train_steps: int = 34
     mark_steps: int = 30
     holdout_share: float = 0.3
     least_examples: int = 50
@@ -74,6 +77,12 @@ class Demo:
     plan: Plan
     seconds: dict[str, float] = field(default_factory=dict)
     errors: int = 0
+    supervisor: Supervisor | None = None
+
+    def check_children(self) -> None:
+        """Raise where the API or the worker died."""
+        if self.supervisor is not None:
+            self.supervisor.check()
 
     @contextlib.contextmanager
     def stage(self, name: str, title: str) -> Iterator[None]:
@@ -132,6 +141,8 @@ def run_demo(
         if summary:
             summary.write_text(json.dumps(result, indent=1) + "\n")
         _finish(demo, result)
+        if result["swap"]["errors"] or result["swap"]["mixed"]:
+            raise ShoptalkError("some requests failed or mixed adapters; see the table above")
         if sys.stdout.isatty():
             console.print("Still serving; Ctrl-C ends it.")
             with contextlib.suppress(KeyboardInterrupt):
@@ -143,7 +154,14 @@ def _settings(base: Settings, home: Path, plan: Plan) -> tuple[Settings, dict[st
     values: dict[str, Any] = {
         "home": home,
         "models": base.models_path,
-        "port": _free_port(base.port),
+        "database_url": f"sqlite:///{home.absolute() / 'shoptalk.db'}",
+        "jobs_database_url": f"sqlite:///{home.absolute() / 'jobs.db'}",
+        "artifacts_url": str(home.absolute() / "artifacts"),
+        "host": "127.0.0.1",
+        "port": (port := _free_port(base.port)),
+        "api_url": f"http://127.0.0.1:{port}",
+        "engine": "embedded",
+        "auto_promote": True,
         "label_studio_url": f"http://127.0.0.1:{_free_port(8081)}",
         "sample_size": plan.chats + plan.chats // plan.second_turns + 1,
         "labels_wanted": int(0.9 * plan.chats),
@@ -155,6 +173,7 @@ def _settings(base: Settings, home: Path, plan: Plan) -> tuple[Settings, dict[st
         "max_queue": 128,
     }
     environment = {f"SHOPTALK_{k.upper()}": str(v) for k, v in values.items()}
+    os.environ.pop("SHOPTALK_LABEL_STUDIO_TOKEN", None)  # the demo's Label Studio has a token of its own
     return load_settings(**values), environment
 
 
@@ -166,6 +185,7 @@ def _start(demo: Demo, running: contextlib.ExitStack, environment: dict[str, str
     supervisor.start("serve")
     supervisor.start("worker")
     supervisor.wait_ready()
+    demo.supervisor = supervisor
     demo.say(f"the API runs at {demo.settings.base_url}; the base model answers as '{demo.parts.served()}'")
 
 
@@ -190,8 +210,9 @@ def _perform(demo: Demo, label_studio: bool) -> dict[str, Any]:
     with store.read() as conn:
         evaluation = evaluations.find(conn, outcome["evaluate"]["evaluation"])
         assert evaluation is not None
-        losses = evaluation.evidence["candidate"]["losses"]
-        figures = evaluation.evidence["figures"]
+        held = demo.parts.datasets.read(outcome["dataset"]["dataset"]).holdout
+        first = sum(len(e.messages) == 2 for e in held)  # the system prompt and one message; evaluated first
+        losses = {side: evaluation.evidence[side]["losses"][:first] for side in ("live", "candidate")}
         return {
             "conversations": chats.count(conn),
             "turns_stored": turns.count(conn),
@@ -201,9 +222,9 @@ def _perform(demo: Demo, label_studio: bool) -> dict[str, Any]:
             "dataset_id": outcome["dataset"]["dataset"],
             "adapter": outcome["train"]["adapter"],
             "holdout": {
-                "conversations": len(losses),
-                "loss_base": round(figures["loss_live"], 4),
-                "loss_candidate": round(figures["loss_candidate"], 4),
+                "conversations": len(losses["candidate"]),
+                "loss_base": round(statistics.fmean(losses["live"]), 4),
+                "loss_candidate": round(statistics.fmean(losses["candidate"]), 4),
             },
             "gate": {"verdict": evaluation.verdict.value, "reasons": list(evaluation.reasons)},
             "swap": {"requests": swapped.requests, "errors": swapped.errors + demo.errors, "mixed": swapped.mixed},
@@ -251,7 +272,7 @@ def _learn(demo: Demo, round_id: str) -> dict[str, Any]:
     """Follow the round to its end; customers chat meanwhile, one at a time."""
     stop = threading.Event()
     customers = Customers(demo.settings.base_url, demo.key, demo.settings.model_alias, at_once=1)
-    slow = _paced(demo.later[: demo.plan.meanwhile], stop, 2.0)
+    slow = _paced(demo.later[: demo.plan.meanwhile], stop, 6.0)
 
     def chat() -> None:
         for recorded in slow:
@@ -261,7 +282,13 @@ def _learn(demo: Demo, round_id: str) -> dict[str, Any]:
     chatting.start()
     try:
         with demo.bar("round", demo.settings.train_steps) as advance:
+            deadline = time.monotonic() + LONGEST_ROUND_S
             while (state := _round_state(demo, round_id))[0] not in ("done", "failed"):
+                demo.check_children()
+                if time.monotonic() > deadline:
+                    raise ShoptalkError(
+                        f"the round took over {LONGEST_ROUND_S:.0f} s; see {demo.settings.home / 'logs'}"
+                    )
                 advance(to=state[2], what=f"{state[1]}")
                 time.sleep(0.5)
     finally:
@@ -344,7 +371,9 @@ def _finish(demo: Demo, result: dict[str, Any]) -> None:
     demo.console.print(table)
     url, home = demo.settings.base_url, demo.settings.home
     demo.say(f"chat page  {url}/\nconsole    {url}/console\nreport     {drift['report']}")
-    demo.say(f"come back  SHOPTALK_HOME={home} SHOPTALK_MODELS={demo.settings.models_path} shoptalk up")
+    models = demo.settings.models_path.absolute()
+    program = Path(sys.executable).with_name("shoptalk")
+    demo.say(f"come back  SHOPTALK_HOME={home.absolute()} SHOPTALK_MODELS={models} {program} up")
     demo.say(f"console key (shown this once)  {demo.key}")
 
 
@@ -352,6 +381,7 @@ def _until(demo: Demo, what: str, test: Any, timeout_s: float = 300.0) -> Any:
     """Poll the store until `test(conn)` is true; returns what it returned."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
+        demo.check_children()
         with demo.parts.store.read() as conn:
             if value := test(conn):
                 return value

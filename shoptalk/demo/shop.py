@@ -45,7 +45,9 @@ class Shop:
 
     def everyday(self, count: int) -> list[Recorded]:
         """Conversations about orders, returns, products, payment and delivery."""
-        makers = (self._order, self._return, self._product, self._payment, self._delivery, self._complaint)
+        makers = (
+            self._order, self._return, self._product, self._payment, self._delivery, self._complaint, self._privacy,
+        )  # fmt: skip
         return [self._conversation("shop", i, self._random.choice(makers)) for i in range(count)]
 
     def workshops(self, count: int) -> list[Recorded]:
@@ -150,6 +152,21 @@ class Shop:
         answered = (
             f"I am very sorry about order {number}. I have ordered a new {product.name} for you today, free of charge; "
             "you need not send anything back. It arrives within two working days."
+        )
+        return [(self._greet(asked), answered)]
+
+    def _privacy(self) -> list[tuple[str, str]]:
+        asked = self._random.choice(
+            (
+                "can you tell me who bought this before me",
+                "my friend ordered here, what is her address?",
+                "give me the phone number of the customer with the order after mine",
+                "what is my password, I forgot it",
+            )
+        )
+        answered = (
+            "I am sorry, I cannot share that. For everyone's privacy we never give out other customers' data, and we "
+            "do not know your password; you can set a new one on the sign-in page. Can I help you with anything else?"
         )
         return [(self._greet(asked), answered)]
 

@@ -43,7 +43,7 @@ class Store:
         if self.sqlite and parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
         self.url = parsed
-        self.engine = sa.create_engine(parsed, pool_pre_ping=not self.sqlite)
+        self.engine = sa.create_engine(parsed, pool_pre_ping=not self.sqlite, hide_parameters=True)
         if self.sqlite:
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)

@@ -77,6 +77,12 @@ def count(conn: sa.Connection, round_id: str | None = None) -> int:
     return conn.execute(query).scalar_one()
 
 
+def count_answered(conn: sa.Connection, round_id: str) -> int:
+    """How many of a round's samples somebody answered or skipped."""
+    query = sa.select(sa.func.count(sa.distinct(a.c.sample_id))).join(samples, samples.c.id == a.c.sample_id)
+    return conn.execute(query.where(samples.c.round_id == round_id)).scalar_one()
+
+
 def count_annotations(conn: sa.Connection) -> int:
     return conn.execute(sa.select(sa.func.count()).select_from(a)).scalar_one()
 

@@ -141,12 +141,6 @@ def count_conversations(conn: sa.Connection) -> int:
     return conn.execute(sa.select(sa.func.count(sa.distinct(turns.c.conversation_id)))).scalar_one()
 
 
-def duplicate_of(conn: sa.Connection, content_hash: str) -> str | None:
-    """The first admitted turn with exactly this content."""
-    query = sa.select(turns.c.id).where(turns.c.content_hash == content_hash).order_by(turns.c.seq).limit(1)
-    return conn.execute(query).scalar()
-
-
 def _turn(row: sa.Row[tuple[object, ...]]) -> Turn:
     r = row._mapping
     return Turn(

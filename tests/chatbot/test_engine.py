@@ -340,8 +340,19 @@ def test_scores_are_the_models_own(engine: EmbeddedEngine, tiny_base: BaseModel)
     assert engine.score(BASE, messages, reply) == pytest.approx(wanted, abs=1e-4)
     engine.load(A, adapter(1))
     assert engine.score(A, messages, reply) != pytest.approx(wanted, abs=1e-2)
-    with pytest.raises(InvalidInput):
-        engine.score(BASE, messages, "order " * 300)
+    assert engine.score(BASE, messages, "order " * 300) > 0  # too long for the context: cut, as in training
+
+
+def test_a_temperature_too_small_to_divide_by_is_greedy(engine: EmbeddedEngine) -> None:
+    """It used to make probabilities of infinities, which ended the engine."""
+    assert ask(engine, temperature=1e-45, seed=1).wait().reason in ("stop", "length")
+    assert engine.healthy()
+
+
+def test_an_error_ends_its_request_and_not_the_engine(engine: EmbeddedEngine) -> None:
+    wanted = answer(engine)
+    assert ask(engine, temperature=0.5, top_p=-1.0).wait().reason == "error"  # no token is left to choose
+    assert answer(engine) == wanted
 
 
 def test_offline_replies_are_the_servings(engine: EmbeddedEngine, tiny_base: BaseModel) -> None:

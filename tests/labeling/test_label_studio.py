@@ -33,9 +33,7 @@ def everything(client: LabelStudio, project_id: int) -> list[dict[str, Any]]:
 
 
 def task_of(client: LabelStudio, project_id: int, sample_id: str) -> int:
-    task = client.find_task(project_id, sample_id)
-    assert task is not None
-    return task
+    return client.find_tasks(project_id, [sample_id])[sample_id][0]
 
 
 def pushed(store: Store, client: LabelStudio, project: str, count: int) -> int:

@@ -364,7 +364,6 @@ def test_turns(store: Store) -> None:
         assert turns.newest(conn, 9, role="user", before=4) == [b1, a1]
         assert turns.newest_conversations(conn, 9) == ["con_a", "con_b"]
         assert (turns.count(conn), turns.count_conversations(conn), turns.last_seq(conn)) == (6, 2, 6)
-        assert turns.duplicate_of(conn, hashlib.sha256(b"hello").hexdigest()) == "a1"
         assert set(turns.first_admitted(conn)) == {"con_a", "con_b"}
         assert samples.candidates(conn, 9) == [
             ("a4", "con_a", "inf_a4"),
