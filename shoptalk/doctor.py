@@ -1,6 +1,7 @@
 """Examines this machine: what is installed, reachable and wrong, each with the one command that mends it.
 
-Changes nothing, not even the data folder or the schema, and loads nothing heavy. Optional parts are told, but do not fail the examination.
+Changes nothing (it makes neither the data folder nor the schema) and loads nothing heavy. Optional parts are told,
+but do not fail the examination.
 """
 
 from __future__ import annotations

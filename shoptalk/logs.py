@@ -11,7 +11,7 @@ import sys
 import structlog
 
 
-def configure(*, pretty: bool | None = None) -> None:
+def configure(*, pretty: bool | None = None, level: int = logging.INFO) -> None:
     """Call once at an entry point. `pretty` defaults to whether standard error is a terminal; else JSON."""
     if pretty is None:
         pretty = sys.stderr.isatty()
@@ -25,7 +25,7 @@ def configure(*, pretty: bool | None = None) -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )

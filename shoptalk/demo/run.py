@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import socket
@@ -118,7 +119,7 @@ def run_demo(
     base: Settings, data: Path | None, summary: Path | None, label_studio: bool, folder: Path | None, quick: bool
 ) -> None:
     """Run the demo; raises ShoptalkError where a stage does not do what it should."""
-    logs.configure()
+    logs.configure(level=logging.WARNING)  # the narration says what happens
     began = time.monotonic()
     signal.signal(signal.SIGTERM, _interrupt)
     console = Console()

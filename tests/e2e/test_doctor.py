@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,21 @@ def test_a_bare_machine(tmp_path: Path) -> None:
     assert str(port) in found["port"]["found"]
     assert "shoptalk label server" in problems["labelling"]
     assert found["Python"]["state"] == found["packages"]["state"] == found["database"]["state"] == "ok"
+    assert "not set up yet" in found["database"]["found"]
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_database_is_looked_at_and_left_alone(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    sqlite3.connect(home / "shoptalk.db").close()
+    _, found = doctor(home)
+    assert found["database"]["state"] == "ok"
+    assert "not set up yet" in found["database"]["found"]
+    (home / "shoptalk.db").write_bytes(b"no database " * 100)
+    code, found = doctor(home)
+    assert (code, found["database"]["state"]) == (1, "PROBLEM")
+    assert [p.name for p in home.iterdir()] == ["shoptalk.db"]
 
 
 def test_wrong_settings_are_named(tmp_path: Path) -> None:

@@ -57,6 +57,14 @@ def test_a_wrong_value_names_its_variable(
     assert mend in caught.value.message
 
 
+def test_what_is_trained_can_be_served(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHOPTALK_MAX_RANK", "8")
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    assert "\n  SHOPTALK_TRAIN_RANK (16) must not exceed SHOPTALK_MAX_RANK (8)" in caught.value.message
+    assert load_settings(train_rank=8).max_rank == 8
+
+
 def test_secrets_are_not_repeated_in_errors(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHOPTALK_SECRET_KEY", "topsecret")
     monkeypatch.setenv("SHOPTALK_PORT", "http-topsecret")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shoptalk.artifacts import Artifacts
+from shoptalk.domain import Example
 from shoptalk.errors import ArtifactCorrupt, LeakageError, NotEnoughData, NotFound
 from shoptalk.store import Store, datasets
 from tests.training.world import PROMPT, add_label, example
@@ -128,6 +130,28 @@ def test_an_altered_dataset_is_not_read(sqlite_store: Store, frozen: Datasets, a
         frozen.read(made.id)
     with pytest.raises(NotFound):
         frozen.read("ds_0")
+
+
+@pytest.mark.parametrize("other", [TRAIN, HOLDOUT])
+def test_a_split_sealed_meanwhile_is_used(
+    sqlite_store: Store, frozen: Datasets, monkeypatch: pytest.MonkeyPatch, other: str
+) -> None:
+    """Another process seals a group after this one read its labels."""
+    fill(sqlite_store, 12)
+    usual = Datasets._split
+
+    def late(self: Datasets, examples: Sequence[Example]) -> tuple[list[Example], list[Example]]:
+        with sqlite_store.write() as conn:
+            for n in range(6):
+                datasets.seal(conn, f"con_{n}", other)
+        return usual(self, examples)
+
+    monkeypatch.setattr(Datasets, "_split", late)
+    dataset = frozen.read(frozen.freeze().id)
+    used = {e.group: part for part, es in ((TRAIN, dataset.train), (HOLDOUT, dataset.holdout)) for e in es}
+    assert {used[f"con_{n}"] for n in range(6)} == {other}
+    with sqlite_store.read() as conn:
+        assert datasets.splits(conn) == used
 
 
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=40))

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +16,11 @@ import torch
 from chatbot.engine.embedded import EmbeddedEngine, EngineLimits
 from shoptalk.artifacts import Artifacts
 from shoptalk.basemodel import BaseModel, load_tokenizer, render_chat
-from shoptalk.domain import AdapterRef
+from shoptalk.domain import Adapter, AdapterRef
 from shoptalk.errors import NotFound, TrainingFailed
 from shoptalk.registry import Registry
-from shoptalk.store import Store, runs
+from shoptalk.store import Store, adapters, runs
+from tests.conftest import ROOT
 from tests.training.world import PROMPT, add_label, example
 from training.dataset import Datasets
 from training.finetune import tokens
@@ -89,6 +95,37 @@ def test_an_unknown_dataset_is_not_found(
 ) -> None:
     with pytest.raises(NotFound):
         trainer(sqlite_store, artifacts, tiny_base, tmp_path / "work").train("run_1", "ds_0", RECIPE)
+
+
+def test_a_run_killed_after_publishing_is_closed(
+    sqlite_store: Store, artifacts: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = BaseModel("gone", tmp_path / "nowhere", "0" * 64, "test")
+    done = Adapter(AdapterRef("shop", 1), "a" * 64, "b" * 64, 9, 4, base.sha256, "ds_1", "run_1", datetime.now(UTC))
+    monkeypatch.setattr(adapters, "of_run", lambda conn, run_id: done)
+    with sqlite_store.write() as conn:
+        runs.start(conn, "run_1", "ds_1", {}, 3)
+    left = tmp_path / "work" / "run_1"
+    (left / "adapter").mkdir(parents=True)
+    made = trainer(sqlite_store, artifacts, base, tmp_path / "work")
+    for _ in range(2):
+        assert made.train("run_1", "ds_1", RECIPE) == done
+        with sqlite_store.read() as conn:
+            run = runs.find(conn, "run_1")
+        assert run is not None
+        assert (run.state, run.adapter, left.exists()) == ("done", "shop@v1", False)
+
+
+def test_training_ends_where_nobody_asks_for_it_any_more(tmp_path: Path) -> None:
+    """Before anything heavy is imported."""
+    (tmp_path / "job.json").write_text(json.dumps({"parent": os.getppid()}))  # not us, who start it
+    command = [sys.executable, "-X", "importtime", "-m", "training.finetune", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 1
+    assert "is gone" in done.stderr
+    assert not {"torch", "sqlalchemy", "pydantic"} & {
+        line.rpartition("|")[2].strip() for line in done.stderr.splitlines()
+    }
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,123 @@
+"""Recording an exchange: a request sent twice, one after the other or at once, is recorded once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import sqlalchemy as sa
+
+from chatbot.api.auth import WEB_KEY, WEB_SCOPES, Caller
+from chatbot.api.exchange import Exchange, Reply
+from chatbot.api.prepare import stored_key
+from chatbot.api.recorder import Recorder
+from chatbot.api.services import Services
+from chatbot.api.tree import Match, match
+from chatbot.engine.protocol import Finished
+from chatbot.router import Route
+from shoptalk.domain import AdapterRef, Message
+from shoptalk.errors import AlreadyAnswered
+from shoptalk.secrets import Secrets
+from shoptalk.store import Store, chats, inferences
+
+SECRETS = Secrets(bytes(range(32)))
+FINISHED = Finished("stop", "Hi", 3, 1, 1.0, 2.0, -0.1)
+
+
+class Accepted:
+    """An inbox that remembers the payloads."""
+
+    def __init__(self) -> None:
+        self.payloads: list[Mapping[str, Any]] = []
+
+    def accept(self, conn: sa.Connection, id: str, kind: str, conversation_id: str, payload: Mapping[str, Any]) -> bool:
+        self.payloads.append(payload)
+        return True
+
+
+def exchange(conversation: str, key: str | None, text: str = "hello") -> Exchange:
+    route = Route("shop", AdapterRef("shop", 0), "live", 1.0)
+    idempotency = (key, "body") if key else None
+    raw = [Message("user", text)]
+    return Exchange(conversation, conversation, "key_1", None, raw, raw, None, "not scrubbed", route, idempotency)
+
+
+def reply(shown: str) -> Reply:
+    return Reply(shown, None, "not scrubbed", {}, FINISHED, {})
+
+
+@pytest.mark.parametrize("second", ["con_1", "con_2"])
+def test_a_request_answered_meanwhile_is_not_recorded_again(store: Store, second: str) -> None:
+    inbox = Accepted()
+    recorder = Recorder(store, SECRETS, inbox, "t-1")
+    first, again = exchange("con_1", "ans_1"), exchange(second, "ans_1")
+    recorder.record(first, reply("Hi"), {"id": first.id})
+    for answer in ({"id": again.id}, None):  # whole, or what was shown before the client went away
+        with pytest.raises(AlreadyAnswered, match="send it again"):
+            recorder.record(again, reply("Hello"), answer)
+    assert recorder.answered("ans_1") == ("body", {"id": first.id})
+    assert len(inbox.payloads) == 1
+    with store.read() as conn:
+        assert inferences.find(conn, again.id) is None
+        assert [n.inference_id for n in chats.nodes(conn, "con_1")] == [None, first.id]
+        assert (chats.find(conn, "con_2"), len(chats.nodes(conn, "con_2"))) == (None, 0)
+
+
+def test_the_same_request_at_once_is_recorded_once(store: Store) -> None:
+    inbox = Accepted()
+    recorder = Recorder(store, SECRETS, inbox, "t-1")
+    ready = threading.Barrier(4)
+    refused: list[AlreadyAnswered] = []
+
+    def work(n: int) -> None:
+        one = exchange(f"con_{n}", "ans_1")
+        ready.wait()
+        try:
+            recorder.record(one, reply("Hi"), {"id": one.id})
+        except AlreadyAnswered as error:
+            refused.append(error)
+
+    _at_once(work)
+    assert len(refused) == 3
+    with store.read() as conn:
+        assert sum(len(chats.nodes(conn, f"con_{n}")) for n in range(4)) == 2
+
+
+def test_one_new_message_at_once_is_new_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(*given: Any) -> Match:
+        time.sleep(0.1)  # so that all have read before one writes, were they not kept apart
+        return match(*given)
+
+    monkeypatch.setattr("chatbot.api.recorder.match", slow)
+    inbox = Accepted()
+    recorder = Recorder(store, SECRETS, inbox, "t-1")
+    recorder.record(exchange("con_1", None), reply("Hi"), None)
+    ready = threading.Barrier(4)
+
+    def work(n: int) -> None:
+        ready.wait()
+        recorder.record(exchange("con_1", None, "and now?"), reply(f"Hi {n}"), None)
+
+    _at_once(work)
+    told = [turn["id"] for payload in inbox.payloads for turn in payload["turns"]]
+    assert len(told) == len(set(told)) == 7  # two, then one question and four answers
+
+
+def _at_once(work: Any) -> None:
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+
+
+def test_each_visitor_has_idempotency_keys_of_their_own() -> None:
+    services = cast(Services, SimpleNamespace(secrets=SECRETS))
+    visitors = [Caller(WEB_KEY, WEB_SCOPES, who) for who in ("a", "b", None)]
+    kept = [stored_key(services, caller, "retry-1") for caller in visitors]
+    assert len(set(kept)) == 3
+    assert kept[0] == stored_key(services, visitors[0], "retry-1")
