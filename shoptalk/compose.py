@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +16,7 @@ from shoptalk.domain import AdapterRef, ApiKey, GateDecision, Message, Scope, Ve
 from shoptalk.registry import Registry
 from shoptalk.secrets import Secrets, load_secrets
 from shoptalk.settings import Settings
-from shoptalk.store import Store, chats, releases
+from shoptalk.store import Store, chats, releases, rounds
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -359,8 +360,25 @@ def build_worker(settings: Settings) -> Worker:
         reconcilers.append(Reconciler("schedule", min(60.0, settings.round_every_s), schedule))
     # asked anew each time: a local Label Studio makes its token at its first start, which may be later than ours
     reconcilers.append(Reconciler("push", 2.0, lambda: parts.push.run_once() if label_studio_token(settings) else None))
-    reconcilers.append(Reconciler("pull", 2.0, lambda: parts.pull.run_once() if label_studio_token(settings) else None))
+    reconcilers.append(Reconciler("pull", 2.0, SparingPull(parts).run_once))
     return Worker(parts.store, jobs, reconcilers)
+
+
+class SparingPull:
+    """Pulls often while a round waits for labels, else once a minute: a pull keeps Label Studio busy for a while."""
+
+    def __init__(self, parts: Parts, calm_s: float = 60.0) -> None:
+        self._parts, self._calm, self._last = parts, calm_s, -calm_s
+
+    def run_once(self) -> object:
+        """Pull if it is time to."""
+        with self._parts.store.read() as conn:
+            waiting = any(r.state == "waiting" for r in rounds.unfinished(conn))
+        due = waiting or time.monotonic() - self._last >= self._calm
+        if not due or not label_studio_token(self._parts.settings):
+            return None
+        self._last = time.monotonic()
+        return self._parts.pull.run_once()
 
 
 def be_modest() -> None:
