@@ -334,7 +334,8 @@ def _watch(demo: Demo) -> dict[str, Any]:
     _chat(demo, demo.news, 40)
     _drained(demo)
     after = watcher.run_once()
-    assert after is not None
+    if after is None:
+        raise ShoptalkError("the new topic's conversations did not arrive")
     demo.say(f"after:  p = {after.p_value:.3f}")
     with demo.parts.store.read() as conn:
         raised = [t for t in watch.all_triggers(conn) if t.kind == "drift"]

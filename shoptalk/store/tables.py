@@ -112,6 +112,7 @@ release_events = Table(
     Column("actor", String(80), nullable=False),
     Column("reason", Text, nullable=False),
     _at(),
+    sqlite_autoincrement=True,
 )  # fmt: skip
 desired = Table(  # what each alias should serve
     "desired", metadata,
@@ -138,6 +139,7 @@ arrivals = Table(
     Column("conversation_id", ID, nullable=False),
     Column("body", LargeBinary, nullable=False),  # encrypted
     _at(),
+    sqlite_autoincrement=True,  # else SQLite gives numbers of removed rows again
 )  # fmt: skip
 turns = Table(
     "turns", metadata, _id(),

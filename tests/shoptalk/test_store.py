@@ -418,3 +418,14 @@ def test_watch(store: Store) -> None:
         assert watch.add_trigger(conn, trigger)
         assert not watch.add_trigger(conn, trigger)
         assert watch.all_triggers(conn) == [trigger]
+
+
+def test_numbers_of_arrivals_are_never_given_again(store: Store) -> None:
+    """Turns are ordered by them, also after the drain has emptied the table."""
+    with store.write() as conn:
+        arrivals.add(conn, "arr_1", "exchange", "con_1", b"")
+        first = arrivals.oldest(conn, 1)[0].seq
+        arrivals.remove(conn, [first])
+    with store.write() as conn:
+        arrivals.add(conn, "arr_2", "exchange", "con_1", b"")
+        assert arrivals.oldest(conn, 1)[0].seq > first

@@ -66,7 +66,8 @@ def upgrade() -> None:
     sa.Column('body', sa.LargeBinary(), nullable=False),
     sa.Column('created_at', shoptalk.store.tables.Time(timezone=True), nullable=False),
     sa.PrimaryKeyConstraint('seq', name=op.f('pk_arrivals')),
-    sa.UniqueConstraint('id', name=op.f('uq_arrivals_id'))
+    sa.UniqueConstraint('id', name=op.f('uq_arrivals_id')),
+    sqlite_autoincrement=True
     )
     op.create_index('ix_arrivals_conversation', 'arrivals', ['conversation_id'], unique=False)
     op.create_table('conversations',
@@ -212,7 +213,8 @@ def upgrade() -> None:
     sa.Column('actor', sa.String(length=80), nullable=False),
     sa.Column('reason', sa.Text(), nullable=False),
     sa.Column('created_at', shoptalk.store.tables.Time(timezone=True), nullable=False),
-    sa.PrimaryKeyConstraint('seq', name=op.f('pk_release_events'))
+    sa.PrimaryKeyConstraint('seq', name=op.f('pk_release_events')),
+    sqlite_autoincrement=True
     )
     op.create_index(op.f('ix_release_events_release_id'), 'release_events', ['release_id'], unique=False)
     op.create_table('releases',
