@@ -36,7 +36,6 @@ def main(folder: Path) -> None:
     from trl import SFTConfig, SFTTrainer
 
     from shoptalk.basemodel import BaseModel, choose_dtype, load_model, load_tokenizer
-    from training.batches import like_lengths
     from training.dataset import check_disjoint, parse
     from training.recipe import TARGETS, Recipe
 
@@ -48,13 +47,7 @@ def main(folder: Path) -> None:
     torch.manual_seed(recipe.seed)
     dtype = choose_dtype(job["dtype"])
     tokenizer = load_tokenizer(base)
-    encoded = [tokens(tokenizer, e, recipe.max_tokens) for e in dataset.train]
-    order = like_lengths([len(row["input_ids"]) for row in encoded], recipe.batch, recipe.steps, recipe.seed)
-    rows = Dataset.from_list([encoded[i] for i in order])  # all that is trained on, in order
-
-    class InOrder(SFTTrainer):
-        def _get_train_sampler(self, *_: Any, **__: Any) -> Any:
-            return torch.utils.data.SequentialSampler(self.train_dataset)
+    rows = Dataset.from_list([tokens(tokenizer, e, recipe.max_tokens) for e in dataset.train])
 
     class Tell(TrainerCallback):
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
@@ -85,7 +78,7 @@ def main(folder: Path) -> None:
     lora = LoraConfig(
         r=recipe.rank, lora_alpha=recipe.alpha, lora_dropout=0.0, target_modules=list(TARGETS), task_type="CAUSAL_LM"
     )
-    trainer = InOrder(
+    trainer = SFTTrainer(
         model=load_model(base, dtype),
         args=config,
         train_dataset=rows,
@@ -95,7 +88,7 @@ def main(folder: Path) -> None:
     )
     result = trainer.train()
     write_adapter(trainer.model, lora, folder / "adapter")
-    facts = {"loss": result.training_loss, "seconds": result.metrics["train_runtime"], "examples": len(encoded)}
+    facts = {"loss": result.training_loss, "seconds": result.metrics["train_runtime"], "examples": len(rows)}
     aside = folder / "done.json.part"
     aside.write_text(json.dumps(facts))
     os.replace(aside, folder / "done.json")

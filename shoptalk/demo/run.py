@@ -59,7 +59,7 @@ class Plan:
 
 
 QUICK = Plan(
-    chats=120, meanwhile=50, window=40, new_topic=36, swap_requests=40, reply_tokens=48, train_steps=24,
+    chats=120, meanwhile=50, window=40, new_topic=36, swap_requests=40, reply_tokens=40, train_steps=30,
     mark_steps=24, least_examples=30,
 )  # fmt: skip
 

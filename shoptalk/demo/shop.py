@@ -47,6 +47,7 @@ class Shop:
         """Conversations about orders, returns, products, payment and delivery."""
         makers = (
             self._order, self._return, self._product, self._payment, self._delivery, self._complaint, self._privacy,
+            self._privacy,  # bots are tried often
         )  # fmt: skip
         return [self._conversation("shop", i, self._random.choice(makers)) for i in range(count)]
 

@@ -8,6 +8,7 @@ import random
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -137,6 +138,8 @@ def test_an_adapter_trained_on_shuffled_answers_is_rejected(tmp_path: Path) -> N
     shuffled = [row["reply"] for row in rows[60:]]
     rng.shuffle(shuffled)
     rows[60:] = [{**row, "reply": reply} for row, reply in zip(rows[60:], shuffled, strict=True)]
+    held = {_reads(row) for row in rows[:60]}
+    rows[60:] = [row for row in rows[60:] if _reads(row) not in held]  # the trainer refuses what is held out too
     content = {"version": 1, "system_prompt": settings.prompt, "examples": rows}
     sha = parts.artifacts.put(json.dumps(content).encode())
     dataset = parts.add_dataset(datasets.Dataset("ds_shuffled", sha, len(rows) - 60, 60, None, now()))
@@ -149,3 +152,8 @@ def test_an_adapter_trained_on_shuffled_answers_is_rejected(tmp_path: Path) -> N
     with pytest.raises(IllegalMove, match="rejected by the gate"):
         parts.releases.start("shop", str(adapter.ref), "test")
     assert str(parts.served()) == "shop@v0"
+
+
+def _reads(row: dict[str, Any]) -> str:
+    """A row's texts, without case, punctuation and spacing."""
+    return "".join(c for c in (row["messages"][0][1] + "|" + row["reply"]).casefold() if c.isalnum() or c == "|")
