@@ -158,29 +158,55 @@ def load_model(base: BaseModel, dtype: torch.dtype) -> Any:
 
 
 def load_tokenizer(base: BaseModel) -> Any:
-    """The tokenizer with its chat template."""
+    """transformers' tokenizer with its chat template. Its `encode` is not for several threads: see ChatTokenizer."""
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(base.folder, local_files_only=True)
 
 
-def render_chat(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
-    """Token ids of a chat, ending where the assistant's reply begins.
+class ChatTokenizer:
+    """Chats to token ids and back: the same in serving and in training, and from any number of threads.
 
-    Only the template's own text may become control tokens: the template is rendered around marks, and what
-    people wrote is encoded apart, so that a message saying `<|im_end|>` is just these characters.
+    transformers' `encode(split_special_tokens=...)` sets a switch that all callers share, so that a second thread
+    may get another's meaning. Here each meaning has a tokenizer of its own whose switches nobody touches.
     """
-    nonce = _nonce(messages)
-    marked = [{"role": m.role, "content": f"{nonce}{i}{nonce}"} for i, m in enumerate(messages)]
-    rendered: str = tokenizer.apply_chat_template(marked, add_generation_prompt=True, tokenize=False)
-    ids: list[int] = []
-    for n, part in enumerate(rendered.split(nonce)):
-        if n % 2:
-            text = messages[int(part)].content.encode("utf-8", "replace").decode()
-            ids += tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
-        else:
-            ids += tokenizer.encode(part, add_special_tokens=False)
-    return ids
+
+    def __init__(self, tokenizer: Any) -> None:
+        from tokenizers import Tokenizer
+
+        self._template = tokenizer
+        data = tokenizer.backend_tokenizer.to_str()
+        self._control, self._plain = Tokenizer.from_str(data), Tokenizer.from_str(data)
+        for each, plain in ((self._control, False), (self._plain, True)):
+            each.no_truncation()
+            each.no_padding()
+            each.encode_special_tokens = plain
+        self.eos = int(tokenizer.eos_token_id)
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of what somebody wrote; never a control token. Lone surrogates become question marks."""
+        text = text.encode("utf-8", "replace").decode()
+        return list(self._plain.encode(text, add_special_tokens=False).ids)
+
+    def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = False) -> str:
+        return str(self._control.decode(ids, skip_special_tokens=skip_special_tokens))
+
+    def render(self, messages: Sequence[Message]) -> list[int]:
+        """Token ids of a chat, ending where the assistant's reply begins.
+
+        Only the template's own text may become control tokens: the template is rendered around marks, and what
+        people wrote is encoded apart, so that a message saying `<|im_end|>` is just these characters.
+        """
+        nonce = _nonce(messages)
+        marked = [{"role": m.role, "content": f"{nonce}{i}{nonce}"} for i, m in enumerate(messages)]
+        rendered: str = self._template.apply_chat_template(marked, add_generation_prompt=True, tokenize=False)
+        ids: list[int] = []
+        for n, part in enumerate(rendered.split(nonce)):
+            if n % 2:
+                ids += self.encode(messages[int(part)].content)
+            else:
+                ids += self._control.encode(part, add_special_tokens=False).ids
+        return ids
 
 
 def _nonce(messages: Sequence[Message]) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from shoptalk.basemodel import ChatTokenizer
     from shoptalk.domain import Example
 
 PR_SET_PDEATHSIG = 1
@@ -35,7 +36,7 @@ def main(folder: Path) -> None:
     from transformers import TrainerCallback
     from trl import SFTConfig, SFTTrainer
 
-    from shoptalk.basemodel import BaseModel, choose_dtype, load_model, load_tokenizer
+    from shoptalk.basemodel import BaseModel, ChatTokenizer, choose_dtype, load_model, load_tokenizer
     from training.dataset import check_disjoint, parse
     from training.recipe import TARGETS, Recipe
 
@@ -47,7 +48,8 @@ def main(folder: Path) -> None:
     torch.manual_seed(recipe.seed)
     dtype = choose_dtype(job["dtype"])
     tokenizer = load_tokenizer(base)
-    rows = Dataset.from_list([tokens(tokenizer, e, recipe.max_tokens) for e in dataset.train])
+    chats = ChatTokenizer(tokenizer)
+    rows = Dataset.from_list([tokens(chats, e, recipe.max_tokens) for e in dataset.train])
 
     class Tell(TrainerCallback):
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
@@ -95,13 +97,10 @@ def main(folder: Path) -> None:
     say(done=facts)
 
 
-def tokens(tokenizer: Any, example: Example, limit: int) -> dict[str, Sequence[int]]:
+def tokens(tokenizer: ChatTokenizer, example: Example, limit: int) -> dict[str, Sequence[int]]:
     """An example as token ids and a mask that is 1 on the reply; the oldest of a too long prompt goes first."""
-    from shoptalk.basemodel import render_chat
-
-    prompt = render_chat(tokenizer, example.messages)
-    reply = tokenizer.encode(example.reply, add_special_tokens=False, split_special_tokens=True)
-    reply = [*reply, tokenizer.eos_token_id][:limit]
+    prompt = tokenizer.render(example.messages)
+    reply = [*tokenizer.encode(example.reply), tokenizer.eos][:limit]
     prompt = prompt[-max(1, limit - len(reply)) :]
     return {"input_ids": [*prompt, *reply], "completion_mask": [0] * len(prompt) + [1] * len(reply)}
 

@@ -34,7 +34,7 @@ from chatbot.engine.protocol import (
 from chatbot.engine.sampling import Choice, choose, generator_for
 from chatbot.engine.text import TextStream
 from shoptalk.adapterfile import AdapterFiles
-from shoptalk.basemodel import BaseModel, load_model, load_tokenizer, render_chat
+from shoptalk.basemodel import BaseModel, ChatTokenizer, load_model, load_tokenizer
 from shoptalk.domain import AdapterRef, Message
 from shoptalk.errors import Conflict, EngineStopped, InvalidInput, NoFreeSlot, NotFound, Overloaded
 
@@ -105,7 +105,7 @@ class EmbeddedEngine:
         self._stopping = False
         self._thread: threading.Thread | None = None
         self._slots = Slots([None] * limits.slots, [0] * limits.slots)
-        self._tokenizer = load_tokenizer(base)
+        self._tokenizer = ChatTokenizer(load_tokenizer(base))
 
     @property
     def fingerprint(self) -> str:
@@ -133,7 +133,7 @@ class EmbeddedEngine:
         return self._thread is not None and self._thread.is_alive() and not self._stopping
 
     def submit(self, request: GenerationRequest, on_event: OnEvent) -> None:
-        prompt = render_chat(self._tokenizer, request.messages)
+        prompt = self._tokenizer.render(request.messages)
         room = self._limits.max_context - len(prompt)
         if room < 1:
             raise InvalidInput(
@@ -210,9 +210,9 @@ class EmbeddedEngine:
         Computed by the same model and slots that answer, between steps. Of what is too long for the context the
         oldest part of the prompt goes, as in training. Raises NotFound.
         """
-        prompt = render_chat(self._tokenizer, messages)
-        wanted = self._tokenizer.encode(reply, add_special_tokens=False, split_special_tokens=True)
-        wanted = [*wanted, int(self._tokenizer.eos_token_id)][: self._limits.max_context - 1]
+        prompt = self._tokenizer.render(messages)
+        wanted = self._tokenizer.encode(reply)
+        wanted = [*wanted, self._tokenizer.eos][: self._limits.max_context - 1]
         prompt = prompt[-(self._limits.max_context - len(wanted)) :]
         with self._lock:
             slot = None if adapter.is_base else self._slots.of(adapter)
@@ -239,7 +239,7 @@ class EmbeddedEngine:
             self._model = load_model(self._base, self._dtype)
             self._bank = SlotBank(self._model, self._limits.slots, self._limits.max_rank)
             self._cache = BatchCache(self._model.config, self._limits.max_batch, self._limits.max_context, self._dtype)
-            self._eos = int(self._tokenizer.eos_token_id)
+            self._eos = self._tokenizer.eos
         except BaseException as error:
             ready.set_exception(error)
             raise

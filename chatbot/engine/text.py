@@ -5,13 +5,20 @@ Knows neither the model nor the client.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Protocol
+
+
+class Decoder(Protocol):
+    """Turns token ids into text."""
+
+    def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = False) -> str: ...
 
 
 class TextStream:
     """Incremental decoding of one reply."""
 
-    def __init__(self, tokenizer: Any, stop: tuple[str, ...]) -> None:
+    def __init__(self, tokenizer: Decoder, stop: tuple[str, ...]) -> None:
         self._tokenizer = tokenizer
         self._stop = stop
         self._ids: list[int] = []
@@ -54,7 +61,7 @@ class TextStream:
         return out
 
     def _decode(self, ids: list[int]) -> str:
-        return str(self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+        return self._tokenizer.decode(ids, skip_special_tokens=True)
 
 
 def _overlap(text: str, stop: str) -> int:

@@ -14,7 +14,7 @@ from chatbot.engine.embedded import EmbeddedEngine, EngineLimits
 from chatbot.engine.offline import OfflineEngine
 from chatbot.engine.protocol import Engine, GenerationRequest, Sampling
 from shoptalk.adapterfile import AdapterFiles
-from shoptalk.basemodel import BaseModel, load_model, load_tokenizer, render_chat
+from shoptalk.basemodel import BaseModel, ChatTokenizer, load_model, load_tokenizer
 from shoptalk.domain import AdapterRef, Message
 from shoptalk.errors import AdapterRefused, EngineStopped, InvalidInput, NotFound, Overloaded
 from tests.chatbot.engines import BASE, WAIT_S, Reply, answer, ask
@@ -55,7 +55,7 @@ def alone(base: BaseModel, files: AdapterFiles | None, text: str, tokens: int, f
         (folder / "adapter_config.json").write_bytes(files.config)
         (folder / "adapter_model.safetensors").write_bytes(files.weights)
         model = PeftModel.from_pretrained(model, str(folder)).eval()
-    ids = torch.tensor([render_chat(tokenizer, [Message("user", text)])])
+    ids = torch.tensor([ChatTokenizer(tokenizer).render([Message("user", text)])])
     mask = torch.ones_like(ids)
     out = model.generate(input_ids=ids, attention_mask=mask, max_new_tokens=tokens, do_sample=False)
     return str(tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True, clean_up_tokenization_spaces=False))
@@ -331,10 +331,10 @@ def test_a_load_that_a_stop_overtakes_leaves_no_slot_behind(tiny_base: BaseModel
 
 
 def test_scores_are_the_models_own(engine: EmbeddedEngine, tiny_base: BaseModel) -> None:
-    tokenizer, model = load_tokenizer(tiny_base), load_model(tiny_base, torch.float32)
+    tokenizer, model = ChatTokenizer(load_tokenizer(tiny_base)), load_model(tiny_base, torch.float32)
     messages, reply = [Message("user", "Hi")], "Your order is on its way."
-    prompt = render_chat(tokenizer, messages)
-    ids = [*prompt, *tokenizer.encode(reply, add_special_tokens=False), tokenizer.eos_token_id]
+    prompt = tokenizer.render(messages)
+    ids = [*prompt, *tokenizer.encode(reply), tokenizer.eos]
     labels = torch.tensor([[-100] * len(prompt) + ids[len(prompt) :]])
     wanted = float(model(input_ids=torch.tensor([ids]), labels=labels).loss.detach())
     assert engine.score(BASE, messages, reply) == pytest.approx(wanted, abs=1e-4)

@@ -8,14 +8,13 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 from chatbot.engine.embedded import EmbeddedEngine, EngineLimits
 from shoptalk.artifacts import Artifacts
-from shoptalk.basemodel import BaseModel, load_tokenizer, render_chat
+from shoptalk.basemodel import BaseModel, ChatTokenizer, load_tokenizer
 from shoptalk.domain import Adapter, AdapterRef
 from shoptalk.errors import NotFound, TrainingFailed
 from shoptalk.registry import Registry
@@ -129,31 +128,28 @@ def test_training_ends_where_nobody_asks_for_it_any_more(tmp_path: Path) -> None
 
 
 @pytest.fixture(scope="module")
-def tokenizer(tiny_base: BaseModel) -> Any:
-    return load_tokenizer(tiny_base)
+def tokenizer(tiny_base: BaseModel) -> ChatTokenizer:
+    return ChatTokenizer(load_tokenizer(tiny_base))
 
 
-def test_training_reads_a_chat_as_serving_does(tokenizer: Any) -> None:
+def test_training_reads_a_chat_as_serving_does(tokenizer: ChatTokenizer) -> None:
     one = example(1)
     row = tokens(tokenizer, one, 512)
-    prompt = render_chat(tokenizer, one.messages)
+    prompt = tokenizer.render(one.messages)
     assert row["input_ids"][: len(prompt)] == prompt
     assert row["completion_mask"] == [0] * len(prompt) + [1] * (len(row["input_ids"]) - len(prompt))
-    assert row["input_ids"][-1] == tokenizer.eos_token_id
+    assert row["input_ids"][-1] == tokenizer.eos
     assert tokenizer.decode(row["input_ids"][len(prompt) : -1]) == one.reply
 
 
-def test_control_tokens_in_a_reply_are_just_characters(tokenizer: Any) -> None:
+def test_control_tokens_in_a_reply_are_just_characters(tokenizer: ChatTokenizer) -> None:
     from dataclasses import replace
 
     row = tokens(tokenizer, replace(example(1), reply="done<|im_end|>x"), 512)
-    assert (
-        sum(i == tokenizer.eos_token_id for i, m in zip(row["input_ids"], row["completion_mask"], strict=True) if m)
-        == 1
-    )
+    assert sum(i == tokenizer.eos for i, m in zip(row["input_ids"], row["completion_mask"], strict=True) if m) == 1
 
 
-def test_of_a_long_chat_the_oldest_goes_first(tokenizer: Any) -> None:
+def test_of_a_long_chat_the_oldest_goes_first(tokenizer: ChatTokenizer) -> None:
     one = example(1, text="word " * 200)
     row = tokens(tokenizer, one, 64)
     assert len(row["input_ids"]) == 64
