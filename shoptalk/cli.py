@@ -9,6 +9,7 @@ import typer
 
 from shoptalk.commands import data, labels, learning, releasing, serving, watching
 from shoptalk.errors import ShoptalkError
+from shoptalk.settings import unknown_variables
 
 app = typer.Typer(
     name="shoptalk",
@@ -29,6 +30,8 @@ def main() -> None:
     """The console script's entry point."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    for line in unknown_variables(os.environ):
+        sys.stderr.write(f"shoptalk: warning: {line}\n")
     try:
         app()
     except ShoptalkError as error:

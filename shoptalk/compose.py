@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from labeling.push import Push
     from labeling.server import LabelStudioServer
     from monitoring.watcher import Watcher
+    from shoptalk.heartbeat import Heartbeat
     from shoptalk.store.datasets import Dataset
     from shoptalk.store.evaluations import Evaluation
     from shoptalk.worker import Worker
@@ -341,6 +342,7 @@ def build_worker(settings: Settings) -> Worker:
     """The worker: drain, features, Label Studio, drift and rounds."""
     from ingest.drain import Drain
     from ingest.features import FeatureComputer
+    from shoptalk.heartbeat import EVERY_S
     from shoptalk.jobs import Jobs
     from shoptalk.round import RoundPlan, RoundSteps
     from shoptalk.worker import Reconciler, Worker
@@ -351,6 +353,7 @@ def build_worker(settings: Settings) -> Worker:
     plan = RoundPlan(settings.labels_wanted, settings.labels_wait_s, settings.auto_promote)
     jobs = Jobs(settings.jobs_database, settings.home / "executors", RoundSteps(parts.store, StageWork(parts), plan))
     reconcilers = [
+        Reconciler("alive", EVERY_S, heartbeat(settings).beat),
         Reconciler("drain", 0.5, drain.run_once),
         Reconciler("features", 2.0, features.run_once),
         Reconciler("drift", settings.drift_check_s, parts.watcher.run_once),
@@ -362,6 +365,13 @@ def build_worker(settings: Settings) -> Worker:
     reconcilers.append(Reconciler("push", 2.0, lambda: parts.push.run_once() if label_studio_token(settings) else None))
     reconcilers.append(Reconciler("pull", 2.0, SparingPull(parts).run_once))
     return Worker(parts.store, jobs, reconcilers)
+
+
+def heartbeat(settings: Settings) -> Heartbeat:
+    """The sign of life of this host's workers."""
+    from shoptalk.heartbeat import Heartbeat
+
+    return Heartbeat(settings.home / "executors")
 
 
 class SparingPull:

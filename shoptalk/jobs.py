@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import json
 import socket
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -23,7 +24,7 @@ from shoptalk.errors import ConfigurationError, ShoptalkError
 
 log = structlog.get_logger(__name__)
 DEAD = ("ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
-VERSION = "round-1"  # changes only when the sequence of steps does
+VERSION = "round-2"  # changes only when the sequence of steps does
 MAX_WORKERS = 64
 FIRST_WAIT_S, LONGEST_WAIT_S, WAIT_GROWTH = 1.0, 60.0, 1.3
 
@@ -39,6 +40,10 @@ class Steps(Protocol):
         ...
 
     def finish(self, round_id: str, outcome: str, problem: str | None) -> None: ...
+
+
+class _Stopped(BaseException):
+    """This process stops: leave the round as it is. Not an Exception, which DBOS would record as the round's end."""
 
 
 class JsonSerializer(Serializer):
@@ -69,6 +74,7 @@ class Jobs:
         self._lock: IO[str] | None = None
         self._url = url.replace("postgresql+psycopg://", "postgresql://")
         self._workflow: Callable[[str], str] | None = None
+        self._stopping = threading.Event()
 
     def start(self) -> None:
         """Take an executor id, then resume what it left unfinished."""
@@ -89,7 +95,8 @@ class Jobs:
         self.sweep()
 
     def stop(self) -> None:
-        """Stop after the step in progress is abandoned; it resumes at the next start."""
+        """Abandon the step in progress; it resumes at the next start, as after a kill."""
+        self._stopping.set()
         DBOS.destroy(destroy_registry=True)
         if self._lock is not None:
             self._lock.close()
@@ -121,7 +128,12 @@ class Jobs:
 
         @DBOS.step(name="round_step", retries_allowed=True, max_attempts=3, interval_seconds=2.0)
         def step(name: str, round_id: str) -> dict[str, Any]:
-            return dict(steps.run(name, round_id))
+            pause = FIRST_WAIT_S
+            while (result := dict(steps.run(name, round_id))).get("wait"):
+                if self._stopping.wait(pause):
+                    raise _Stopped
+                pause = min(LONGEST_WAIT_S, pause * WAIT_GROWTH)
+            return result
 
         @DBOS.step(name="round_finish", retries_allowed=True, max_attempts=5)
         def finish(round_id: str, outcome: str, problem: str | None) -> None:
@@ -132,6 +144,8 @@ class Jobs:
             try:
                 outcome = _go_through(steps.names, step, round_id)
             except Exception as wrapped:  # noqa: BLE001 - DBOS wraps what a step raised; the round says what it was
+                if self._stopping.is_set():  # what was under way broke because DBOS is gone
+                    raise _Stopped from None
                 error = _cause(wrapped)
                 problem = error.message if isinstance(error, ShoptalkError) else type(error).__name__
                 log.error("round failed", round=round_id, problem=problem)
@@ -150,10 +164,7 @@ def _cause(error: BaseException) -> BaseException:
 
 def _go_through(names: tuple[str, ...], step: Callable[[str, str], dict[str, Any]], round_id: str) -> str:
     for name in names:
-        pause = FIRST_WAIT_S
-        while (result := step(name, round_id)).get("wait"):
-            DBOS.sleep(pause)
-            pause = min(LONGEST_WAIT_S, pause * WAIT_GROWTH)
+        result = step(name, round_id)
         if "end" in result:
             return str(result["end"])
     return "done"

@@ -5,7 +5,9 @@ Knows only values; opens nothing. Environment variables win over the file. See d
 
 from __future__ import annotations
 
+import difflib
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, Self
 
@@ -21,6 +23,7 @@ from pydantic_settings import (
 
 from shoptalk.errors import ConfigurationError
 
+PREFIX = "SHOPTALK_"
 DEFAULT_PROMPT = (
     "You are the customer-service assistant of {shop}, an online shop. Be friendly, brief and concrete. "
     "Words in angle brackets such as <ORDER_ID_1> stand for the customer's own data; use them as they are."
@@ -31,7 +34,7 @@ class Settings(BaseSettings):
     """Everything that can be set. Each field is SHOPTALK_<NAME> in the environment."""
 
     model_config = SettingsConfigDict(
-        env_prefix="SHOPTALK_", toml_file="shoptalk.toml", extra="forbid", frozen=True, hide_input_in_errors=True
+        env_prefix=PREFIX, toml_file="shoptalk.toml", extra="forbid", frozen=True, hide_input_in_errors=True
     )
 
     # where things are
@@ -151,7 +154,28 @@ def load_settings(**overrides: object) -> Settings:
         raise ConfigurationError(f"shoptalk.toml is not TOML: {error}") from None
 
 
+def unknown_variables(names: Iterable[str]) -> list[str]:
+    """One line for each SHOPTALK_* variable that sets nothing, with the one that was perhaps meant.
+
+    Not an error: another program, or the next version of this one, may know it.
+    """
+    mine = [name for name in names if name.upper().startswith(PREFIX)]
+    return [_unknown(n.upper().removeprefix(PREFIX)) for n in sorted(mine) if _field(n) not in Settings.model_fields]
+
+
+def _field(variable: str) -> str:
+    return variable.upper().removeprefix(PREFIX).lower()
+
+
+def _unknown(name: str) -> str:
+    near = difflib.get_close_matches(name, [field.upper() for field in Settings.model_fields], 1)
+    meant = f"; did you mean {PREFIX}{near[0]}?" if near else "; docs/settings.md lists those there are"
+    return f"{PREFIX}{name}: there is no such setting{meant}"
+
+
 def _line(error: ErrorDetails) -> str:
     """One thing that is wrong; what is wrong between several settings names them itself."""
     name = "_".join(map(str, error["loc"])).upper()
-    return f"SHOPTALK_{name}: {error['msg']}" if name else error["msg"]
+    if error["type"] == "extra_forbidden":
+        return _unknown(name)
+    return f"{PREFIX}{name}: {error['msg']}" if name else error["msg"]

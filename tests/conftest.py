@@ -24,7 +24,7 @@ MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 def missing(reason: str) -> None:
     """Skip what this machine cannot run, or fail where everything is required."""
-    if os.environ.get("SHOPTALK_REQUIRE_ALL") == "1":
+    if os.environ.get("REQUIRE_ALL") == "1":
         pytest.fail(reason)
     pytest.skip(reason)
 

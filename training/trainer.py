@@ -89,7 +89,10 @@ class Trainer:
         quiet = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "DO_NOT_TRACK": "1"}
         losses: list[float] = []
         with (folder / "stderr.log").open("w+") as errors:
-            child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=quiet)
+            # in a session of its own: Ctrl-C is for its parent, which it does not outlive
+            child = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=errors, text=True, env=quiet, start_new_session=True
+            )
             assert child.stdout is not None
             try:
                 for line in child.stdout:

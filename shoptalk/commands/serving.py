@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 from typing import Annotated
@@ -46,17 +47,39 @@ def serve() -> None:
     uvicorn.run(app, host=settings.host, port=settings.port, log_level="warning", access_log=False)
 
 
-def worker() -> None:
+def worker(
+    check: Annotated[bool, typer.Option("--check", help="Only ask whether this host's worker works.")] = False,
+) -> None:
     """The worker alone: drains, labels, watches and learns."""
     from shoptalk import logs
-    from shoptalk.compose import be_modest, build_worker
+    from shoptalk.compose import be_modest, build_worker, heartbeat
 
+    settings = load_settings()
+    sign = heartbeat(settings)
+    if check:
+        _check_worker(sign.age_s())
+        return
     logs.configure()
     be_modest()
-    built = build_worker(load_settings())
+    built = build_worker(settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: built.stop())
     built.run()
+    sign.stop()
+    os._exit(
+        0
+    )  # a step in progress may take minutes more; it is abandoned, as by a kill, and resumes at the next start
+
+
+def _check_worker(age_s: float | None) -> None:
+    """Exit status 1 where there is no recent sign of life."""
+    from shoptalk.heartbeat import STALE_S
+
+    if age_s is not None and age_s < STALE_S:
+        typer.echo(f"the worker works: last sign of life {age_s:.0f} s ago")
+        return
+    typer.echo("no worker runs here" if age_s is None else f"the worker hangs: last sign of life {age_s:.0f} s ago")
+    raise typer.Exit(1)
 
 
 def up() -> None:

@@ -76,7 +76,7 @@ class Shop:
 def require(there: bool, reason: str) -> None:
     if there:
         return
-    if os.environ.get("SHOPTALK_REQUIRE_ALL") == "1":
+    if os.environ.get("REQUIRE_ALL") == "1":
         pytest.fail(reason)
     pytest.skip(reason)
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import fnmatch
+import json
 import re
 import shlex
 from collections.abc import Callable, Mapping
@@ -13,10 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
+import typer
 import yaml
 
 from chatbot.api import chat, feedback, health, listing, release_routes
+from shoptalk.cli import app
 from shoptalk.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -217,14 +221,29 @@ def test_secrets_come_from_a_file_outside_the_repository(compose: dict[str, Any]
 def test_health_checks_ask_routes_that_exist(compose: dict[str, Any]) -> None:
     modules = (health, chat, feedback, listing, release_routes)
     routes = {getattr(route, "path", None) for module in modules for route in module.router.routes}
-    ours = [compose["services"]["api"]["healthcheck"]["test"], *_health_checks(DOCKER / "Dockerfile")]
+    checks = _health_checks(DOCKER / "Dockerfile")
+    ours = [compose["services"]["api"]["healthcheck"]["test"], *(c for c in checks if "shoptalk" not in c)]
     asked = [re.findall(r"http://127\.0\.0\.1:8000(/[a-z]+)", " ".join(test)) for test in ours]
     assert asked == [["/readyz"], ["/healthz"]]
     assert {path for paths in asked for path in paths} <= routes
 
 
+def test_the_workers_health_check_is_a_command(compose: dict[str, Any]) -> None:
+    asked = [c for c in _health_checks(DOCKER / "Dockerfile") if "shoptalk" in c]
+    assert asked == [["shoptalk", "worker", "--check"]]
+    assert compose["services"]["worker"]["healthcheck"]["test"] == ["CMD", *asked[0]]
+    commands = typer.main.get_command(app)
+    assert isinstance(commands, click.Group)
+    assert "--check" in {option for p in commands.commands["worker"].params for option in p.opts}
+
+
+def test_every_service_is_health_checked(compose: dict[str, Any]) -> None:
+    assert [name for name, service in compose["services"].items() if "healthcheck" not in service] == []
+
+
 def _health_checks(file: Path) -> list[list[str]]:
-    return [i.words for i in parse(file) if i.name == "HEALTHCHECK"]
+    """The command of each HEALTHCHECK, which is in JSON form."""
+    return [json.loads(i.rest.partition("CMD ")[2]) for i in parse(file) if i.name == "HEALTHCHECK"]
 
 
 @dataclass(frozen=True)

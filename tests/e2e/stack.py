@@ -22,7 +22,7 @@ from shoptalk.settings import Settings, load_settings
 
 ROOT = Path(__file__).parents[2]
 LABEL_STUDIO = ROOT / ".venv-label-studio"
-REQUIRE_ALL = os.environ.get("SHOPTALK_REQUIRE_ALL") == "1"
+REQUIRE_ALL = os.environ.get("REQUIRE_ALL") == "1"
 
 
 def need(present: bool, reason: str) -> None:

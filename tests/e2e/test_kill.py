@@ -127,6 +127,7 @@ def test_the_worker_killed_while_it_trains(tmp_path: Path) -> None:
         until(lambda: "sample" in _results(stack, round_id), "samples")
         stack.parts.annotate(lambda _: {"verdict": "fixable", "correction": "We are glad to help."}, label_studio=False)
         until(lambda: _steps_done(stack, round_id) >= 2, "training to be under way", 240)
+        assert stack.run("worker", "--check").returncode == 0
         stack.kill("worker")
         until(lambda: not _training(stack), "the trainer to die with its worker", 20)
         stack.start("worker")

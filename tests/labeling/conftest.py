@@ -28,7 +28,7 @@ def label_studio_venv() -> Path:
     venv = Path(os.environ.get("SHOPTALK_LABEL_STUDIO_VENV") or ROOT / ".venv-label-studio")
     if not (venv / "bin" / "label-studio").exists():
         reason = f"Label Studio is not installed in {venv}; run scripts/label_studio.sh"
-        if os.environ.get("SHOPTALK_REQUIRE_ALL") == "1":
+        if os.environ.get("REQUIRE_ALL") == "1":
             pytest.fail(reason)
         pytest.skip(reason)
     return venv

@@ -7,15 +7,12 @@ from pathlib import Path
 
 import pytest
 
-KEPT = {"SHOPTALK_REQUIRE_ALL", "SHOPTALK_MODELS", "SHOPTALK_WRITE_DOCS"}
-
 
 @pytest.fixture
 def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder, and no SHOPTALK_* in the environment."""
     for name in os.environ:
-        if name.startswith("SHOPTALK_") and name not in KEPT:
+        if name.startswith("SHOPTALK_"):
             monkeypatch.delenv(name)
-    monkeypatch.delenv("SHOPTALK_MODELS", raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path

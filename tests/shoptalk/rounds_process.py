@@ -41,7 +41,7 @@ class FakeSteps:
             new = db.execute("insert or ignore into effects values (?, ?)", (round_id, name)).rowcount
         if new:
             self._die_at(name)
-        if name == "labels" and (self._folder / "wait.txt").exists() and self._calls(name) < 3:
+        if name == "labels" and (self._folder / "wait.txt").exists() and self.calls(name) < 3:
             return {"wait": True}
         if (self._folder / f"fail-{name}.txt").exists():
             raise NotEnoughData("there are 3 labels")
@@ -61,7 +61,7 @@ class FakeSteps:
             order.unlink()
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def _calls(self, name: str) -> int:
+    def calls(self, name: str) -> int:
         with sqlite3.connect(self._db) as db:
             return int(db.execute("select count(*) from calls where step = ?", (name,)).fetchone()[0])
 
@@ -77,11 +77,13 @@ def main(folder: Path, mode: str, url: str | None = None) -> None:
     jobs.start()
     sys.stdout.write(f"{jobs.executor}\n")
     sys.stdout.flush()
-    if mode == "work":
+    if mode in ("work", "stop"):
         for _ in range(2):  # asking twice starts it once
             jobs.ensure("rnd_1")
     deadline = time.monotonic() + LONGEST_S
     while not steps.ended() and time.monotonic() < deadline:
+        if mode == "stop" and steps.calls("labels"):
+            break
         if mode == "sweep":
             jobs.sweep()
         time.sleep(0.05)

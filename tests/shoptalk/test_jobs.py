@@ -62,6 +62,17 @@ def test_a_step_that_waits_is_asked_again(tmp_path: Path) -> None:
     assert ends(tmp_path) == [("done", None)]
 
 
+def test_an_orderly_stop_leaves_the_round_to_be_resumed_and_says_nothing(tmp_path: Path) -> None:
+    (tmp_path / "wait.txt").touch()
+    child = start(tmp_path, "stop")
+    _, errors = child.communicate(timeout=90)
+    assert (child.returncode, errors) == (0, "")
+    assert ends(tmp_path) == []
+    assert work(tmp_path) == 0
+    assert ends(tmp_path) == [("done", None)]
+    assert effects(tmp_path) == list(STEPS)
+
+
 def test_a_step_may_end_the_round(tmp_path: Path) -> None:
     (tmp_path / "end-train.txt").touch()
     assert work(tmp_path) == 0

@@ -12,7 +12,7 @@ import pytest
 from pydantic.fields import FieldInfo
 
 from shoptalk.errors import ConfigurationError
-from shoptalk.settings import Settings, load_settings
+from shoptalk.settings import Settings, load_settings, unknown_variables
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "settings.md"
 HEAD = "| Variable | Type | Default | What it does |\n|---|---|---|---|\n"
@@ -75,8 +75,16 @@ def test_secrets_are_not_repeated_in_errors(bare: Path, monkeypatch: pytest.Monk
 
 def test_an_unknown_name_in_the_file_is_refused(bare: Path) -> None:
     (bare / "shoptalk.toml").write_text("prot = 8100\n")
-    with pytest.raises(ConfigurationError, match="SHOPTALK_PROT"):
+    with pytest.raises(ConfigurationError, match=r"SHOPTALK_PROT.*did you mean SHOPTALK_PORT"):
         load_settings()
+
+
+def test_a_variable_that_sets_nothing_is_told() -> None:
+    names = ["SHOPTALK_PORT", "shoptalk_host", "SHOPTALK_PROT", "SHOPTALK_XYZZY", "PATH"]
+    assert unknown_variables(names) == [
+        "SHOPTALK_PROT: there is no such setting; did you mean SHOPTALK_PORT?",
+        "SHOPTALK_XYZZY: there is no such setting; docs/settings.md lists those there are",
+    ]
 
 
 def test_a_file_that_is_not_toml_is_named(bare: Path) -> None:
@@ -91,10 +99,10 @@ def test_settings_cannot_change(bare: Path) -> None:
 
 
 def test_the_document_lists_every_setting(bare: Path) -> None:
-    """To write the table anew: SHOPTALK_WRITE_DOCS=1 pytest tests/shoptalk/test_settings.py"""
+    """To write the table anew: WRITE_DOCS=1 pytest tests/shoptalk/test_settings.py"""
     text = DOCUMENT.read_text()
     start = text.index(HEAD)
-    if os.environ.get("SHOPTALK_WRITE_DOCS"):
+    if os.environ.get("WRITE_DOCS"):
         DOCUMENT.write_text(text[:start] + _table())
     assert text[start:] == _table()
 
