@@ -71,17 +71,30 @@ class Drain:
         self._scanner = scrubber
 
     def run_once(self, limit: int = 200) -> DrainResult:
-        """Take up to `limit` of the oldest arrivals, one short transaction each."""
+        """Take up to `limit` of the oldest arrivals, one short transaction each.
+
+        Raises ConfigurationError, after the rest was done, where some cannot be opened with this process's key.
+        """
         with self._store.read() as conn:
             waiting = arrivals.oldest(conn, limit)
         total = DrainResult()
+        locked = 0
         for arrival in waiting:
-            plan = self._plan(arrival)
+            try:
+                plan = self._plan(arrival)
+            except ConfigurationError:
+                locked += 1
+                continue
             try:
                 with self._store.write() as conn:
                     total += _write(conn, plan)
             except _NotYet:
                 continue
+        if locked:
+            raise ConfigurationError(
+                f"{locked} arrivals were encrypted with another key and wait; give the API and all workers the same "
+                "SHOPTALK_SECRET_KEY"
+            )
         return total
 
     def _plan(self, arrival: Arrival) -> _Plan:
@@ -89,8 +102,6 @@ class Drain:
             item = read(arrival.kind, self._secrets.open(arrival.body))
         except InvalidInput as error:
             return _Plan(arrival, None, f"invalid: {error.message}", arrival.body)
-        except ConfigurationError:
-            return _Plan(arrival, None, "invalid: encrypted with another key", arrival.body)
         texts = _texts(item)
         if problem := self._problem(texts):
             return _Plan(arrival, None, problem, arrival.body)

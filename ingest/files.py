@@ -21,6 +21,8 @@ from shoptalk.errors import InvalidInput
 LONGEST_LINE: Final = 16 * 1024 * 1024
 LONGEST_ID: Final = 512
 MOST_TURNS: Final = 1000
+FIRST_YEAR: Final = 1970
+LAST_YEAR: Final = 2999
 ROLES: Final[dict[str, Role]] = {"customer": "user", "agent": "assistant"}
 
 
@@ -92,6 +94,8 @@ def _parsed(number: int, line: bytes) -> FileConversation | Problem:
         return Problem(number, "", "is not UTF-8")
     except json.JSONDecodeError as error:
         return Problem(number, "", f"is not JSON (column {error.colno})")
+    except ValueError:
+        return Problem(number, "", "holds a number that is too long")
     except RecursionError:
         return Problem(number, "", "is nested too deeply")
     try:
@@ -148,6 +152,9 @@ def _time(value: Any, field: str) -> datetime | None:
         raise _Wrong(field, "must be an ISO 8601 time")
     try:
         time = datetime.fromisoformat(value)
-        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+        time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
     except (ValueError, OverflowError):
         raise _Wrong(field, "must be an ISO 8601 time") from None
+    if not FIRST_YEAR <= time.year <= LAST_YEAR:
+        raise _Wrong(field, f"must lie between {FIRST_YEAR} and {LAST_YEAR}")
+    return time

@@ -6,10 +6,11 @@ once per reference: until a new dataset moves the reference, the same drift is n
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
 import numpy as np
+import sqlalchemy as sa
 import structlog
 
 from monitoring.mmd import mmd_test
@@ -18,6 +19,7 @@ from shoptalk.artifacts import Artifacts
 from shoptalk.domain import new_id, now
 from shoptalk.errors import NotEnoughData
 from shoptalk.store import Store, datasets, rounds, turns, watch
+from shoptalk.store.database import exclusively
 from shoptalk.store.watch import DriftCheck, Report, Trigger
 
 log = structlog.get_logger(__name__)
@@ -44,8 +46,10 @@ class Watcher:
         report = self._report(windows, f"Drift, p = {check.p_value:.3f}") if drifted else None
         check = self._keep(check, report)
         if drifted:
-            self.trigger(
-                "drift", f"customers write differently: p = {check.p_value:.3f} in {check.current} conversations"
+            self._trigger_unless(
+                self._told_in,
+                "drift",
+                f"customers write differently: p = {check.p_value:.3f} in {check.current} conversations",
             )
         return check
 
@@ -63,19 +67,18 @@ class Watcher:
 
     def trigger(self, kind: str, reason: str) -> Trigger:
         """Ask for a round."""
-        trigger = Trigger(new_id("trg"), kind, reason, None, now())
-        with self._store.write() as conn:
-            watch.add_trigger(conn, trigger)
-        log.info("round triggered", kind=kind, reason=reason)
-        return trigger
+        made = self._trigger_unless(lambda _: False, kind, reason)
+        assert made is not None
+        return made
 
     def on_schedule(self, every_s: float) -> Trigger | None:
         """Ask for a round where the last one began longer ago than `every_s` seconds."""
-        with self._store.read() as conn:
+
+        def early(conn: sa.Connection) -> bool:
             last = watch.all_triggers(conn, 1)
-        if last and now() - last[0].created_at < timedelta(seconds=every_s):
-            return None
-        return self.trigger("schedule", f"every {every_s:.0f} s")
+            return bool(last) and now() - last[0].created_at < timedelta(seconds=every_s)
+
+        return self._trigger_unless(early, "schedule", f"every {every_s:.0f} s")
 
     def novelty(self, round_id: str) -> Mapping[str, float] | None:
         """For a round started by drift: how far each current reply's conversation is from the reference, 0 to 1."""
@@ -105,11 +108,26 @@ class Watcher:
         sizes = (len(windows.reference), len(windows.current))
         return DriftCheck(new_id("chk"), found.statistic, found.p_value, *sizes, windows.until, None, now())
 
+    def _trigger_unless(self, known: Callable[[sa.Connection], bool], kind: str, reason: str) -> Trigger | None:
+        """Raise a trigger unless `known`; of several workers that want to, one does."""
+        trigger = Trigger(new_id("trg"), kind, reason, None, now())
+        with self._store.write() as conn:
+            exclusively(conn, "triggers")
+            if known(conn):
+                return None
+            watch.add_trigger(conn, trigger)
+        log.info("round triggered", kind=kind, reason=reason)
+        return trigger
+
     def _told(self) -> bool:
         """Was drift against this reference a trigger already?"""
         with self._store.read() as conn:
-            frozen = datasets.newest(conn, 1)
-            raised = [t for t in watch.all_triggers(conn, 500) if t.kind == "drift"]
+            return self._told_in(conn)
+
+    @staticmethod
+    def _told_in(conn: sa.Connection) -> bool:
+        frozen = datasets.newest(conn, 1)
+        raised = [t for t in watch.all_triggers(conn, 500) if t.kind == "drift"]
         since = frozen[0].created_at if frozen else None
         return any(since is None or t.created_at > since for t in raised)
 

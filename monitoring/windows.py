@@ -1,8 +1,8 @@
 """The two windows monitoring compares, conversation by conversation. Reads rows; judges nothing.
 
-Conversations are taken in the order of their latest turns. As many as were first admitted before the newest dataset
-was frozen come before the split, the latest REFERENCE of them as the reference; of those after it, the latest make
-the current window. Before a first dataset the split leaves just enough for the current window.
+Conversations are taken in the order of their latest turns. Of those first admitted before the newest dataset was
+frozen the latest REFERENCE are the reference, of those after it the latest make the current window. Before a first
+dataset the latest are the current window, those before them the reference.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from shoptalk.domain import Feedback, Turn
 from shoptalk.store import Store, datasets, feedback, turns
 
 REFERENCE = 400  # conversations at most
-POPULATION = 5000  # newest conversations looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +41,13 @@ class Windows:
 def read_windows(store: Store, size: int, features: str) -> Windows | None:
     """None where there are not enough conversations: `size` in the current window, half of that in the reference."""
     with store.read() as conn:
-        ids = turns.newest_conversations(conn, POPULATION)[::-1]  # oldest first
-        frozen = datasets.newest(conn, 1)
-        first = turns.first_admitted(conn)
-        split = max(0, len(ids) - size)
-        if frozen:
-            split = sum(first[i] <= frozen[0].created_at for i in ids if i in first)
-        reference, current = ids[:split][-REFERENCE:], ids[split:][-size:]
+        if frozen := datasets.newest(conn, 1):
+            moment = frozen[0].created_at
+            reference = turns.newest_conversations(conn, REFERENCE, admitted_until=moment)[::-1]  # oldest first
+            current = turns.newest_conversations(conn, size, admitted_after=moment)[::-1]
+        else:
+            ids = turns.newest_conversations(conn, REFERENCE + size)[::-1]
+            reference, current = ids[:-size], ids[-size:]
         if len(reference) < size // 2 or len(current) < size:
             return None
         until = turns.last_seq(conn)

@@ -87,15 +87,15 @@ class Supervisor:
 
     def watch(self) -> None:
         """Until Ctrl-C or SIGTERM: restart a child that ended, more slowly each time."""
-        failures = 0
+        failures = dict.fromkeys(self._children, 0)
         try:
             while True:
                 time.sleep(0.5)
                 for name, child in list(self._children.items()):
                     if child.poll() is not None:
-                        failures += 1
+                        failures[name] += 1
                         log.error("process ended; starting it again", process=name, status=child.returncode)
-                        time.sleep(min(30.0, 0.5 * 2**failures))
+                        time.sleep(min(30.0, 0.5 * 2 ** min(failures[name], 6)))
                         self.start(name)
         except KeyboardInterrupt:
             typer.echo("stopping")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from shoptalk.errors import LeakageError, NotEnoughData, NotFound
 from shoptalk.store import Store, chats, datasets, labels, turns
 from shoptalk.store.database import exclusively
 
+PLACEHOLDER = re.compile(r"<[A-Z][A-Z_]*_\d+>")
 TRAIN, HOLDOUT = "train", "holdout"
 PER_GROUP = 20  # one customer (or, anonymous, one conversation) gives at most this many examples ...
 GROUP_SHARE = 0.01  # ... and at most this share of a dataset
@@ -85,14 +87,19 @@ class Datasets:
         """A label as an example; None where there is nothing to learn or the conversation has gaps."""
         if not label.reply or label.flags:
             return None
-        path = turns.path_to(conn, label.turn_id)[:-1]
+        whole = turns.path_to(conn, label.turn_id)
+        path, judged = whole[:-1], whole[-1:]
         if not path or path[-1].role != "user" or any(turn.text is None for turn in path):
+            return None
+        # a good reply is read anew: a value found later may have been removed from it since
+        reply = judged[0].text if label.verdict == "good" else label.reply
+        if not reply or invents([turn.text or "" for turn in path], reply):
             return None
         customer = chats.customers(conn, [label.conversation_id]).get(label.conversation_id)
         messages = [Message("system", self._prompt)]
         messages += [Message(turn.role, turn.text or "") for turn in path]
         group = customer or label.conversation_id
-        return Example(label.id, label.conversation_id, group, tuple(messages), label.reply)
+        return Example(label.id, label.conversation_id, group, tuple(messages), reply)
 
     def _content(self, train: Sequence[Example], holdout: Sequence[Example]) -> dict[str, Any]:
         rows = [{"split": part, **_row(e)} for part, es in _parts(train, holdout) for e in es]
@@ -156,6 +163,12 @@ def fingerprint(example: Example) -> str:
     """The last message and the reply, without case, punctuation and spacing."""
     text = example.messages[-1].content + "\0" + example.reply
     return "".join(c for c in text.casefold() if c.isalnum() or c == "\0")
+
+
+def invents(said: Iterable[str], reply: str) -> bool:
+    """Does the reply hold a placeholder that nothing said before holds? No model can know what it stands for."""
+    known = {found for text in said for found in PLACEHOLDER.findall(text)}
+    return any(found not in known for found in PLACEHOLDER.findall(reply))
 
 
 def _row(example: Example) -> dict[str, Any]:

@@ -6,17 +6,15 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from shoptalk.domain import AdapterRef, Example, GateDecision, Message, now
 from shoptalk.store import Store, evaluations
-from training.dataset import FrozenDataset
+from training.dataset import FrozenDataset, invents
 from training.gate import Evidence, GateLimits, Side, judge
 from training.probes import PROBES, failed
 
-PLACEHOLDER = re.compile(r"<[A-Z][A-Z_]*_\d+>")
 GENERATED = 48  # holdout messages answered for real
 SCORED = 200  # holdout examples scored at most
 Progress = Callable[[str, int, int], None]
@@ -93,7 +91,7 @@ class Evaluator:
             mismatched,
             empty=[not any(c.isalpha() for c in r) for r in replies],
             repetitive=[repeats(r) for r in replies],
-            invented=[invents(e, r) for e, r in zip(asked, replies, strict=True)],
+            invented=[invents((m.content for m in e.messages[1:]), r) for e, r in zip(asked, replies, strict=True)],
             probes_failed=[p.name for p, r in zip(PROBES, tried, strict=True) if failed(p, r)],
         )
 
@@ -111,12 +109,6 @@ def repeats(reply: str) -> bool:
         run = tuple(words[i : i + 4])
         runs[run] = runs.get(run, 0) + 1
     return max(runs.values(), default=0) >= 3
-
-
-def invents(example: Example, reply: str) -> bool:
-    """Does the reply hold a placeholder that no message of the conversation does?"""
-    known = {p for m in example.messages[1:] for p in PLACEHOLDER.findall(m.content)}
-    return any(p not in known for p in PLACEHOLDER.findall(reply))
 
 
 def replay(record: evaluations.Evaluation, limits: GateLimits) -> GateDecision:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -19,12 +20,12 @@ from chatbot.api.auth import Caller, require
 from chatbot.api.completion import DONE, Shapes, event, replay
 from chatbot.api.errors import error_body
 from chatbot.api.exchange import Exchange, Reply
-from chatbot.api.prepare import body_hash, conclude, fill_again, prepare, stored_key
+from chatbot.api.prepare import CONVERSATION, body_hash, conclude, fill_again, prepare, resolve, stored_key
 from chatbot.api.schemas import ChatRequest
 from chatbot.api.services import Services, services_of
 from chatbot.engine.protocol import Delta, Event, Finished, GenerationRequest, Sampling, TokenLogprob
 from shoptalk.domain import Scope
-from shoptalk.errors import Conflict, EngineStopped, IdempotencyMismatch, Overloaded, ShoptalkError
+from shoptalk.errors import Conflict, EngineStopped, IdempotencyMismatch, NotFound, Overloaded, ShoptalkError
 
 log = structlog.get_logger(__name__)
 router = APIRouter(tags=["chat"])
@@ -58,6 +59,7 @@ async def chat(
             return _give_again(before, body)
     exchange = await prepare(services, caller, body, idempotency_key)
     generation = _submit(services, exchange, body)
+    exchange = generation.exchange
     shapes = Shapes(exchange, services.engine.fingerprint)
     headers = {"X-Inference-Id": exchange.id, "X-Conversation-Id": _header(exchange.public_conversation)}
     if body.stream:
@@ -83,13 +85,19 @@ def _submit(services: Services, exchange: Exchange, body: ChatRequest) -> Genera
         min_tokens=body.min_tokens,
         ignore_eos=body.ignore_eos,
     )
-    wanted = GenerationRequest(exchange.id, exchange.prompt, exchange.route.adapter, sampling)
 
     def hand_over(item: Event) -> None:
         loop.call_soon_threadsafe(events.put_nowait, item)
 
-    services.engine.submit(wanted, hand_over)
-    return Generation(exchange, events, bool(body.logprobs))
+    def submit(exchange: Exchange) -> Generation:
+        wanted = GenerationRequest(exchange.id, exchange.prompt, exchange.route.adapter, sampling)
+        services.engine.submit(wanted, hand_over)
+        return Generation(exchange, events, bool(body.logprobs))
+
+    try:
+        return submit(exchange)
+    except NotFound:  # the alias moved on, twice, since it was resolved: no request fails because of that
+        return submit(dataclasses.replace(exchange, route=resolve(services, body)))
 
 
 async def _next(services: Services, generation: Generation) -> Event:
@@ -126,7 +134,8 @@ async def _plain(
     shown = scrubbed.vault.fill("".join(text)) if scrubbed else "".join(text)
     answer = shapes.whole(shown, generation.tokens if generation.wants_logprobs else None, item)
     generation.shown = [shown]
-    await _commit(services, generation, answer)
+    # of a client that went away only what was generated is kept: a repeated request is answered in full
+    await _commit(services, generation, None if item.reason == "cancelled" else answer)
     return JSONResponse(answer, headers=headers)
 
 
@@ -196,16 +205,19 @@ async def _commit(services: Services, generation: Generation, answer: dict[str, 
 def _record(services: Services, generation: Generation, finished: Finished, answer: dict[str, Any] | None) -> None:
     reply: Reply = conclude(services, generation.exchange, "".join(generation.shown), finished)
     began = time.perf_counter()
-    services.recorder.record(generation.exchange, reply, _without_values(answer, reply.text))
+    services.recorder.record(generation.exchange, reply, _without_values(answer, generation.exchange, reply.text))
     services.metrics.commit.observe(time.perf_counter() - began)
 
 
-def _without_values(answer: dict[str, Any] | None, text: str | None) -> dict[str, Any] | None:
-    """The answer to keep for a repeated request: placeholders, as everywhere else."""
+def _without_values(answer: dict[str, Any] | None, exchange: Exchange, text: str | None) -> dict[str, Any] | None:
+    """The answer to keep for a repeated request: placeholders, as everywhere else, and no id the client made up."""
     if answer is None:
         return None
     choice = answer["choices"][0]
-    return {**answer, "choices": [{**choice, "logprobs": None, "message": {**choice["message"], "content": text}}]}
+    kept = {**answer, "choices": [{**choice, "logprobs": None, "message": {**choice["message"], "content": text}}]}
+    if exchange.named_by_client:
+        del kept["metadata"]
+    return kept
 
 
 async def _cancel_on_disconnect(services: Services, request: Request, inference_id: str) -> None:
@@ -226,6 +238,8 @@ async def _answered(services: Services, caller: Caller, key: str, body: ChatRequ
     if message["content"] is None:
         raise Conflict("This request was answered already, but its text could not be kept.")
     message["content"] = await anyio.to_thread.run_sync(fill_again, services, body, message["content"])
+    if "metadata" not in answer:
+        answer["metadata"] = {CONVERSATION: (body.metadata or {}).get(CONVERSATION)}
     return answer
 
 

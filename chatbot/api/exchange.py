@@ -40,6 +40,7 @@ class Exchange:
     scrubbed: Scrubbed | None
     scrub_problem: str | None
     route: Route
+    named_by_client: bool = False  # the conversation's id is the client's own
     idempotency: tuple[str, str] | None = None  # (stored key, hash of the body)
     id: str = field(default_factory=lambda: new_id("inf"))
 

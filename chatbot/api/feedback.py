@@ -27,10 +27,11 @@ async def give_feedback(
 
 def _take(services: Services, body: FeedbackRequest, caller: Caller) -> dict[str, Any]:
     conversation = _conversation(services, body, caller)
-    id = new_id("fbk")
+    id, idempotency = new_id("fbk"), None
     if body.idempotency_key:
         whose = f"{caller.key_id}\0{caller.customer or ''}"
-        id = "fbk_" + services.secrets.digest("feedback", f"{whose}\0{body.idempotency_key}")[:32]
+        key = services.secrets.digest("feedback", f"{whose}\0{body.idempotency_key}")
+        id, idempotency = f"fbk_{key[:32]}", (f"ans_fbk_{key[:32]}", _body_hash(services, body))
     words, pii = _scrubbed(services, body.words)
     payload = {
         "id": id,
@@ -41,8 +42,12 @@ def _take(services: Services, body: FeedbackRequest, caller: Caller) -> dict[str
         "pii": pii,
         "at": now().isoformat(),
     }
-    new = services.recorder.feedback(id, conversation, payload)
+    new = services.recorder.feedback(id, conversation, payload, idempotency)
     return {"id": id, "object": "feedback", "recorded": new}
+
+
+def _body_hash(services: Services, body: FeedbackRequest) -> str:
+    return services.secrets.digest("feedback body", body.model_dump_json())
 
 
 def _conversation(services: Services, body: FeedbackRequest, caller: Caller) -> str:

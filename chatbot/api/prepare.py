@@ -12,23 +12,27 @@ from chatbot.api.exchange import Exchange, History, Reply
 from chatbot.api.schemas import ChatRequest
 from chatbot.api.services import Services
 from chatbot.engine.protocol import Finished
+from chatbot.router import Route
 from shoptalk.domain import Message, new_id
-from shoptalk.errors import ScrubbingFailed
+from shoptalk.errors import InvalidInput, ScrubbingFailed
 from shoptalk.ports import Scrubbed
 
 log = structlog.get_logger(__name__)
 CONVERSATION = "conversation_id"
+CHARACTERS_PER_TOKEN = 32  # several times what any language has
 
 
 async def prepare(services: Services, caller: Caller, body: ChatRequest, idempotency_key: str | None) -> Exchange:
-    """Raises NotFound for another's conversation or an unknown model."""
-    public = (body.metadata or {}).get(CONVERSATION) or new_id("conv")
+    """Raises NotFound for another's conversation or an unknown model, InvalidInput for a hopelessly long chat."""
+    _check_length(services, body)
+    named = (body.metadata or {}).get(CONVERSATION)
+    public = named or new_id("conv")
     conversation = services.secrets.conversation(public)
     who = caller.customer or body.user
     customer = services.secrets.customer(who) if who else None
     check = services.recorder.check_owner
     await anyio.to_thread.run_sync(check, conversation, caller.key_id, customer)
-    route = services.router.resolve(body.model, frozenset(services.engine.resident()))
+    route = resolve(services, body)
     messages = [m.as_message() for m in body.messages]
     raw = [m for m in messages if m.role != "system"]
     appended = [m for m in messages if m.role == "system"]
@@ -36,7 +40,26 @@ async def prepare(services: Services, caller: Caller, body: ChatRequest, idempot
     idempotency = None
     if idempotency_key:
         idempotency = (stored_key(services, caller, idempotency_key), body_hash(services, body))
-    return Exchange(conversation, public, caller.key_id, customer, raw, prompt, scrubbed, problem, route, idempotency)
+    return Exchange(
+        conversation, public, caller.key_id, customer, raw, prompt, scrubbed, problem, route, bool(named), idempotency
+    )  # fmt: skip
+
+
+def resolve(services: Services, body: ChatRequest) -> Route:
+    """Which adapter answers; raises NotFound."""
+    return services.router.resolve(body.model, frozenset(services.engine.resident()))
+
+
+def _check_length(services: Services, body: ChatRequest) -> None:
+    """Scrubbing takes time: what no model could read is refused before, by length alone."""
+    length, most = sum(len(m.text) for m in body.messages), CHARACTERS_PER_TOKEN * services.settings.max_context
+    if length > most:
+        raise InvalidInput(
+            f"Your messages have {length} characters; this model reads {services.settings.max_context} tokens, "
+            f"never more than {most} characters. Shorten them.",
+            field="messages",
+            code="context_length_exceeded",
+        )
 
 
 def stored_key(services: Services, caller: Caller, idempotency_key: str) -> str:

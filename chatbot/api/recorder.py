@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from chatbot.api.exchange import Exchange, Reply
 from chatbot.api.tree import Match, Sent, match
 from shoptalk.domain import Inference, Message, now
-from shoptalk.errors import AlreadyAnswered, NotFound
+from shoptalk.errors import AlreadyAnswered, IdempotencyMismatch, NotFound
 from shoptalk.ports import Inbox
 from shoptalk.secrets import Secrets
 from shoptalk.store import Store, answers, chats, inferences
@@ -67,9 +67,21 @@ class Recorder:
             row = answers.find(conn, key)
         return (row[0], self._secrets.open(row[2])) if row else None
 
-    def feedback(self, id: str, conversation: str, payload: Mapping[str, Any]) -> bool:
-        """Commit feedback; says whether it was new."""
+    def feedback(
+        self, id: str, conversation: str, payload: Mapping[str, Any], idempotency: tuple[str, str] | None
+    ) -> bool:
+        """Commit feedback; says whether it was new. `idempotency` is (stored key, hash of the body).
+
+        Raises IdempotencyMismatch where the key came with another body before.
+        """
         with self._store.write() as conn:
+            if idempotency:
+                key, body = idempotency
+                if not answers.add(conn, key, body, 201, self._secrets.seal({"id": id})):
+                    known = answers.find(conn, key)
+                    if known and known[0] != body:
+                        raise IdempotencyMismatch
+                    return False
             return self._inbox.accept(conn, id, "feedback", conversation, {**payload, "scrubber": self._scrubber})
 
     def digest(self, message: Message) -> str:

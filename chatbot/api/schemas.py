@@ -110,6 +110,8 @@ class FeedbackRequest(BaseModel):
         if self.metric == "correction":
             if not isinstance(self.value, str) or not 0 < len(self.value) <= MAX_MESSAGE:
                 raise ValueError("value: a correction is the text of the better reply")
+            if self.comment is not None:
+                raise ValueError("comment: a correction has none; its text is the value")
             return self
         low, high = (1, 5) if self.metric == "rating" else (0, 1)
         if isinstance(self.value, str) or not low <= float(self.value) <= high:

@@ -1,6 +1,7 @@
 """Values found once in a conversation are looked for in all its messages: exact, any case, whole words only.
 
-Knows nothing of placeholders or detection. Parts of a full name count as values too.
+Knows nothing of placeholders or detection. Parts of a full name count as values too. Values too short to be looked
+for everywhere are looked for, in the very same case, in what the shop's side says: there they were filled in.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ class Carrier:
         """`is_word` tells ordinary English words: names that are also words must keep their capital to count."""
         self._is_word = is_word
         self._values: dict[str, tuple[str, str]] = {}  # lower-case -> as found, type
+        self._short: dict[str, str] = {}  # as found -> type
 
     def learn(self, text: str, spans: Sequence[Span]) -> None:
         """Take over what was found in a message."""
@@ -29,12 +31,23 @@ class Carrier:
                 for part in value.split():
                     self._add(part.strip(".,'’-"), span.kind)
 
-    def find(self, text: str) -> list[Span]:
-        """Every further occurrence; longer values first, disjoint."""
-        if not self._values:
-            return []
+    def find(self, text: str, *, short: bool = False) -> list[Span]:
+        """Every further occurrence; longer values first, disjoint. With short values on request."""
         low = _lower(text)
         taken = bytearray(len(text))
+        spans = self._find(text, low, taken)
+        if short:
+            for value, kind in self._short.items():
+                at = text.find(value)
+                while at >= 0:
+                    end = at + len(value)
+                    if _whole(low, at, end) and not any(taken[at:end]):
+                        taken[at:end] = b"\x01" * len(value)
+                        spans.append(Span(at, end, kind))
+                    at = text.find(value, at + 1)
+        return spans
+
+    def _find(self, text: str, low: str, taken: bytearray) -> list[Span]:
         spans: list[Span] = []
         for value in sorted(self._values, key=lambda v: (-len(v), v)):
             as_found, kind = self._values[value]
@@ -48,9 +61,10 @@ class Carrier:
         return spans
 
     def _add(self, value: str, kind: str) -> None:
-        short = len(value) < SHORTEST + (value.isdecimal())
-        if not short:
+        if len(value) >= SHORTEST + value.isdecimal():
             self._values.setdefault(_lower(value), (value, kind))
+        elif len(value) > 1:
+            self._short.setdefault(value, kind)
 
     def _same(self, found: str, as_found: str, kind: str) -> bool:
         if kind == "PERSON" and (" " not in as_found) and self._is_ambiguous(as_found):

@@ -54,6 +54,7 @@ class _Prepared:
     protected: list[tuple[int, int]]
     spans: list[Span]
     literals: frozenset[str] = frozenset()  # escaped placeholders that somebody typed
+    ours: bool = False  # said by the shop's side, which repeats values that were filled in
 
 
 class PresidioScrubber:
@@ -90,8 +91,9 @@ class PresidioScrubber:
         counts: list[Mapping[str, int]] = []
         asked = False
         for message in messages:
-            item = self._prepare(message.content, name_asked=asked and message.role == "user")
-            asked = message.role == "assistant" and names.asks_for_name(item.text)
+            ours = message.role == "assistant"
+            item = self._prepare(message.content, name_asked=asked and message.role == "user", ours=ours)
+            asked = ours and names.asks_for_name(item.text)
             carrier.learn(item.text, item.spans)
             done, found = _replaced(item, carrier, numbering)
             prepared.append(item)
@@ -111,13 +113,13 @@ class PresidioScrubber:
         carrier.learn(plain, spans)
         return _replaced(item, carrier, Numbering([*history, plain]))
 
-    def _prepare(self, raw: str, *, name_asked: bool) -> _Prepared:
+    def _prepare(self, raw: str, *, name_asked: bool, ours: bool) -> _Prepared:
         _check_length(raw)
         plain = normalise(raw)
         text = escape(plain)
         protected = stretches(text, escaped_only=True)
         literals = frozenset(escape(match.group()) for match in PLACEHOLDER.finditer(plain))
-        return _Prepared(text, protected, self._detected(text, protected, name_asked=name_asked), literals)
+        return _Prepared(text, protected, self._detected(text, protected, name_asked=name_asked), literals, ours)
 
     def _detected(self, text: str, protected: list[tuple[int, int]], *, name_asked: bool) -> list[Span]:
         if not text or text.isspace():
@@ -144,7 +146,8 @@ class PresidioScrubber:
 
 def _replaced(item: _Prepared, carrier: Carrier, numbering: Numbering) -> tuple[str, Mapping[str, int]]:
     taken = [*item.protected, *((s.start, s.end) for s in item.spans)]
-    spans = sorted([*item.spans, *carrier.find(masked(item.text, taken))], key=lambda s: s.start)
+    carried = carrier.find(masked(item.text, taken), short=item.ours)
+    spans = sorted([*item.spans, *carried], key=lambda s: s.start)
     parts: list[str] = []
     counts: Counter[str] = Counter()
     at = 0

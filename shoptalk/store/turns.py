@@ -84,10 +84,16 @@ def newest(conn: sa.Connection, limit: int, *, role: str | None = None, before: 
     return [_turn(row) for row in conn.execute(query)]
 
 
-def newest_conversations(conn: sa.Connection, limit: int) -> list[str]:
-    """Ids of the conversations with the latest turns, newest first."""
-    last = sa.func.max(turns.c.seq)
+def newest_conversations(
+    conn: sa.Connection, limit: int, *, admitted_until: datetime | None = None, admitted_after: datetime | None = None
+) -> list[str]:
+    """Ids of the conversations with the latest turns, newest first; on request those that began by or after a time."""
+    last, first = sa.func.max(turns.c.seq), sa.func.min(turns.c.admitted_at)
     query = sa.select(turns.c.conversation_id).group_by(turns.c.conversation_id).order_by(last.desc()).limit(limit)
+    if admitted_until is not None:
+        query = query.having(first <= admitted_until)
+    if admitted_after is not None:
+        query = query.having(first > admitted_after)
     return list(conn.execute(query).scalars())
 
 
@@ -146,12 +152,6 @@ def _turn(row: sa.Row[tuple[object, ...]]) -> Turn:
     return Turn(
         r["id"], r["conversation_id"], r["parent_id"], r["role"], r["text"], r["at"], r["inference_id"], r["reason"]
     )
-
-
-def first_admitted(conn: sa.Connection) -> dict[str, datetime]:
-    """When each conversation's first turn was admitted."""
-    query = sa.select(turns.c.conversation_id, sa.func.min(turns.c.admitted_at)).group_by(turns.c.conversation_id)
-    return {conversation: when for conversation, when in conn.execute(query)}
 
 
 def last_seq(conn: sa.Connection) -> int:

@@ -43,7 +43,7 @@ def exchange(conversation: str, key: str | None, text: str = "hello") -> Exchang
     route = Route("shop", AdapterRef("shop", 0), "live", 1.0)
     idempotency = (key, "body") if key else None
     raw = [Message("user", text)]
-    return Exchange(conversation, conversation, "key_1", None, raw, raw, None, "not scrubbed", route, idempotency)
+    return Exchange(conversation, conversation, "key_1", None, raw, raw, None, "not scrubbed", route, True, idempotency)
 
 
 def reply(shown: str) -> Reply:

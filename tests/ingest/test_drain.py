@@ -16,6 +16,7 @@ from ingest.arrivals import ArrivalInbox
 from ingest.drain import Drain, DrainResult, content_hash
 from ingest.scrub.scrubber import PresidioScrubber
 from shoptalk.domain import Message
+from shoptalk.errors import ConfigurationError
 from shoptalk.secrets import Secrets
 from shoptalk.store import Store, arrivals, feedback, quarantine, turns
 
@@ -75,6 +76,20 @@ def test_admits_turns_feedback_and_counts(store: Store, secrets: Secrets, drain:
         assert turns.pii_totals(conn) == {"PERSON": 4}
         assert feedback.of_inferences(conn, ["inf_1"])["inf_1"][0].comment == "nice"
         assert conn.execute(sa.text("select distinct seq from turns")).scalars().all() == [1]
+
+
+def test_what_another_key_encrypted_waits_and_the_rest_is_admitted(
+    store: Store, secrets: Secrets, drain: Drain
+) -> None:
+    put(store, Secrets(bytes(32)), "a1", exchange(turn("t1")))
+    put(store, secrets, "a2", exchange(turn("t2")))
+    for _ in range(2):
+        with pytest.raises(ConfigurationError, match=r"1 arrivals.*SHOPTALK_SECRET_KEY"):
+            drain.run_once()
+        assert counts(store) == (1, 1, 0)
+    with store.read() as conn:
+        assert quarantine.reasons(conn) == {}
+    assert Drain(store, Secrets(bytes(32)), NetOnly()).run_once() == DrainResult(turns=1)
 
 
 def test_sending_again_adds_nothing(store: Store, secrets: Secrets, drain: Drain) -> None:
@@ -144,11 +159,6 @@ def test_quarantine(
     if payload.get("metric") is None:
         assert secrets.open(body) == payload
     assert not any(b"quux" in file.read_bytes() for file in tmp_path.iterdir())
-
-
-def test_another_key_goes_to_quarantine(store: Store, drain: Drain) -> None:
-    put(store, Secrets(bytes(32)), "a1", exchange(turn("t1")))
-    assert drain.run_once() == DrainResult(quarantined=1)
 
 
 def test_killed_between_is_harmless(

@@ -99,6 +99,14 @@ def test_values_found_late_are_carried_back_in_final_only(scrubber: PresidioScru
     assert scrubbed.counts == ({}, {"PERSON": 1})
 
 
+def test_a_short_value_that_was_filled_in_is_found_again_in_what_the_shop_said(scrubber: PresidioScrubber) -> None:
+    asked = Message("user", "where is my order #123, it was due 123 days ago")
+    said = Message("assistant", "Your order 123 is on its way, in 1234 boxes.")
+    result = scrubber.scrub([asked, said])
+    assert result.texts[1] == "Your order <ORDER_ID_1> is on its way, in 1234 boxes."
+    assert "123 days" in result.texts[0]
+
+
 def test_names(scrubber: PresidioScrubber) -> None:
     def one(*texts: str) -> str:
         roles = ("assistant", "user") if len(texts) == 2 else ("user",)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
@@ -115,6 +116,47 @@ def test_windows_meet_where_the_dataset_was_frozen(sqlite_store: Store) -> None:
     assert windows.until == 110
     assert len(windows.reference) == 30
     assert np.linalg.norm(windows.current[0].embedding) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_a_conversation_that_goes_on_stays_on_its_side(sqlite_store: Store) -> None:
+    chat(sqlite_store, 30, topic=0)
+    freeze(sqlite_store, "ds_1")
+    chat(sqlite_store, 25, topic=1)
+    with sqlite_store.write() as conn:
+        for n in range(10):
+            more = Turn(f"m{n}", f"con_0_{n}", f"a0_{n}", "user", "And now?", now())
+            turns.add(conn, more, turns.last_seq(conn) + 1, f"{n:0>64}")
+    windows = read_windows(sqlite_store, WINDOW, FEATURES)
+    assert windows is not None
+    assert {c.id[4] for c in windows.reference} == {"0"}
+    assert {c.id[4] for c in windows.current} == {"1"}
+
+
+def test_the_reference_is_found_however_much_came_since(sqlite_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    chat(sqlite_store, 30, topic=0)
+    freeze(sqlite_store, "ds_1")
+    chat(sqlite_store, 120, topic=1)
+    monkeypatch.setattr("monitoring.windows.REFERENCE", 25)
+    windows = read_windows(sqlite_store, WINDOW, FEATURES)
+    assert windows is not None
+    assert [c.id for c in windows.reference] == [f"con_0_{n}" for n in range(5, 30)]
+    assert [c.id for c in windows.current] == [f"con_1_{n}" for n in range(100, 120)]
+
+
+def test_of_workers_that_see_the_same_one_asks_for_a_round(store: Store, artifacts: Artifacts) -> None:
+    ready = threading.Barrier(4)
+
+    def work() -> None:
+        watcher = Watcher(store, artifacts, WINDOW, 0.01)
+        ready.wait()
+        watcher.on_schedule(3600.0)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert raised(store) == ["schedule"]
 
 
 def test_conversations_without_embeddings_are_left_out(sqlite_store: Store) -> None:

@@ -23,6 +23,7 @@ from shoptalk.domain import (
     Scope,
     Turn,
     Verdict,
+    now,
 )
 from shoptalk.store import (
     Store,
@@ -364,7 +365,9 @@ def test_turns(store: Store) -> None:
         assert turns.newest(conn, 9, role="user", before=4) == [b1, a1]
         assert turns.newest_conversations(conn, 9) == ["con_a", "con_b"]
         assert (turns.count(conn), turns.count_conversations(conn), turns.last_seq(conn)) == (6, 2, 6)
-        assert set(turns.first_admitted(conn)) == {"con_a", "con_b"}
+        later = now()
+        assert turns.newest_conversations(conn, 9, admitted_until=later) == ["con_a", "con_b"]
+        assert turns.newest_conversations(conn, 9, admitted_after=later) == []
         assert samples.candidates(conn, 9) == [
             ("a4", "con_a", "inf_a4"),
             ("a2b", "con_a", "inf_a2b"),
@@ -375,7 +378,7 @@ def test_turns(store: Store) -> None:
 
 def test_an_empty_store_has_no_turns(store: Store) -> None:
     with store.read() as conn:
-        assert (turns.last_seq(conn), turns.newest(conn, 5), turns.first_admitted(conn)) == (0, [], {})
+        assert (turns.last_seq(conn), turns.newest(conn, 5), turns.newest_conversations(conn, 5)) == (0, [], [])
 
 
 def test_features(store: Store) -> None:

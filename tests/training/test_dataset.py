@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from shoptalk.artifacts import Artifacts
 from shoptalk.domain import Example
 from shoptalk.errors import ArtifactCorrupt, LeakageError, NotEnoughData, NotFound
-from shoptalk.store import Store, datasets
+from shoptalk.store import Store, datasets, labels, turns
 from tests.training.world import PROMPT, add_label, example
 from training.dataset import (
     GROUP_SHARE,
@@ -109,6 +109,29 @@ def test_only_replies_people_approved_are_learned(sqlite_store: Store, frozen: D
     names = {e.label_id for e in everything}
     assert not names & {"lbl_none", "lbl_empty", "lbl_flagged"}
     assert "Shown by the bot." not in {e.reply for e in everything}
+
+
+def test_a_placeholder_that_nobody_said_is_not_learned(sqlite_store: Store, frozen: Datasets) -> None:
+    """An annotator's "call 0800 1234567" is a placeholder by now; a model would learn to invent one."""
+    fill(sqlite_store, 8)
+    add_label(sqlite_store, "made_up", question="Where is <ORDER_ID_1>?", reply="Call <PHONE_NUMBER_1>.")
+    add_label(sqlite_store, "known", question="Where is <ORDER_ID_1>?", reply="<ORDER_ID_1> is on its way.")
+    dataset = frozen.read(frozen.freeze().id)
+    names = {e.label_id for e in (*dataset.train, *dataset.holdout)}
+    assert "lbl_known" in names
+    assert "lbl_made_up" not in names
+
+
+def test_a_good_reply_is_learned_as_it_reads_now(sqlite_store: Store, frozen: Datasets) -> None:
+    """A name found in it after it was labelled is gone from the turn; the label still has it."""
+    fill(sqlite_store, 8)
+    add_label(sqlite_store, "late", reply="Hello priya", shown="Hello priya")
+    with sqlite_store.write() as conn:
+        label = next(label for label in labels.everything(conn) if label.id == "lbl_late")
+        turns.rewrite(conn, label.turn_id, "Hello there", "0" * 64)
+    dataset = frozen.read(frozen.freeze().id)
+    everything = {e.label_id: e.reply for e in (*dataset.train, *dataset.holdout)}
+    assert everything["lbl_late"] == "Hello there"
 
 
 def test_too_few_labels_are_not_enough(sqlite_store: Store, frozen: Datasets) -> None:

@@ -44,7 +44,7 @@ def add_label(
                 f"smp_{name}",
                 f"{name}_assistant",
                 conversation,
-                "good",
+                "good" if reply == shown else "fixable",
                 reply,
                 5,
                 None,
