@@ -23,8 +23,8 @@ Progress = Callable[[str, int, int], None]
 class Judge(Protocol):
     """What evaluation needs of an engine; both adapters are resident."""
 
-    def score(self, adapter: AdapterRef, messages: Sequence[Message], reply: str) -> float:
-        """Mean negative log-likelihood of the reply, nats per token."""
+    def score(self, adapter: AdapterRef, messages: Sequence[Message], replies: Sequence[str]) -> list[float]:
+        """Mean negative log-likelihood of each reply, nats per token."""
         ...
 
     def generate(self, adapter: AdapterRef, chats: Sequence[Sequence[Message]]) -> list[str]:
@@ -75,8 +75,9 @@ class Evaluator:
         total = len(holdout)
         for i, example in enumerate(holdout):
             other = holdout[(i + max(1, total // 2)) % total]
-            losses.append(self._engine.score(ref, example.messages, example.reply))
-            mismatched.append(self._engine.score(ref, example.messages, other.reply))
+            own, others = self._engine.score(ref, example.messages, [example.reply, other.reply])
+            losses.append(own)
+            mismatched.append(others)
             tell(f"scoring {ref}", i + 1, total)
         asked = holdout[:GENERATED]
         tell(f"answering as {ref}", 0, len(asked))

@@ -204,16 +204,16 @@ class EmbeddedEngine:
         with self._lock:
             return [a for i, a in enumerate(self._slots.adapter) if a is not None and i not in self._slots.loading]
 
-    def score(self, adapter: AdapterRef, messages: Sequence[Message], reply: str) -> float:
-        """Mean negative log-likelihood of a reply and its end, in nats per token, for evaluation.
+    def score(self, adapter: AdapterRef, messages: Sequence[Message], replies: Sequence[str]) -> list[float]:
+        """For each reply the mean negative log-likelihood of it and its end, in nats per token, for evaluation.
 
-        Computed by the same model and slots that answer, between steps. Of what is too long for the context the
-        oldest part of the prompt goes, as in training. Raises NotFound.
+        Computed by the same model and slots that answer, between steps, in one pass over a prompt they share. Of
+        what is too long for the context the oldest part of the prompt goes, as in training. Raises NotFound.
         """
-        prompt = self._tokenizer.render(messages)
-        wanted = self._tokenizer.encode(reply)
-        wanted = [*wanted, self._tokenizer.eos][: self._limits.max_context - 1]
-        prompt = prompt[-(self._limits.max_context - len(wanted)) :]
+        most = self._limits.max_context - 1
+        wanted = [[*self._tokenizer.encode(reply), self._tokenizer.eos][:most] for reply in replies]
+        room = self._limits.max_context - max(map(len, wanted))
+        prompt = self._tokenizer.render(messages)[-room:]
         with self._lock:
             slot = None if adapter.is_base else self._slots.of(adapter)
             if slot is None and not adapter.is_base:
@@ -317,13 +317,28 @@ class EmbeddedEngine:
         logits: torch.Tensor = self._model.lm_head(hidden)
         return logits
 
-    def _nll(self, slot: int | None, prompt: list[int], wanted: list[int]) -> float:
-        ids = torch.tensor([[*prompt, *wanted]])
-        mask = torch.ones(ids.shape[1], ids.shape[1], dtype=torch.bool).tril_()[None, None]
+    def _nll(self, slot: int | None, prompt: list[int], replies: list[list[int]]) -> list[float]:
+        """One row: the prompt, then each reply, which sees the prompt and itself and stands where it alone would."""
+        n = len(prompt)
+        ids, places, owners = list(prompt), list(range(n)), [-1] * n
+        read: list[list[int]] = []  # where each reply's tokens are foretold
+        for i, reply in enumerate(replies):
+            read.append([n - 1, *range(len(ids), len(ids) + len(reply) - 1)])
+            ids += reply
+            places += range(n, n + len(reply))
+            owners += [i] * len(reply)
+        owner = torch.tensor(owners)
+        mask = torch.ones(len(ids), len(ids), dtype=torch.bool).tril_()
+        mask &= (owner[None] == -1) | (owner[None] == owner[:, None])
         self._bank.route([slot])
-        hidden = self._model.model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
-        logits = self._model.lm_head(hidden[0, len(prompt) - 1 : -1]).float()
-        return float(torch.nn.functional.cross_entropy(logits, ids[0, len(prompt) :]))
+        hidden = self._model.model(
+            input_ids=torch.tensor([ids]), position_ids=torch.tensor([places]), attention_mask=mask[None, None],
+            use_cache=False,
+        ).last_hidden_state[0]  # fmt: skip
+        return [
+            float(torch.nn.functional.cross_entropy(self._model.lm_head(hidden[at]).float(), torch.tensor(reply)))
+            for at, reply in zip(read, replies, strict=True)
+        ]
 
     def _accept(self, rows: list[Row], logits: torch.Tensor) -> None:
         banned = [self._eos if r.sampling.ignore_eos or r.generated < r.sampling.min_tokens else None for r in rows]

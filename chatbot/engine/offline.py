@@ -31,10 +31,10 @@ class OfflineEngine:
     ) -> None:
         self._engine.stop()
 
-    def score(self, adapter: AdapterRef, messages: Sequence[Message], reply: str) -> float:
-        """Mean negative log-likelihood of the reply, nats per token."""
+    def score(self, adapter: AdapterRef, messages: Sequence[Message], replies: Sequence[str]) -> list[float]:
+        """Mean negative log-likelihood of each reply, nats per token."""
         self._need(adapter)
-        return self._engine.score(adapter, messages, reply)
+        return self._engine.score(adapter, messages, replies)
 
     def generate(self, adapter: AdapterRef, chats: Sequence[Sequence[Message]]) -> list[str]:
         """Greedy replies, one per chat, batched as in serving."""

@@ -184,7 +184,7 @@ def test_an_adapter_that_is_not_resident_is_not_found(engine: EmbeddedEngine) ->
     with pytest.raises(NotFound):
         ask(engine, adapter=A)
     with pytest.raises(NotFound):
-        engine.score(A, [Message("user", "Hi")], "Hello")
+        engine.score(A, [Message("user", "Hi")], ["Hello"])
 
 
 def test_max_tokens_ends_a_reply(engine: EmbeddedEngine) -> None:
@@ -317,7 +317,7 @@ def test_a_full_queue_says_so_and_a_stopped_engine_leaves_nobody_waiting(tiny_ba
     with pytest.raises(EngineStopped):
         ask(engine)
     with pytest.raises(EngineStopped):
-        engine.score(BASE, [Message("user", "Hi")], "Hello")
+        engine.score(BASE, [Message("user", "Hi")], ["Hello"])
 
 
 def test_a_load_that_a_stop_overtakes_leaves_no_slot_behind(tiny_base: BaseModel) -> None:
@@ -337,10 +337,14 @@ def test_scores_are_the_models_own(engine: EmbeddedEngine, tiny_base: BaseModel)
     ids = [*prompt, *tokenizer.encode(reply), tokenizer.eos]
     labels = torch.tensor([[-100] * len(prompt) + ids[len(prompt) :]])
     wanted = float(model(input_ids=torch.tensor([ids]), labels=labels).loss.detach())
-    assert engine.score(BASE, messages, reply) == pytest.approx(wanted, abs=1e-4)
+    assert engine.score(BASE, messages, [reply]) == [pytest.approx(wanted, abs=1e-4)]
     engine.load(A, adapter(1))
-    assert engine.score(A, messages, reply) != pytest.approx(wanted, abs=1e-2)
-    assert engine.score(BASE, messages, "order " * 300) > 0  # too long for the context: cut, as in training
+    assert engine.score(A, messages, [reply]) != [pytest.approx(wanted, abs=1e-2)]
+    long = "order " * 300  # too long for the context: cut, as in training
+    assert engine.score(BASE, messages, [long])[0] > 0
+    for several in (["No.", reply], [reply, "No.", "Größe 42"]):  # a reply does not see its neighbours
+        alone = [engine.score(A, messages, [one])[0] for one in several]
+        assert engine.score(A, messages, several) == pytest.approx(alone, abs=1e-4)
 
 
 def test_a_temperature_too_small_to_divide_by_is_greedy(engine: EmbeddedEngine) -> None:
@@ -360,7 +364,7 @@ def test_offline_replies_are_the_servings(engine: EmbeddedEngine, tiny_base: Bas
     wanted = [answer(engine, text, A) for text in QUESTIONS]
     with OfflineEngine(make(tiny_base), lambda ref: adapter(SEEDS[ref]), max_tokens=16) as offline:
         assert offline.generate(A, [[Message("user", text)] for text in QUESTIONS]) == wanted
-        assert offline.score(A, [Message("user", "Hi")], "Hello") > 0
+        assert offline.score(A, [Message("user", "Hi")], ["Hello"])[0] > 0
 
 
 def test_the_engine_says_what_it_is(shared: Engine, tiny_base: BaseModel) -> None:

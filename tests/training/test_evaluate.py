@@ -27,7 +27,10 @@ class FakeJudge:
         self.scored = 0
         self.asked: list[str] = []
 
-    def score(self, adapter: AdapterRef, messages: Sequence[Message], reply: str) -> float:
+    def score(self, adapter: AdapterRef, messages: Sequence[Message], replies: Sequence[str]) -> list[float]:
+        return [self._score(adapter, messages, reply) for reply in replies]
+
+    def _score(self, adapter: AdapterRef, messages: Sequence[Message], reply: str) -> float:
         self.scored += 1
         number = messages[-1].content.rstrip("?").rpartition(" ")[2]
         right = f"Order {number} " in reply

@@ -67,7 +67,9 @@ def test_a_run_publishes_an_adapter_that_can_be_served(
         files = Registry(sqlite_store, artifacts).resolve(adapter.ref, base_sha256=tiny_base.sha256)
         engine.load(adapter.ref, files)
         learned = Datasets(sqlite_store, artifacts, PROMPT, 0.25).read(dataset_id).train[0]
-        losses = [engine.score(ref, learned.messages, learned.reply) for ref in (AdapterRef("shop", 0), adapter.ref)]
+        losses = [
+            engine.score(ref, learned.messages, [learned.reply])[0] for ref in (AdapterRef("shop", 0), adapter.ref)
+        ]
         assert losses[1] < losses[0]
     finally:
         engine.stop()
