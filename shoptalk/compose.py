@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from shoptalk.artifacts import Artifacts
-from shoptalk.domain import AdapterRef, ApiKey, GateDecision, Message, Scope, Verdict, new_id
+from shoptalk.domain import AdapterRef, ApiKey, GateDecision, Message, Role, Scope, Verdict, new_id
+from shoptalk.errors import ScrubbingFailed
 from shoptalk.registry import Registry
 from shoptalk.secrets import Secrets, load_secrets
 from shoptalk.settings import Settings
@@ -154,8 +157,24 @@ class Parts:
         return VERSION
 
     def scrub_texts(self, texts: Sequence[str]) -> list[str]:
-        """Each text scrubbed by itself."""
-        return [self.scrubber.scrub([Message("user", text)]).final[0] for text in texts]
+        """Each text scrubbed by itself; those that cannot be are left out."""
+        found = []
+        for text in texts:
+            with contextlib.suppress(ScrubbingFailed):
+                found.append(self.scrubber.scrub([Message("user", text)]).final[0])
+        return found
+
+    def read_conversations(self, path: Path) -> tuple[list[tuple[str, list[tuple[Role, str]]]], list[str]]:
+        """A conversation file, raw: (id, (role, text) of each turn), and what is wrong with other lines."""
+        from ingest.files import Problem, read_conversations
+
+        found, problems = [], []
+        for item in read_conversations(path):
+            if isinstance(item, Problem):
+                problems.append(str(item))
+            else:
+                found.append((item.id, [(turn.role, turn.text) for turn in item.turns]))
+        return found, problems
 
     def add_dataset(self, dataset: Dataset) -> str:
         """Register a dataset that was not made of labels; returns its id."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import os
 import signal
 import socket
@@ -28,17 +29,18 @@ from shoptalk import logs
 from shoptalk.compose import Parts, label_studio_server
 from shoptalk.demo import swap
 from shoptalk.demo.annotators import Annotators
-from shoptalk.demo.conversation import Recorded, read_recorded
+from shoptalk.demo.conversation import Recorded, recorded_from
 from shoptalk.demo.shop import Shop
 from shoptalk.demo.traffic import Customers
 from shoptalk.domain import Scope
-from shoptalk.errors import ShoptalkError
+from shoptalk.errors import InvalidInput, ShoptalkError
 from shoptalk.settings import Settings, load_settings
 from shoptalk.store import arrivals, chats, evaluations, labels, releases, rounds, runs, samples, turns, watch
 from shoptalk.supervise import Supervisor
 
 SEED = 11
 LONGEST_ROUND_S = 3600.0
+FIRST_SHARE = 0.75  # of a small file's conversations come before the first round
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,11 @@ class Plan:
     mark_steps: int = 30
     holdout_share: float = 0.3
     least_examples: int = 50
+
+    @property
+    def least_conversations(self) -> int:
+        """So many that enough are held out, should a tenth of the labels turn out useless."""
+        return math.ceil(1.1 * self.least_examples / self.holdout_share / FIRST_SHARE)
 
 
 QUICK = Plan(
@@ -128,9 +135,9 @@ def run_demo(
     settings, environment = _settings(base, home, plan)
     shop = Shop()
     everyday = plan.chats + plan.meanwhile + 40
-    recorded = read_recorded(data, settings.shop_name, SEED, everyday) if data else shop.everyday(everyday)
-    first = min(plan.chats, len(recorded) * 3 // 4)
     parts = Parts(settings)
+    recorded = _recorded(console, parts, data, everyday, plan) if data else shop.everyday(everyday)
+    first = min(plan.chats, int(len(recorded) * FIRST_SHARE))
     _, key = parts.new_key("demo", [Scope.ADMIN])
     demo = Demo(settings, parts, key, console, recorded[:first], recorded[first:], shop.workshops(plan.new_topic), plan)
     console.print(f"[bold]shoptalk demo[/bold]: everything of this run is kept in {home}")
@@ -148,6 +155,22 @@ def run_demo(
             console.print("Still serving; Ctrl-C ends it.")
             with contextlib.suppress(KeyboardInterrupt):
                 signal.pause()
+
+
+def _recorded(console: Console, parts: Parts, data: Path, most: int, plan: Plan) -> list[Recorded]:
+    """The file's conversations; raises InvalidInput where these are too few for the gate to decide anything."""
+    conversations, problems = parts.read_conversations(data)
+    if problems:
+        console.print(f"{len(problems)} lines of {data.name} are no conversations; the first: {problems[0]}")
+    recorded = recorded_from(conversations, parts.settings.shop_name, SEED, most)
+    if len(recorded) < plan.least_conversations:
+        less = f" (--quick needs {QUICK.least_conversations})" if plan is not QUICK else ""
+        raise InvalidInput(
+            f"{data.name} has {len(recorded)} conversations that can be replayed; the demo needs "
+            f"{plan.least_conversations}{less}",
+            field="data",
+        )
+    return recorded
 
 
 def _settings(base: Settings, home: Path, plan: Plan) -> tuple[Settings, dict[str, str]]:
@@ -312,7 +335,7 @@ def _learn(demo: Demo, round_id: str) -> dict[str, Any]:
 
 
 def _swap(demo: Demo) -> swap.SwapResult:
-    messages = [r.opening for r in demo.later]
+    messages = [r.opening for r in (*demo.later, *demo.recorded)]  # repeats only where there are few
     scrubbed = demo.parts.scrub_texts(messages[:64])
     marked = swap.train_marked(demo.parts, scrubbed, demo.plan.mark_steps, demo.say)
     result = swap.measure(demo.settings.base_url, demo.key, marked, messages, demo.plan.swap_requests)

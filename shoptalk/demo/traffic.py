@@ -91,7 +91,7 @@ class Customers:
         body = {"model": self._alias, "messages": list(history), "max_tokens": max_tokens, "stream": stream}
         if conversation:
             body["metadata"] = {"conversation_id": conversation}
-            body["user"] = f"customer-of-{conversation}"
+            body["user"] = f"customer-of-{conversation}"[:512]
         if stream:
             body["stream_options"] = {"include_usage": True}
         try:
