@@ -1,6 +1,6 @@
 """What customers notice of a round, and how long a rollback takes. Ratios against a baseline in the same run.
 
-Usage: python bench/background.py [--requests 40] [--json OUT]
+Usage: python -m bench.background [--requests 40] [--json OUT]
 
 Starts a real API on the real model in a temporary folder. Time to first token is that of the first streamed chunk
 with text, seen by the client, one request at a time: at rest, while an adapter trains, and while it is evaluated.
