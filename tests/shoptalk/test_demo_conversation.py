@@ -12,7 +12,8 @@ from rich.console import Console
 
 from shoptalk.compose import Parts
 from shoptalk.demo.conversation import LONGEST, Turns, recorded_from
-from shoptalk.demo.run import QUICK, Plan, _recorded
+from shoptalk.demo.plan import QUICK, Plan
+from shoptalk.demo.run import _recorded
 from shoptalk.errors import InvalidInput
 from shoptalk.settings import Settings
 

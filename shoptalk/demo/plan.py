@@ -1,0 +1,83 @@
+"""How much of everything a demo does, and the settings that follow. Starts nothing."""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shoptalk.errors import ShoptalkError
+from shoptalk.settings import Settings, load_settings
+
+FIRST_SHARE = 0.75  # of a small file's conversations come before the first round
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much of everything; `QUICK` shows the same in a fraction of the time, with less proof."""
+
+    chats: int = 440  # conversations before the first round
+    second_turns: int = 12  # every so many-th of them goes on for a second exchange
+    meanwhile: int = 150  # conversations that may arrive while the round trains
+    window: int = 150  # conversations in a drift window
+    new_topic: int = 110  # conversations of the new topic
+    swap_requests: int = 240
+    reply_tokens: int = 44
+    train_steps: int = 34
+    mark_steps: int = 30
+    holdout_share: float = 0.3
+    least_examples: int = 50
+
+    @property
+    def least_conversations(self) -> int:
+        """So many that enough are held out, should a tenth of the labels turn out useless."""
+        return math.ceil(1.1 * self.least_examples / self.holdout_share / FIRST_SHARE)
+
+
+QUICK = Plan(
+    chats=120, meanwhile=50, window=40, new_topic=36, swap_requests=40, reply_tokens=40, train_steps=30,
+    mark_steps=24, least_examples=30,
+)  # fmt: skip
+
+
+def settings_for(base: Settings, home: Path, plan: Plan) -> tuple[Settings, dict[str, str]]:
+    """This run's settings, and the same as environment for the processes it starts."""
+    values: dict[str, Any] = {
+        "home": home,
+        "models": base.models_path,
+        "database_url": f"sqlite:///{home.absolute() / 'shoptalk.db'}",
+        "jobs_database_url": f"sqlite:///{home.absolute() / 'jobs.db'}",
+        "artifacts_url": str(home.absolute() / "artifacts"),
+        "host": "127.0.0.1",
+        "port": (port := free_port(base.port)),
+        "api_url": f"http://127.0.0.1:{port}",
+        "engine": "embedded",
+        "auto_promote": True,
+        "label_studio_url": f"http://127.0.0.1:{free_port(8081)}",
+        "sample_size": plan.chats + plan.chats // plan.second_turns + 1,
+        "labels_wanted": int(0.9 * plan.chats),
+        "holdout_share": plan.holdout_share,
+        "train_steps": plan.train_steps,
+        "drift_window": plan.window,
+        "drift_check_s": 1e6,  # the demo asks for the checks, so that both show
+        "gate_min_examples": plan.least_examples,
+        "max_queue": 128,
+    }
+    environment = {f"SHOPTALK_{k.upper()}": str(v) for k, v in values.items()}
+    os.environ.pop("SHOPTALK_LABEL_STUDIO_TOKEN", None)  # the demo's Label Studio has a token of its own
+    return load_settings(**values), environment
+
+
+def free_port(wanted: int) -> int:
+    """The port wanted, else any free one."""
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise ShoptalkError("no free port on 127.0.0.1")

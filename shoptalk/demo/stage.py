@@ -1,0 +1,81 @@
+"""What the demo's stages share: the shop they play in, narration on a terminal or in a log, and waiting for rows."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from shoptalk.compose import Parts
+from shoptalk.demo.conversation import Recorded
+from shoptalk.demo.plan import Plan
+from shoptalk.errors import ShoptalkError
+from shoptalk.settings import Settings
+from shoptalk.supervise import Supervisor
+
+
+@dataclass(slots=True)
+class Demo:
+    """One run: who takes part, how it is told, and what the summary needs of it."""
+
+    settings: Settings
+    parts: Parts
+    key: str
+    console: Console
+    recorded: Sequence[Recorded]
+    later: Sequence[Recorded]
+    news: Sequence[Recorded]
+    plan: Plan
+    seconds: dict[str, float] = field(default_factory=dict)
+    errors: int = 0
+    supervisor: Supervisor | None = None
+
+    def check_children(self) -> None:
+        """Raise where the API or the worker died."""
+        if self.supervisor is not None:
+            self.supervisor.check()
+
+    @contextlib.contextmanager
+    def stage(self, name: str, title: str) -> Iterator[None]:
+        """Narrate and time a stage."""
+        self.console.rule(f"[bold]{title}", align="left")
+        began = time.monotonic()
+        yield
+        self.seconds[name] = round(time.monotonic() - began, 1)
+
+    def say(self, text: str) -> None:
+        self.console.print(text, highlight=False)
+
+    @contextlib.contextmanager
+    def bar(self, title: str, total: int) -> Iterator[Any]:
+        """A progress bar on a terminal, a line every quarter elsewhere; call it with how many more are done."""
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=self.console, disable=not self.console.is_terminal) as progress:
+            task = progress.add_task(title, total=total)
+            told = 0
+
+            def advance(n: int = 1, *, to: int | None = None, what: str = title) -> None:
+                nonlocal told
+                done = int(progress.tasks[0].completed) + n if to is None else to
+                progress.update(task, completed=done, description=what)
+                if not self.console.is_terminal and done * 4 // total > told:
+                    told = done * 4 // total
+                    self.say(f"{what}: {done} of {total}")
+
+            yield advance
+
+    def until(self, what: str, test: Any, timeout_s: float = 300.0) -> Any:
+        """Poll the store until `test(conn)` is true; returns what it returned."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            self.check_children()
+            with self.parts.store.read() as conn:
+                if value := test(conn):
+                    return value
+            time.sleep(0.2)
+        raise ShoptalkError(f"waited {timeout_s:.0f} s in vain for {what}; see {self.settings.home / 'logs'}")
