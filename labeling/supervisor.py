@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 GRACE_S = 5.0
@@ -43,6 +44,8 @@ def main(command: list[str]) -> int:
     os.nice(10)  # the shop's customers come first; see docs/log.md
     if os.getpgrp() != os.getpid():  # never signal a group that is not ours
         os.setsid()
+    with contextlib.suppress(OSError):  # where the kernel schedules by sessions: ours is as nice as we are
+        Path("/proc/self/autogroup").write_text("10")
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent)  # noqa: PLW1509 (one thread)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: _finish(child))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -408,11 +407,6 @@ class SparingPull:
             return None
         self._last = time.monotonic()
         return self._parts.pull.run_once()
-
-
-def be_modest() -> None:
-    """A worker gives way to customers: the lowest priority, so that the engine's threads need not wait for it."""
-    os.nice(19)
 
 
 def judge_again(parts: Parts, record: Evaluation) -> GateDecision:

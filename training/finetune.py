@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from shoptalk.priority import idle
+
 if TYPE_CHECKING:
     from shoptalk.basemodel import ChatTokenizer
     from shoptalk.domain import Example
@@ -131,12 +133,10 @@ def write_adapter(model: Any, lora: Any, folder: Path) -> None:
 
 
 def stay_in_the_background() -> None:
-    """Die with the parent; run only when nobody else wants the processor (Linux SCHED_IDLE; elsewhere nice 19)."""
+    """Die with the parent; run only when nobody else wants the processor."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    else:
-        os.nice(19)
+    idle()
 
 
 def say(**facts: object) -> None:

@@ -89,7 +89,7 @@ class Trainer:
         quiet = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "DO_NOT_TRACK": "1"}
         losses: list[float] = []
         with (folder / "stderr.log").open("w+") as errors:
-            # in a session of its own: Ctrl-C is for its parent, which it does not outlive
+            # in a session of its own: for its priority, and since Ctrl-C is for its parent, which it does not outlive
             child = subprocess.Popen(
                 command, stdout=subprocess.PIPE, stderr=errors, text=True, env=quiet, start_new_session=True
             )

@@ -52,7 +52,8 @@ def worker(
 ) -> None:
     """The worker alone: drains, labels, watches and learns."""
     from shoptalk import logs
-    from shoptalk.compose import be_modest, build_worker, heartbeat
+    from shoptalk.compose import build_worker, heartbeat
+    from shoptalk.priority import be_modest
 
     settings = load_settings()
     sign = heartbeat(settings)

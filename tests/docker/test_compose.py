@@ -125,6 +125,7 @@ SERVICE = exactly(
         "environment": environment,
         "ports": ports,
         "healthcheck": HEALTH,
+        "cpu_shares": a_count,
         "depends_on": each(CONDITION),
     }
 )

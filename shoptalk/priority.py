@@ -1,0 +1,39 @@
+"""Giving way to customers: how background processes tell the kernel that they matter less.
+
+On Linux a nice value, and SCHED_IDLE too, only count against others of the same session where sessions are scheduled
+as groups (`autogroup` in sched(7)): beside another session both get half, and an engine whose threads wait for each
+other by spinning falls to a tenth or less. So a background process leads a session of its own and makes that nice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+
+LOWEST = 19
+
+
+def be_modest() -> None:
+    """The lowest nice value, in a session of its own where that can be had (a shell's job has its shell's)."""
+    os.nice(LOWEST)
+    with contextlib.suppress(PermissionError):
+        os.setsid()
+    if os.getsid(0) == os.getpid():
+        nice_session()
+
+
+def idle() -> None:
+    """Run only when nobody else wants the processor; for a process that leads a session of its own."""
+    if sys.platform == "linux":
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        nice_session()
+    else:
+        os.nice(LOWEST)
+
+
+def nice_session(level: int = LOWEST) -> None:
+    """Make this process's session nice to others; nothing where the kernel does not schedule by sessions."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(level))
