@@ -8,18 +8,23 @@ the arrival is still there. So each arrival takes effect exactly once.
 from __future__ import annotations
 
 import hashlib
+import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import sqlalchemy as sa
+import structlog
 
 from ingest.payloads import Exchange, FeedbackIn, read
 from shoptalk.errors import ConfigurationError, InvalidInput, ScrubbingFailed
 from shoptalk.secrets import Secrets
 from shoptalk.store import Store, arrivals, feedback, quarantine, turns
 from shoptalk.store.arrivals import Arrival
+
+log = structlog.get_logger(__name__)
+TELL_EVERY_S = 60.0
 
 
 class Scanner(Protocol):
@@ -69,33 +74,46 @@ class Drain:
         self._store = store
         self._secrets = secrets
         self._scanner = scrubber
+        self._tell_at = 0.0
 
     def run_once(self, limit: int = 200) -> DrainResult:
-        """Take up to `limit` of the oldest arrivals, one short transaction each.
+        """Take about `limit` of the oldest arrivals, one short transaction each.
 
-        Raises ConfigurationError, after the rest was done, where some cannot be opened with this process's key.
+        What this process's key does not open waits, and is told now and then; the rest goes past it.
         """
-        with self._store.read() as conn:
-            waiting = arrivals.oldest(conn, limit)
-        total = DrainResult()
-        locked = 0
-        for arrival in waiting:
-            try:
-                plan = self._plan(arrival)
-            except ConfigurationError:
-                locked += 1
-                continue
-            try:
-                with self._store.write() as conn:
-                    total += _write(conn, plan)
-            except _NotYet:
-                continue
-        if locked:
-            raise ConfigurationError(
-                f"{locked} arrivals were encrypted with another key and wait; give the API and all workers the same "
-                "SHOPTALK_SECRET_KEY"
+        total, taken, locked, after = DrainResult(), 0, 0, 0
+        while taken < limit:
+            with self._store.read() as conn:
+                waiting = arrivals.oldest(conn, limit, after=after)
+            for arrival in waiting:
+                result = self._admit(arrival)
+                if result is None:
+                    locked += 1
+                else:
+                    taken, total = taken + 1, total + result
+            if len(waiting) < limit:
+                break
+            after = waiting[-1].seq
+        if locked and time.monotonic() >= self._tell_at:
+            self._tell_at = time.monotonic() + TELL_EVERY_S
+            log.error(
+                "arrivals were encrypted with another key and wait; give the API and all workers the same "
+                "SHOPTALK_SECRET_KEY",
+                arrivals=locked,
             )
         return total
+
+    def _admit(self, arrival: Arrival) -> DrainResult | None:
+        """What became of one arrival; None where it cannot be opened."""
+        try:
+            plan = self._plan(arrival)
+        except ConfigurationError:
+            return None
+        try:
+            with self._store.write() as conn:
+                return _write(conn, plan)
+        except _NotYet:
+            return DrainResult()
 
     def _plan(self, arrival: Arrival) -> _Plan:
         try:

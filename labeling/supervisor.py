@@ -28,6 +28,19 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def _nice_session(level: str) -> None:
+    """Where the kernel schedules by sessions, ours is as nice as we are (see shoptalk/priority.py)."""
+    for _ in range(20):
+        try:
+            Path("/proc/self/autogroup").write_text(level)
+        except BlockingIOError:  # too many such changes at once
+            time.sleep(0.11)
+        except OSError:
+            return
+        else:
+            return
+
+
 def _finish(child: subprocess.Popen[bytes]) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the group's signal reaches this process too
     with contextlib.suppress(ProcessLookupError):
@@ -44,8 +57,7 @@ def main(command: list[str]) -> int:
     os.nice(10)  # the shop's customers come first; see docs/log.md
     if os.getpgrp() != os.getpid():  # never signal a group that is not ours
         os.setsid()
-    with contextlib.suppress(OSError):  # where the kernel schedules by sessions: ours is as nice as we are
-        Path("/proc/self/autogroup").write_text("10")
+    _nice_session("10")
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent)  # noqa: PLW1509 (one thread)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: _finish(child))

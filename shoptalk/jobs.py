@@ -24,8 +24,10 @@ from shoptalk.errors import ConfigurationError, ShoptalkError
 
 log = structlog.get_logger(__name__)
 DEAD = ("ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
+OPEN = ("PENDING", "ENQUEUED")
 VERSION = "round-2"  # changes only when the sequence of steps does
 MAX_WORKERS = 64
+ATTEMPTS = 3
 FIRST_WAIT_S, LONGEST_WAIT_S, WAIT_GROWTH = 1.0, 60.0, 1.3
 
 
@@ -111,6 +113,11 @@ class Jobs:
                 DBOS.start_workflow(self._workflow, round_id)
         elif found[0].status in DEAD:
             self._steps.finish(round_id, "failed", f"its workflow ended as {found[0].status}")
+        elif found[0].app_version != VERSION and found[0].status in OPEN:
+            log.info("round begun anew", round=round_id, version=found[0].app_version)
+            DBOS.delete_workflow(round_id)  # by an older shoptalk; what its steps did is in rows, and not done again
+            with SetWorkflowID(round_id):
+                DBOS.start_workflow(self._workflow, round_id)
 
     def sweep(self) -> int:
         """Resume rounds whose executor is gone (its lock is free); returns how many."""
@@ -123,17 +130,31 @@ class Jobs:
                 taken += 1
         return taken
 
+    def _patiently(self, run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Ask again until a step need not wait any more. One that has waited may fail a few times in a row."""
+        pause, failures, waited = FIRST_WAIT_S, 0, False
+        while True:
+            try:
+                result = run()
+            except Exception as error:
+                failures += 1
+                if not waited or failures == ATTEMPTS:
+                    raise
+                log.warning("a waiting step failed; trying again", problem=type(error).__name__)
+            else:
+                if not result.get("wait"):
+                    return result
+                failures, waited = 0, True
+            if self._stopping.wait(pause):
+                raise _Stopped
+            pause = min(LONGEST_WAIT_S, pause * WAIT_GROWTH)
+
     def _register(self) -> Callable[[str], str]:
         steps = self._steps
 
-        @DBOS.step(name="round_step", retries_allowed=True, max_attempts=3, interval_seconds=2.0)
+        @DBOS.step(name="round_step", retries_allowed=True, max_attempts=ATTEMPTS, interval_seconds=2.0)
         def step(name: str, round_id: str) -> dict[str, Any]:
-            pause = FIRST_WAIT_S
-            while (result := dict(steps.run(name, round_id))).get("wait"):
-                if self._stopping.wait(pause):
-                    raise _Stopped
-                pause = min(LONGEST_WAIT_S, pause * WAIT_GROWTH)
-            return result
+            return self._patiently(lambda: dict(steps.run(name, round_id)))
 
         @DBOS.step(name="round_finish", retries_allowed=True, max_attempts=5)
         def finish(round_id: str, outcome: str, problem: str | None) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import time
 from pathlib import Path
 
 LOWEST = 19
@@ -35,5 +36,12 @@ def idle() -> None:
 
 def nice_session(level: int = LOWEST) -> None:
     """Make this process's session nice to others; nothing where the kernel does not schedule by sessions."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/autogroup").write_text(str(level))
+    for _ in range(20):
+        try:
+            Path("/proc/self/autogroup").write_text(str(level))
+        except BlockingIOError:  # the kernel takes one such change in a tenth of a second, from anyone but root
+            time.sleep(0.11)
+        except OSError:
+            return
+        else:
+            return

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 import httpx
 import structlog
@@ -22,6 +24,7 @@ from shoptalk.settings import Settings
 
 log = structlog.get_logger(__name__)
 READY_S = 180.0
+PR_SET_PDEATHSIG = 1
 
 
 class Supervisor:
@@ -38,7 +41,8 @@ class Supervisor:
 
     def __enter__(self) -> Self:
         for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, _interrupt)
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+                signal.signal(number, _interrupt)
         return self
 
     def __exit__(
@@ -48,15 +52,18 @@ class Supervisor:
 
     def start(self, name: str) -> subprocess.Popen[bytes]:
         """Start `serve` or `worker`."""
-        command = [sys.executable, "-m", "shoptalk.cli", name]
-        if self._logs is None:
-            child = subprocess.Popen(command, env=self._environment)
-        else:
-            self._logs.mkdir(parents=True, exist_ok=True)
-            with (self._logs / f"{name}.log").open("ab") as out:
-                child = subprocess.Popen(command, env=self._environment, stdout=out, stderr=out)
+        command, before = [sys.executable, "-m", "shoptalk.cli", name], _die_with_parent()
+        with self._output(name) as out:  # one thread here, so that preexec_fn is safe
+            child = subprocess.Popen(command, env=self._environment, stdout=out, stderr=out, preexec_fn=before)  # noqa: PLW1509
         self._children[name] = child
         return child
+
+    def _output(self, name: str) -> AbstractContextManager[IO[bytes] | None]:
+        """Where a child writes: its log, or this terminal."""
+        if self._logs is None:
+            return nullcontext()
+        self._logs.mkdir(parents=True, exist_ok=True)
+        return (self._logs / f"{name}.log").open("ab")
 
     def wait_ready(self) -> None:
         """Until the API answers; raises ShoptalkError where it died or takes too long."""
@@ -122,6 +129,14 @@ class Supervisor:
 
     def _where(self, name: str) -> str:
         return f"see {self._logs / f'{name}.log'}" if self._logs else "see above"
+
+
+def _die_with_parent() -> Callable[[], None] | None:
+    """For a child to call: on Linux the kernel asks it to stop should this process be killed outright."""
+    if sys.platform != "linux":
+        return None
+    prctl = ctypes.CDLL(None).prctl
+    return lambda: prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _interrupt(*_: object) -> None:

@@ -74,10 +74,10 @@ class Evaluator:
         losses, mismatched = [], []
         total = len(holdout)
         for i, example in enumerate(holdout):
-            other = holdout[(i + max(1, total // 2)) % total]
-            own, others = self._engine.score(ref, example.messages, [example.reply, other.reply])
-            losses.append(own)
-            mismatched.append(others)
+            other = another_reply(holdout, i)
+            found = self._engine.score(ref, example.messages, [example.reply, other] if other else [example.reply])
+            losses.append(found[0])
+            mismatched.append(found[-1])
             tell(f"scoring {ref}", i + 1, total)
         asked = holdout[:GENERATED]
         tell(f"answering as {ref}", 0, len(asked))
@@ -100,6 +100,13 @@ class Evaluator:
 def firsts_first(examples: Sequence[Example]) -> list[Example]:
     """First replies of conversations before later ones, else in order."""
     return sorted(examples, key=lambda e: len(e.messages))
+
+
+def another_reply(examples: Sequence[Example], i: int) -> str | None:
+    """Another example's reply, from half the list away on, that reads differently; None where all read alike."""
+    total = len(examples)
+    around = (examples[(i + total // 2 + k) % total].reply for k in range(total))
+    return next((reply for reply in around if reply != examples[i].reply), None)
 
 
 def repeats(reply: str) -> bool:

@@ -58,6 +58,7 @@ class GateLimits:
     min_examples: int = 30
     max_worse: float = 0.05  # how much a share of bad replies may rise over the live adapter's
     min_relevance: float = 0.9  # of the live adapter's attention to the customer, what must remain
+    negligible: float = 0.005  # nats a token: what rounding in bfloat16 may make
 
 
 @dataclass(slots=True)
@@ -119,7 +120,7 @@ def _relevance(candidate: Side, live: Side, limits: GateLimits, found: Findings)
     gain, base = statistics.fmean(ours), statistics.fmean(theirs)
     _, _, high = interval([o - limits.min_relevance * t for o, t in zip(ours, theirs, strict=True)])
     text = f"prefers the right reply by {gain:.3f} nats a token, the live adapter by {base:.3f}"
-    if high < 0:
+    if high < -limits.negligible:
         found.bad.append(f"{text}: it listens less to the customer")
     else:
         found.good.append(text)

@@ -29,7 +29,7 @@ class Carrier:
             self._add(value, span.kind)
             if span.kind == "PERSON":
                 for part in value.split():
-                    self._add(part.strip(".,'’-"), span.kind)
+                    self._add(part.strip(".,'’-"), span.kind, part=True)
 
     def find(self, text: str, *, short: bool = False) -> list[Span]:
         """Every further occurrence; longer values first, disjoint. With short values on request."""
@@ -60,10 +60,10 @@ class Carrier:
                 at = low.find(value, at + 1)
         return spans
 
-    def _add(self, value: str, kind: str) -> None:
+    def _add(self, value: str, kind: str, *, part: bool = False) -> None:
         if len(value) >= SHORTEST + value.isdecimal():
             self._values.setdefault(_lower(value), (value, kind))
-        elif len(value) > 1:
+        elif len(value) > 1 and not part:  # 'de' and 'la' of a name are words of their own
             self._short.setdefault(value, kind)
 
     def _same(self, found: str, as_found: str, kind: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,7 @@ import typer
 
 from shoptalk.commands.output import Json, show
 from shoptalk.domain import Scope
+from shoptalk.errors import ShoptalkError
 from shoptalk.settings import load_settings
 
 
@@ -65,11 +67,17 @@ def worker(
     built = build_worker(settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: built.stop())
-    built.run()
-    sign.stop()
-    os._exit(
-        0
-    )  # a step in progress may take minutes more; it is abandoned, as by a kill, and resumes at the next start
+    status = 1
+    try:
+        built.run()
+        status = 0
+    except Exception as error:  # noqa: BLE001 - told, and the exit status says it
+        sys.stderr.write(
+            f"shoptalk: the worker ended: {error if isinstance(error, ShoptalkError) else type(error).__name__}\n"
+        )
+    finally:
+        sign.stop()
+        os._exit(status)  # a step in progress may take minutes; abandoned, as by a kill, it resumes at the next start
 
 
 def _check_worker(age_s: float | None) -> None:

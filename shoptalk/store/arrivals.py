@@ -33,8 +33,9 @@ def add(conn: sa.Connection, id: str, kind: str, conversation_id: str, body: byt
     return insert_new(conn, t, values)
 
 
-def oldest(conn: sa.Connection, limit: int) -> list[Arrival]:
-    return [Arrival(*row) for row in conn.execute(sa.select(t).order_by(t.c.seq).limit(limit))]
+def oldest(conn: sa.Connection, limit: int, *, after: int = 0) -> list[Arrival]:
+    """In order of arrival; on request only those after a number."""
+    return [Arrival(*row) for row in conn.execute(sa.select(t).where(t.c.seq > after).order_by(t.c.seq).limit(limit))]
 
 
 def remove(conn: sa.Connection, seqs: list[int]) -> int:

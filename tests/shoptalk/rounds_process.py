@@ -41,7 +41,10 @@ class FakeSteps:
             new = db.execute("insert or ignore into effects values (?, ?)", (round_id, name)).rowcount
         if new:
             self._die_at(name)
-        if name == "labels" and (self._folder / "wait.txt").exists() and self.calls(name) < 3:
+        waits = name == "labels" and (self._folder / "wait.txt").exists()
+        if waits and (self._folder / "stumble.txt").exists() and self.calls(name) % 2 == 0:
+            raise OSError("the database is away")
+        if waits and self.calls(name) < (9 if (self._folder / "stumble.txt").exists() else 3):
             return {"wait": True}
         if (self._folder / f"fail-{name}.txt").exists():
             raise NotEnoughData("there are 3 labels")

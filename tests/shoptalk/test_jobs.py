@@ -73,6 +73,23 @@ def test_an_orderly_stop_leaves_the_round_to_be_resumed_and_says_nothing(tmp_pat
     assert effects(tmp_path) == list(STEPS)
 
 
+def test_a_round_begun_by_an_older_version_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "wait.txt").touch()
+    assert work(tmp_path, "stop") == 0
+    with sqlite3.connect(tmp_path / "jobs.db") as db:
+        assert db.execute("update workflow_status set application_version = 'round-1'").rowcount == 1
+    assert work(tmp_path) == 0
+    assert ends(tmp_path) == [("done", None)]
+    assert effects(tmp_path) == list(STEPS)
+
+
+def test_a_step_that_has_waited_may_fail_now_and_then(tmp_path: Path) -> None:
+    (tmp_path / "wait.txt").touch()
+    (tmp_path / "stumble.txt").touch()
+    assert work(tmp_path) == 0
+    assert ends(tmp_path) == [("done", None)]
+
+
 def test_a_step_may_end_the_round(tmp_path: Path) -> None:
     (tmp_path / "end-train.txt").touch()
     assert work(tmp_path) == 0

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 AUTOGROUP = Path("/proc/self/autogroup")
-linux = pytest.mark.skipif(not AUTOGROUP.exists(), reason="this kernel does not schedule by sessions")
+linux = pytest.mark.skipif(
+    not AUTOGROUP.exists() or not AUTOGROUP.read_text(), reason="this kernel does not schedule by sessions"
+)
 SAY = """
 import os, pathlib
-print(os.sched_getscheduler(0) == os.SCHED_IDLE, os.nice(0), os.getsid(0) == os.getpid())
-print(pathlib.Path("/proc/self/autogroup").read_text().split("nice")[1].strip())
+print(os.sched_getscheduler(0) == os.SCHED_IDLE or os.nice(0), os.getsid(0) == os.getpid())
+print(pathlib.Path("/proc/self/autogroup").read_text().rpartition("nice")[2].strip())
 """
 
 
@@ -28,13 +30,13 @@ def told(call: str, *, own_session: bool) -> tuple[list[str], str]:
 
 @linux
 def test_training_is_idle_and_so_is_its_session() -> None:
-    assert told("idle()", own_session=True) == (["True", "0", "True"], "19")
+    assert told("idle()", own_session=True) == (["True", "True"], "19")
 
 
 @linux
 @pytest.mark.parametrize("own_session", [True, False])
 def test_a_worker_leads_a_nice_session(own_session: bool) -> None:
-    assert told("be_modest()", own_session=own_session) == (["False", "19", "True"], "19")
+    assert told("be_modest()", own_session=own_session) == (["19", "True"], "19")
 
 
 @linux
@@ -42,5 +44,5 @@ def test_a_shells_job_stays_in_its_shells_session_and_leaves_it_alone() -> None:
     code = f"import os\nos.setpgid(0, 0)\nfrom shoptalk.priority import be_modest\nbe_modest()\n{SAY}"
     before = AUTOGROUP.read_text()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[0].split() == ["False", "19", "False"]
+    assert done.stdout.splitlines()[0].split() == ["19", "False"]
     assert AUTOGROUP.read_text() == before

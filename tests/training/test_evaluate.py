@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -10,7 +11,7 @@ from shoptalk.domain import AdapterRef, Message, Verdict
 from shoptalk.store import Store, evaluations
 from tests.training.world import PROMPT, example
 from training.dataset import FrozenDataset, invents
-from training.evaluate import Evaluator, repeats, replay
+from training.evaluate import Evaluator, another_reply, repeats, replay
 from training.gate import GateLimits
 from training.probes import PROBES
 
@@ -95,6 +96,25 @@ def test_repetition() -> None:
     assert repeats("a b c d " * 3)
     assert not repeats("a b c d " * 2)
     assert not repeats("")
+
+
+def test_another_reply_reads_differently() -> None:
+    alike = [replace(example(n), reply="Glad to help.") for n in range(5)]
+    assert [another_reply(alike, i) for i in range(5)] == [None] * 5
+    mixed = [*alike, replace(example(9), reply="No.")]
+    assert [another_reply(mixed, i) for i in range(6)] == ["No."] * 5 + ["Glad to help."]
+    plain = [example(n) for n in range(6)]
+    assert [another_reply(plain, i) for i in range(6)] == [plain[(i + 3) % 6].reply for i in range(6)]
+
+
+def test_replies_that_all_read_alike_say_nothing_of_relevance(sqlite_store: Store) -> None:
+    """Two scores of one text may differ by rounding, which is no proof of anything."""
+    alike = tuple(replace(example(n), reply="Order 1 is on its way.") for n in range(40))
+    dataset = FrozenDataset("ds_2", PROMPT, (example(99),), alike)
+    engine = FakeJudge()
+    record = Evaluator(sqlite_store, engine, LIMITS).evaluate("evl_9", NEW, OLD, dataset)
+    assert engine.scored == 2 * 40
+    assert record.evidence["figures"]["relevance_candidate"] == 0
 
 
 def test_invention() -> None:
