@@ -18,7 +18,10 @@ def show(value: Any, *, as_json: bool) -> None:
     elif isinstance(value, Mapping):
         width = max((len(str(k)) for k in value), default=0)
         for key, item in value.items():
-            typer.echo(f"{key!s:<{width}}  {_cell(item)}")
+            first, *more = item if isinstance(item, list | tuple) and item else [item]
+            typer.echo(f"{key!s:<{width}}  {_cell(first)}")
+            for line in more:
+                typer.echo(f"{'':<{width}}  {_cell(line)}")
     else:
         _table(value)
 
