@@ -11,7 +11,7 @@ from chatbot.api.exchange import Exchange
 from chatbot.engine.protocol import Finished, TokenLogprob
 
 DONE = "data: [DONE]\n\n"
-REASONS = {"stop": "stop", "length": "length", "cancelled": "stop", "error": "stop"}
+REASONS = {"stop": "stop", "length": "length", "cancelled": "stop", "deadline": "length", "error": "stop"}
 
 
 class Shapes:

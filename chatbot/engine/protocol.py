@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from shoptalk.adapterfile import AdapterFiles
 from shoptalk.domain import AdapterRef, Message
 
-FinishReason = Literal["stop", "length", "cancelled", "error"]
+FinishReason = Literal["stop", "length", "cancelled", "deadline", "error"]
+Priority = Literal["normal", "low"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +29,19 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """One reply wanted: the whole chat, the exact adapter, how to sample."""
+    """One reply wanted: the whole chat, the exact adapter, how to sample.
+
+    `deadline_s` seconds after submission the reply ends with what there is. `priority` "low" (shadow traffic) waits
+    until nobody else does. Requests of one `client` wait behind each other, not in front of other clients'.
+    """
 
     id: str
     messages: Sequence[Message]
     adapter: AdapterRef
     sampling: Sampling
+    deadline_s: float | None = None
+    priority: Priority = "normal"
+    client: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +63,10 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The end of a reply. Times are milliseconds since submission; `text` is the whole reply."""
+    """The end of a reply. Times are milliseconds since submission; `text` is the whole reply.
+
+    `cached_tokens` of the prompt's tokens were not computed again, since an earlier request had computed them.
+    """
 
     reason: FinishReason
     text: str
@@ -64,7 +75,8 @@ class Finished:
     ttft_ms: float
     latency_ms: float
     mean_logprob: float
-    problem: str | None = field(default=None)
+    problem: str | None = None
+    cached_tokens: int = 0
 
 
 Event = Delta | Finished
