@@ -13,10 +13,11 @@ from peft import PeftModel
 from chatbot.engine.embedded import EmbeddedEngine, EngineLimits
 from chatbot.engine.offline import OfflineEngine
 from chatbot.engine.protocol import Engine, GenerationRequest, Sampling
+from chatbot.engine.row import Row
 from shoptalk.adapterfile import AdapterFiles
 from shoptalk.basemodel import BaseModel, ChatTokenizer, load_model, load_tokenizer
 from shoptalk.domain import AdapterRef, Message
-from shoptalk.errors import AdapterRefused, EngineStopped, InvalidInput, NotFound, Overloaded
+from shoptalk.errors import AdapterRefused, EngineStopped, InvalidInput, NoFreeSlot, NotFound, Overloaded
 from tests.chatbot.engines import BASE, WAIT_S, Reply, answer, ask
 from tests.shoptalk.adapters import adapter, config, weights
 
@@ -134,12 +135,22 @@ def test_one_adapter_loaded_by_many_threads_takes_one_slot(engine: EmbeddedEngin
     assert list(engine.resident()) == [A]
 
 
-def test_a_full_bank_refuses_and_forgets_nothing(engine: EmbeddedEngine) -> None:
+def test_more_adapters_than_slots_take_turns(engine: EmbeddedEngine) -> None:
+    """The least recently used gives way; what is held stays, and where all are held a new one must wait."""
     for ref, seed in SEEDS.items():
         engine.load(ref, adapter(seed))
-    with pytest.raises(AdapterRefused, match="SHOPTALK_ADAPTER_SLOTS"):
-        engine.load(AdapterRef("shop", 4), adapter(4))
-    assert list(engine.resident()) == list(SEEDS)
+    wanted = answer(engine, adapter=A)  # now B is the least recently used
+    fourth = AdapterRef("shop", 4)
+    engine.load(fourth, adapter(4))
+    assert list(engine.resident()) == [A, C, fourth]
+    assert answer(engine, adapter=A) == wanted
+    busy = [ask(engine, adapter=ref, max_tokens=200, ignore_eos=True) for ref in (A, C, fourth)]
+    with pytest.raises(NoFreeSlot, match="SHOPTALK_ADAPTER_SLOTS"):
+        engine.load(B, adapter(2))
+    for reply in busy:
+        engine.cancel(reply.id)
+        reply.wait()
+    assert list(engine.resident()) == [A, C, fourth]
 
 
 def test_a_slot_used_again_holds_nothing_of_before(engine: EmbeddedEngine) -> None:
@@ -215,10 +226,17 @@ def test_min_tokens_and_ignore_eos_hold_the_end_back(tiny_base: BaseModel) -> No
 
 def _eager_to_end(base: BaseModel) -> EmbeddedEngine:
     class Eager(EmbeddedEngine):
-        def _forward(self, rows, tokens, positions, mask):  # type: ignore[no-untyped-def]
-            logits = super()._forward(rows, tokens, positions, mask)
-            logits[:, self._eos] = logits.max() + 1
-            return logits
+        def _accept(self, rows: list[Row], hidden: torch.Tensor) -> None:
+            plain = self._forward.logits
+
+            def eager(states: torch.Tensor) -> torch.Tensor:
+                logits = plain(states)
+                logits[:, self._eos] = logits.max() + 1
+                return logits
+
+            self._forward.logits = eager  # type: ignore[method-assign]
+            super()._accept(rows, hidden)
+            self._forward.logits = plain  # type: ignore[method-assign]
 
     engine = Eager(base, torch.float32, EngineLimits(2, 256, 4, 2, 8, 1))
     engine.start()
@@ -355,7 +373,7 @@ def test_a_temperature_too_small_to_divide_by_is_greedy(engine: EmbeddedEngine) 
 
 def test_an_error_ends_its_request_and_not_the_engine(engine: EmbeddedEngine) -> None:
     wanted = answer(engine)
-    assert ask(engine, temperature=0.5, top_p=-1.0).wait().reason == "error"  # no token is left to choose
+    assert ask(engine, logprobs=10**9).wait().reason == "error"  # more than there are tokens
     assert answer(engine) == wanted
 
 

@@ -1,0 +1,1 @@
+"""The model's computation: weights, kernels, and passes over tokens."""

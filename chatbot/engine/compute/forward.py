@@ -1,0 +1,257 @@
+"""Computes the model: a prompt's tokens in one pass, or one more token for each row of a batch.
+
+The two never share a pass, so what a row is told depends neither on who else is served nor on how long the others'
+prompts are. Used by the engine's thread only.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional as F
+
+from chatbot.engine.compute import decode, kernels
+from chatbot.engine.compute.attend import make_attend
+from chatbot.engine.compute.decode import ACTIVATION, ADD_ATTENTION, ADD_FEED_FORWARD, ATTENTION, EMBED
+from chatbot.engine.compute.kernels import LAYER
+from chatbot.engine.compute.lora import Adapter
+from chatbot.engine.compute.store import KeyValues
+from chatbot.engine.compute.team import Team
+from chatbot.engine.compute.weights import Product, Weights
+
+BYTES, Y = LAYER.itemsize, LAYER.fields["y"][1] // 8  # type: ignore[index]
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A row's newest token, and the place in its store where its keys and values go."""
+
+    id: int
+    store: KeyValues
+    place: int
+    adapter: Adapter | None
+
+
+@dataclass(frozen=True, slots=True)
+class PerToken:
+    """What the kernels are told of each token: addresses, counts and places."""
+
+    ids: NDArray[np.int64]
+    stores: NDArray[np.int64]
+    capacities: NDArray[np.int64]
+    places: NDArray[np.int64]
+    angles: NDArray[np.int64]
+    adapters: NDArray[np.int64]
+    ranks: NDArray[np.int64]
+
+
+class Forward:
+    """The model, with buffers that grow with the longest pass."""
+
+    def __init__(self, weights: Weights, team: Team) -> None:
+        self.weights, self._team, shape = weights, team, weights.shape
+        bodies = {
+            EMBED: kernels.embed,
+            ATTENTION: kernels.make_attention(make_attend(shape.heads // shape.kv_heads, shape.dim)),
+            ADD_ATTENTION: kernels.add_attention,
+            ACTIVATION: kernels.activation,
+            ADD_FEED_FORWARD: kernels.add_feed_forward,
+        }
+        self._kernels = {place: team.kernel(body, LAYER, weights.dtype) for place, body in bodies.items()}
+        self._layers = np.zeros(weights.shape.layers, dtype=LAYER)
+        self._y = self._layers.view(np.int64)
+        self._base = self._layers.ctypes.data
+        self._room = 0
+        self._plan = np.zeros(decode.PLAN, dtype=np.int64)
+        self._constants()
+        self._reserve(64)
+
+    def prefill(
+        self,
+        ids: Sequence[int],
+        store: KeyValues,
+        start: int,
+        adapter: Adapter | None,
+        angles: Sequence[int] | None = None,
+        mask: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Normalized hidden states [tokens, hidden] of a row's tokens from position `start`; valid until the next pass.
+
+        `angles` are the tokens' positions where they are not their places; `mask` [tokens, start + tokens] says which
+        places each may see where that is not all up to its own.
+        """
+        n = len(ids)
+        self._reserve(n)
+        places = np.arange(start, start + n)
+        self._of.ids[:n], self._of.places[:n] = ids, places
+        self._of.angles[:n] = places if angles is None else angles
+        self._of.stores[:n], self._of.capacities[:n] = store.address, store.capacity
+        self._of.adapters[:n] = 0
+        self._layers["tokens"], self._layers["decodes"] = n, 0
+        shape, run = self.weights.shape, self._kernels
+        threads = min(self._team.threads, n)
+        self._layers["threads"] = threads
+        x, attended, active = self._x[:n], self._attended[:n], self._active[:n]
+        query = self._query[:n].view(1, n, shape.heads, shape.dim).transpose(1, 2)
+        causal = mask is None and start == 0
+        if mask is None and start:
+            mask = torch.arange(start + n)[None] <= torch.arange(start, start + n)[:, None]
+        if mask is not None:
+            mask = torch.zeros(mask.shape, dtype=self.weights.dtype).masked_fill_(~mask, float("-inf"))[None, None]
+        factors = adapter.layers if adapter else None
+        run[EMBED](self._base, threads)
+        for i, layer in enumerate(self.weights.layers):
+            record, own = self._base + i * BYTES, factors[i] if factors else None
+            y = layer.qkv(x)
+            if own:
+                _add_lora(y, x, own.qkv_a, [own.b["q_proj"], own.b["k_proj"], own.b["v_proj"]])
+            self._y[i * BYTES // 8 + Y] = y.data_ptr()
+            run[ATTENTION](record, threads)
+            keys, values = store.data[i, :, None, :, : start + n]
+            seen = F.scaled_dot_product_attention(
+                query, keys, values, attn_mask=mask, is_causal=causal, enable_gqa=shape.heads != shape.kv_heads
+            )
+            attended.view(n, shape.heads, shape.dim).copy_(seen[0].transpose(0, 1))
+            y = layer.o(attended)
+            if own:
+                _add_lora(y, attended, own.o_a, [own.b["o_proj"]])
+            self._y[i * BYTES // 8 + Y] = y.data_ptr()
+            run[ADD_ATTENTION](record, threads)
+            y = layer.gate_up(x)
+            if own:
+                _add_lora(y, x, own.gate_up_a, [own.b["gate_proj"], own.b["up_proj"]])
+            self._y[i * BYTES // 8 + Y] = y.data_ptr()
+            run[ACTIVATION](record, threads)
+            y = layer.down(active)
+            if own:
+                _add_lora(y, active, own.down_a, [own.b["down_proj"]])
+            self._y[i * BYTES // 8 + Y] = y.data_ptr()
+            run[ADD_FEED_FORWARD](record, threads)
+        return x
+
+    def decode(self, tokens: Sequence[Token]) -> torch.Tensor:
+        """Normalized hidden states [rows, hidden] after one more token a row; valid until the next pass."""
+        n = len(tokens)
+        self._reserve(n)
+        for i, token in enumerate(tokens):
+            self._of.ids[i], self._of.places[i] = token.id, token.place
+            self._of.stores[i], self._of.capacities[i] = token.store.address, token.store.capacity
+            self._of.adapters[i] = token.adapter.address if token.adapter else 0
+            self._of.ranks[i] = token.adapter.rank if token.adapter else 0
+        self._of.angles[:n] = self._of.places[:n]
+        self._layers["tokens"] = self._layers["decodes"] = n
+        threads = min(self._team.threads, n)
+        self._layers["threads"] = threads
+        x, attended, active = self._x[:n], self._attended[:n], self._active[:n]
+        if self._native is not None:
+            if n not in self._handles:
+                self._handles[n] = [_handle(t) for t in (x, attended, active)]
+            self._plan[decode.X : decode.ACTIVE + 1] = self._handles[n]
+            self._plan[decode.THREADS] = threads
+            if failed := self._native(self._plan.ctypes.data):
+                raise RuntimeError(f"matrix product {failed} of a decode step failed")
+            return x
+        run = self._kernels
+        run[EMBED](self._base, threads)
+        for i, layer in enumerate(self.weights.layers):
+            record = self._base + i * BYTES
+            for product, source, kernel in (
+                (layer.qkv, x, ATTENTION), (layer.o, attended, ADD_ATTENTION),
+                (layer.gate_up, x, ACTIVATION), (layer.down, active, ADD_FEED_FORWARD),
+            ):  # fmt: skip
+                y = product(source)
+                self._y[i * BYTES // 8 + Y] = y.data_ptr()
+                run[kernel](record, threads)
+        return x
+
+    def warm(self, rows: int) -> None:
+        """Let oneDNN prepare its code for each size of batch, so that no customer waits for it."""
+        store = KeyValues(self.weights.shape, self.weights.dtype, 1)
+        for n in range(1, rows + 1):
+            self.logits(self.decode([Token(0, store, 0, None)] * n))
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """[rows, vocabulary]."""
+        return self.weights.head(hidden)
+
+    def _constants(self) -> None:
+        w, s, table = self.weights, self.weights.shape, self._layers
+        for name in ("hidden", "heads", "kv_heads", "dim", "inner"):
+            table[name] = getattr(s, name)
+        table["layer"] = np.arange(s.layers)
+        table["size"], table["epsilon"], table["scale"] = w.embedding.itemsize, w.epsilon, s.dim**-0.5
+        table["cos"], table["sin"], table["embedding"] = w.cos.data_ptr(), w.sin.data_ptr(), w.embedding.data_ptr()
+        for i, layer in enumerate(w.layers):
+            # 'embed' norms for layer 0; each layer's end norms for the next
+            after = w.layers[i + 1].before_attention if i + 1 < s.layers else w.last_norm
+            table[i]["norm_first"] = layer.before_attention.data_ptr()
+            table[i]["norm_inner"], table[i]["norm_next"] = layer.before_feed_forward.data_ptr(), after.data_ptr()
+        size = s.wide + 2 * s.narrow + s.hidden + s.wide + s.heads // s.kv_heads * len(w.cos) + 64
+        size = max(size, 2 * s.inner + s.hidden + 64, s.wide, s.inner)
+        self._scratch = torch.zeros(self._team.threads, size)
+        table["scratch"], table["scratch_size"] = self._scratch.data_ptr(), size
+        self._native = self._team.decoder() if all(p.packed for p in self._products()) else None
+        if self._native is not None:
+            self._compile_plan()
+
+    def _products(self) -> list[Product]:
+        return [p for layer in self.weights.layers for p in (layer.qkv, layer.o, layer.gate_up, layer.down)]
+
+    def _compile_plan(self) -> None:
+        products = self._products()
+        self._biases = np.array([0 if p.bias is None else _handle(p.bias) for p in products])
+        places = self._biases.ctypes.data + 8 * np.arange(len(products))
+        weights = [_handle(p.weight) for p in products]
+        self._pairs = np.ascontiguousarray(
+            np.stack([weights, np.where(self._biases == 0, 0, places)], 1), dtype=np.int64
+        )
+        self._none = ctypes.create_string_buffer(b"none")
+        self._empty = ctypes.create_string_buffer(b"")
+        self._cells = np.zeros(3, dtype=np.int64)
+        self._cells[2] = ctypes.addressof(self._empty)
+        plan, cells = self._plan, self._cells.ctypes.data
+        plan[decode.RECORDS], plan[decode.COUNT] = self._base, self.weights.shape.layers
+        plan[decode.WEIGHTS], plan[decode.NONE] = self._pairs.ctypes.data, ctypes.addressof(self._none)
+        plan[decode.HANDLE], plan[decode.DATA], plan[decode.EMPTY] = cells, cells + 8, cells + 16
+        for place, kernel in self._kernels.items():
+            plan[place] = kernel.address
+
+    def _reserve(self, tokens: int) -> None:
+        """Make the buffers large enough for a pass."""
+        if tokens <= self._room:
+            return
+        s, dtype, table = self.weights.shape, self.weights.dtype, self._layers
+        room = self._room = -(-tokens // 64) * 64
+        self._handles: dict[int, list[int]] = {}
+        self._residual = torch.zeros(room, s.hidden)
+        self._x = torch.zeros(room, s.hidden, dtype=dtype)
+        self._attended = torch.zeros(room, s.wide, dtype=dtype)
+        self._query = torch.zeros(room, s.wide, dtype=dtype)
+        self._active = torch.zeros(room, s.inner, dtype=dtype)
+        for name in ("residual", "x", "attended", "query", "active"):
+            table[name] = getattr(self, f"_{name}").data_ptr()
+        self._of = PerToken(*np.zeros((7, room), dtype=np.int64))
+        for name in PerToken.__slots__:
+            table[name] = getattr(self._of, name).ctypes.data
+
+
+def _add_lora(y: torch.Tensor, x: torch.Tensor, a: torch.Tensor, bs: Sequence[torch.Tensor]) -> None:
+    """y += (x Aᵀ) Bᵀ, for modules side by side that share their input."""
+    low = F.linear(x, a)
+    rank, at = len(a) // len(bs), 0
+    for i, b in enumerate(bs):
+        y[:, at : at + b.shape[1]].addmm_(low[:, i * rank : (i + 1) * rank], b)
+        at += b.shape[1]
+
+
+def _handle(tensor: torch.Tensor) -> int:
+    """PyTorch's C handle of a tensor, which keeps the tensor for good."""
+    capsule = torch._C._aoti.unsafe_alloc_void_ptr_from_tensor(tensor)
+    pointer = ctypes.pythonapi.PyCapsule_GetPointer
+    pointer.argtypes, pointer.restype = [ctypes.py_object, ctypes.c_char_p], ctypes.c_void_p
+    return int(pointer(capsule, None))

@@ -1,0 +1,226 @@
+"""A decoder layer's work between its matrix products, for all tokens of a step, compiled for this processor.
+
+Each kernel takes one row of the `LAYER` table and does tokens `thread, thread + threads, ...`; what it makes of a
+token depends on that token's own row only. LoRA additions of decoded tokens are computed here too, each with its
+own adapter, in float32. Knows addresses and shapes; neither requests nor tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+
+from chatbot.engine.compute.numeric import FAST, exp, get, int64_at, put, thread
+
+# One row a layer. Addresses point into buffers and weights; sizes count elements.
+LAYER = np.dtype(
+    [
+        ("threads", np.int64), ("tokens", np.int64), ("decodes", np.int64), ("hidden", np.int64),
+        ("heads", np.int64), ("kv_heads", np.int64), ("dim", np.int64), ("inner", np.int64), ("layer", np.int64),
+        ("size", np.int64),  # bytes of an element
+        ("epsilon", np.float64), ("scale", np.float64), ("norm_first", np.int64),
+        ("norm_inner", np.int64), ("norm_next", np.int64),
+        ("residual", np.int64), ("x", np.int64), ("attended", np.int64), ("query", np.int64), ("active", np.int64),
+        ("scratch", np.int64), ("scratch_size", np.int64), ("cos", np.int64), ("sin", np.int64),
+        # of each token: its key-value buffer and that one's capacity, its place there, its angle, adapter and rank
+        ("stores", np.int64), ("capacities", np.int64), ("places", np.int64), ("angles", np.int64),
+        ("adapters", np.int64), ("ranks", np.int64),
+        ("ids", np.int64), ("embedding", np.int64),
+        ("y", np.int64),  # what the last matrix product gave
+    ]
+)  # fmt: skip
+RECORD = numba.from_dtype(LAYER)
+F = numba.float32
+njit = numba.njit(fastmath=FAST, error_model="numpy")
+
+
+@njit
+def _load(source, count, target, like):
+    """float32 of `count` elements."""
+    for i in range(count):
+        put(target, i, get(source, i, like), F(0))
+
+
+@njit
+def _store(source, count, target, like):
+    """`count` elements of float32."""
+    for i in range(count):
+        put(target, i, get(source, i, F(0)), like)
+
+
+@njit
+def _lora(x, columns, a, b, rank, out, outs, size, like):
+    """out += B (A x) in float32; A is [rank, columns], B transposed [rank, outs]."""
+    for j in range(rank):
+        total = F(0)
+        row = a + j * columns * size
+        for i in range(columns):
+            total += get(x, i, F(0)) * get(row, i, like)
+        row = b + j * outs * size
+        for i in range(outs):
+            put(out, i, get(out, i, F(0)) + total * get(row, i, like), F(0))
+
+
+@njit
+def _block(r, rank):
+    """Elements one layer of an adapter of this rank takes: A of q, k, v, o, gate, up, down; then their B transposed."""
+    wide, narrow = r.heads * r.dim, r.kv_heads * r.dim
+    a = 3 * r.hidden + wide + 2 * r.hidden + r.inner
+    b = wide + 2 * narrow + r.hidden + 2 * r.inner + r.hidden
+    return rank * (a + b)
+
+
+@njit
+def _turn(vector, dim, cos, sin):
+    """Rotary position embedding of one head, in place (Su et al. 2021, arXiv:2104.09864; halves, as in GPT-NeoX)."""
+    half = dim // 2
+    for i in range(half):
+        a, b = get(vector, i, F(0)), get(vector, half + i, F(0))
+        c, s = get(cos, i, F(0)), get(sin, i, F(0))
+        put(vector, i, a * c - b * s, F(0))
+        put(vector, half + i, b * c + a * s, F(0))
+
+
+def make_attention(attend: Callable[..., Any]) -> Callable[..., Any]:
+    """The kernel after the product that gives q, k and v, with the inner loops of `chatbot.engine.compute.attend`."""
+
+    @njit
+    def attention(r, like):
+        """q, k, v from `y`: LoRA, rotation, k and v stored; the attention of decoded tokens, the query of others."""
+        group = r.heads // r.kv_heads
+        wide, narrow = r.heads * r.dim, r.kv_heads * r.dim
+        width = wide + 2 * narrow
+        me = thread()
+        scratch = r.scratch + me * r.scratch_size * 4
+        xs, out, scores = scratch + 4 * width, scratch + 4 * (width + r.hidden), scratch + 4 * (width + r.hidden + wide)
+        for t in range(me, r.tokens, r.threads):
+            _load(r.y + t * width * r.size, width, scratch, like)
+            adapter = int64_at(r.adapters, t)
+            if adapter:
+                rank = int64_at(r.ranks, t)
+                a = adapter + r.layer * _block(r, rank) * r.size
+                b = a + rank * (5 * r.hidden + wide + r.inner) * r.size
+                step = rank * r.hidden * r.size
+                _load(r.x + t * r.hidden * r.size, r.hidden, xs, like)
+                _lora(xs, r.hidden, a, b, rank, scratch, wide, r.size, like)
+                b += rank * wide * r.size
+                _lora(xs, r.hidden, a + step, b, rank, scratch + 4 * wide, narrow, r.size, like)
+                b += rank * narrow * r.size
+                _lora(xs, r.hidden, a + 2 * step, b, rank, scratch + 4 * (wide + narrow), narrow, r.size, like)
+            angle, half = int64_at(r.angles, t), r.dim // 2
+            cos, sin = r.cos + 4 * half * angle, r.sin + 4 * half * angle
+            for h in range(r.heads + r.kv_heads):
+                _turn(scratch + 4 * h * r.dim, r.dim, cos, sin)
+            place, capacity = int64_at(r.places, t), int64_at(r.capacities, t)
+            keys = int64_at(r.stores, t) + 2 * r.layer * r.kv_heads * capacity * r.dim * r.size
+            values = keys + r.kv_heads * capacity * r.dim * r.size
+            for h in range(r.kv_heads):
+                at, key = (h * capacity + place) * r.dim * r.size, scratch + 4 * (wide + h * r.dim)
+                _store(key, r.dim, keys + at, like)
+                _store(key + 4 * narrow, r.dim, values + at, like)
+            if t < r.decodes:
+                for h in range(r.kv_heads):
+                    start = h * capacity * r.dim * r.size
+                    q = scratch + 4 * h * group * r.dim
+                    attend(
+                        q,
+                        keys + start,
+                        values + start,
+                        place + 1,
+                        F(r.scale),
+                        scores,
+                        out + 4 * h * group * r.dim,
+                        like,
+                    )
+                _store(out, wide, r.attended + t * wide * r.size, like)
+            else:
+                _store(scratch, wide, r.query + t * wide * r.size, like)
+
+    return attention  # type: ignore[no-any-return]
+
+
+@njit
+def _norm(r, t, weight, like):
+    """x = residual, normalized by its root mean square (Zhang and Sennrich 2019, arXiv:1910.07467)."""
+    hidden = r.hidden
+    line, out = r.residual + 4 * t * hidden, r.x + t * hidden * r.size
+    total = F(0)
+    for i in range(hidden):
+        v = get(line, i, F(0))
+        total += v * v
+    factor = F(1) / np.sqrt(total / F(hidden) + F(r.epsilon))
+    for i in range(hidden):
+        put(out, i, get(line, i, F(0)) * factor * get(weight, i, like), like)
+
+
+@njit
+def embed(r, like):
+    """The tokens' embeddings become the residual; the first layer's norm follows."""
+    for t in range(thread(), r.tokens, r.threads):
+        _load(r.embedding + int64_at(r.ids, t) * r.hidden * r.size, r.hidden, r.residual + 4 * t * r.hidden, like)
+        _norm(r, t, r.norm_first, like)
+
+
+@njit
+def _add(r, source, columns, offset_a, offset_b, weight, like):
+    """residual += y + LoRA(source), then the norm that follows."""
+    me = thread()
+    scratch = r.scratch + me * r.scratch_size * 4
+    for t in range(me, r.tokens, r.threads):
+        line, more = r.residual + 4 * t * r.hidden, r.y + t * r.hidden * r.size
+        for i in range(r.hidden):
+            put(line, i, get(line, i, F(0)) + get(more, i, like), F(0))
+        adapter = int64_at(r.adapters, t)
+        if adapter:
+            rank = int64_at(r.ranks, t)
+            block = adapter + r.layer * _block(r, rank) * r.size
+            _load(source + t * columns * r.size, columns, scratch, like)
+            a, b = block + rank * offset_a * r.size, block + rank * offset_b * r.size
+            _lora(scratch, columns, a, b, rank, line, r.hidden, r.size, like)
+        _norm(r, t, weight, like)
+
+
+@njit
+def add_attention(r, like):
+    """After o_proj: the residual takes it, and the norm before the feed-forward follows."""
+    wide, narrow = r.heads * r.dim, r.kv_heads * r.dim
+    after = 5 * r.hidden + wide + r.inner
+    _add(r, r.attended, wide, 3 * r.hidden, after + wide + 2 * narrow, r.norm_inner, like)
+
+
+@njit
+def add_feed_forward(r, like):
+    """After down_proj: the residual takes it, and the next layer's norm follows."""
+    wide, narrow = r.heads * r.dim, r.kv_heads * r.dim
+    after = 5 * r.hidden + wide
+    b = after + r.inner + wide + 2 * narrow + r.hidden + 2 * r.inner
+    _add(r, r.active, r.inner, after, b, r.norm_next, like)
+
+
+@njit
+def activation(r, like):
+    """silu(gate) * up from `y` [tokens, 2 inner], with LoRA."""
+    wide, narrow = r.heads * r.dim, r.kv_heads * r.dim
+    me, inner = thread(), r.inner
+    scratch = r.scratch + me * r.scratch_size * 4
+    xs = scratch + 8 * inner
+    for t in range(me, r.tokens, r.threads):
+        _load(r.y + 2 * t * inner * r.size, 2 * inner, scratch, like)
+        adapter = int64_at(r.adapters, t)
+        if adapter:
+            rank = int64_at(r.ranks, t)
+            block = adapter + r.layer * _block(r, rank) * r.size
+            a = block + rank * (3 * r.hidden + wide) * r.size
+            b = block + rank * (5 * r.hidden + wide + r.inner + wide + 2 * narrow + r.hidden) * r.size
+            _load(r.x + t * r.hidden * r.size, r.hidden, xs, like)
+            _lora(xs, r.hidden, a, b, rank, scratch, r.inner, r.size, like)
+            a += rank * r.hidden * r.size
+            b += rank * r.inner * r.size
+            _lora(xs, r.hidden, a, b, rank, scratch + 4 * inner, inner, r.size, like)
+        out = r.active + t * inner * r.size
+        for i in range(inner):
+            g = get(scratch, i, F(0))
+            put(out, i, g / (F(1) + exp(-g)) * get(scratch, inner + i, F(0)), like)

@@ -1,0 +1,128 @@
+"""LoRA adapters ready for serving: each a block of memory of its own, laid out as the kernels read it.
+
+A row computes with the adapter it points to, so one batch mixes any adapters of any rank (the idea of gathering each
+row's own low-rank factors: Chen et al. 2023, "Punica", arXiv:2310.18547). Knows neither requests nor slots.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+
+from chatbot.engine.compute.weights import Shape
+from shoptalk.adapterfile import AdapterFiles, verify
+from shoptalk.errors import AdapterRefused
+
+ATTENTION, FEED_FORWARD = "self_attn", "mlp"
+# in the order of the kernels' block: all A, then all B
+MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+PATH = "base_model.model.{}.lora_{}.weight"
+
+
+def sizes(shape: Shape) -> Mapping[str, tuple[int, int]]:
+    """(in, out) of each module."""
+    h, w, n, i = shape.hidden, shape.wide, shape.narrow, shape.inner
+    return dict(zip(MODULES, ((h, w), (h, n), (h, n), (w, h), (h, i), (h, i), (i, h)), strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Factors:
+    """One layer's views into a block: A of modules with one input lie together."""
+
+    qkv_a: torch.Tensor
+    o_a: torch.Tensor
+    gate_up_a: torch.Tensor
+    down_a: torch.Tensor
+    b: Mapping[str, torch.Tensor]  # transposed: [rank, out]
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """`data` is [layers, elements]; the scaling is in B. `key` is the SHA-256 of its files."""
+
+    key: str
+    rank: int
+    shape: Shape
+    data: torch.Tensor
+
+    @cached_property
+    def address(self) -> int:
+        return int(self.data.data_ptr())
+
+    @cached_property
+    def layers(self) -> list[Factors]:
+        """For tokens of a prompt, which are many of one adapter."""
+        return [self._views(row) for row in self.data]
+
+    def _views(self, row: torch.Tensor) -> Factors:
+        table, r = sizes(self.shape), self.rank
+        at, a, b = 0, {}, {}
+        for name, (columns, _) in table.items():
+            a[name] = (at, at + r * columns, columns)
+            at += r * columns
+        for name, (_, outs) in table.items():
+            b[name] = row[at : at + r * outs].view(r, outs)
+            at += r * outs
+
+        def join(first: str, last: str) -> torch.Tensor:
+            return row[a[first][0] : a[last][1]].view(-1, a[first][2])
+
+        return Factors(
+            join("q_proj", "v_proj"),
+            join("o_proj", "o_proj"),
+            join("gate_proj", "up_proj"),
+            join("down_proj", "down_proj"),
+            b,
+        )
+
+
+def read_adapter(files: AdapterFiles, shape: Shape, dtype: torch.dtype, max_rank: int) -> Adapter:
+    """Verify both files against the base model and lay the weights out; raises AdapterRefused."""
+    facts = verify(files, max_rank=max_rank)
+    table = sizes(shape)
+    places = {}
+    for layer in range(shape.layers):
+        for name in MODULES:
+            places[f"model.layers.{layer}.{FEED_FORWARD if table_of(name) else ATTENTION}.{name}"] = (layer, name)
+    for path, size in facts.modules.items():
+        if path not in places or table[places[path][1]] != size:
+            raise AdapterRefused(f"adapter_model.safetensors: {path} does not fit the base model")
+    try:
+        tensors = load_safetensors(files.weights)
+    except SafetensorError as error:
+        raise AdapterRefused(f"adapter_model.safetensors: {str(error)[:200]}") from None
+    width = facts.rank * sum(columns + outs for columns, outs in table.values())
+    partial = len(facts.modules) < len(places)
+    data = (torch.zeros if partial else torch.empty)(shape.layers, width, dtype=dtype)
+    key = hashlib.sha256(files.config + files.weights).hexdigest()
+    made = Adapter(key, facts.rank, shape, data)
+    for path in facts.modules:
+        layer, name = places[path]
+        _fill(made.data[layer], name, facts.rank, table, tensors, path, facts.scaling)
+    if not torch.isfinite(made.data).all():
+        bad = next((n for n, t in tensors.items() if not torch.isfinite(t).all()), "a scaled product")
+        raise AdapterRefused(f"adapter_model.safetensors: '{bad}' has values that are not finite")
+    return made
+
+
+def table_of(name: str) -> bool:
+    """Whether a module is of the feed-forward part."""
+    return name in ("gate_proj", "up_proj", "down_proj")
+
+
+def _fill(
+    row: torch.Tensor, name: str, rank: int, table: Mapping[str, tuple[int, int]],
+    tensors: Mapping[str, torch.Tensor], path: str, scaling: float,
+) -> None:  # fmt: skip
+    before = MODULES[: MODULES.index(name)]
+    columns, outs = table[name]
+    at = rank * sum(table[m][0] for m in before)
+    row[at : at + rank * columns].view(rank, columns).copy_(tensors[PATH.format(path, "A")])
+    at = rank * (sum(c for c, _ in table.values()) + sum(table[m][1] for m in before))
+    row[at : at + rank * outs].view(rank, outs).copy_(tensors[PATH.format(path, "B")].T.float() * scaling)

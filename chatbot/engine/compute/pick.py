@@ -1,0 +1,104 @@
+"""The kernel that chooses the next token of every row: greedy, or drawn from the nucleus. Knows addresses only."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+from chatbot.engine.compute.numeric import FAST, exp, get, int64_at, put, set_int64, thread
+
+CHOICE = np.dtype(
+    [(name, np.int64) for name in ("threads", "rows", "vocabulary", "size", "logits", "banned", "tokens", "scratch")]
+    + [(name, np.int64) for name in ("temperature", "top_p", "uniform", "logprob")]  # float32 arrays
+)
+F = numba.float32
+BLOCK = 256
+HALVINGS = 40
+njit = numba.njit(fastmath=FAST, error_model="numpy")
+
+
+@njit
+def _nucleus(weights, count, share):
+    """The least weight of the smallest set of likeliest tokens that holds `share` of all (Holtzman et al. 2020,
+    arXiv:1904.09751), found by halving; tokens as likely as the last one are all in."""
+    whole = F(0)
+    for i in range(count):
+        whole += get(weights, i, F(0))
+    low, high = F(0), F(1)  # the likeliest token weighs 1
+    for _ in range(HALVINGS):
+        middle = (low + high) * F(0.5)
+        mass = F(0)
+        for i in range(count):
+            w = get(weights, i, F(0))
+            mass += w if w >= middle else F(0)
+        if mass >= share * whole:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+@njit
+def _draw(weights, count, least, uniform):
+    """The token at `uniform` (0 to 1) of the summed weights of those that weigh at least `least`."""
+    whole = F(0)
+    for i in range(count):
+        w = get(weights, i, F(0))
+        whole += w if w >= least else F(0)
+    left, last = uniform * whole, 0
+    for start in range(0, count, BLOCK):
+        stop, mass = min(start + BLOCK, count), F(0)
+        for i in range(start, stop):
+            w = get(weights, i, F(0))
+            mass += w if w >= least else F(0)
+        if mass <= left:
+            left -= mass
+            continue
+        for i in range(start, stop):
+            w = get(weights, i, F(0))
+            if w >= least:
+                last = i
+                left -= w
+                if left < F(0):
+                    return i
+    if get(weights, last, F(0)) >= least and last > 0:
+        return last
+    for i in range(count):  # rounding used up all: the likeliest
+        if get(weights, i, F(0)) >= F(1):
+            return i
+    return 0
+
+
+@njit
+def pick(r, like):
+    """Fill `tokens` and `logprob` of every row."""
+    count, me = r.vocabulary, thread()
+    weights = r.scratch + 4 * me * count
+    for row in range(me, r.rows, r.threads):
+        logits = r.logits + row * count * r.size
+        banned = int64_at(r.banned, row)
+        if banned >= 0:
+            put(logits, banned, F(-3e38), like)
+        most = F(-3e38)
+        for i in range(count):
+            most = max(most, get(logits, i, like))
+        total = F(0)
+        for i in range(count):
+            total += exp(get(logits, i, like) - most)
+        token, temperature = 0, get(r.temperature, row, F(0))
+        if temperature > F(0):
+            factor = F(1) / temperature
+            for i in range(count):
+                w = exp((get(logits, i, like) - most) * factor)
+                put(weights, i, w, F(0))
+            if banned >= 0:
+                put(weights, banned, F(0), F(0))
+            share, least = get(r.top_p, row, F(0)), F(0)
+            if share < F(1):
+                least = _nucleus(weights, count, share)
+            token = _draw(weights, count, least, get(r.uniform, row, F(0)))
+        else:
+            while token < count - 1 and get(logits, token, like) < most:
+                token += 1
+        set_int64(r.tokens, row, token)
+        put(r.logprob, row, get(logits, token, like) - most - np.log(total), F(0))

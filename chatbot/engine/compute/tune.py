@@ -1,0 +1,41 @@
+"""Measures at start how many threads a step is fastest with: beside a busy neighbour two may be slower than one."""
+
+from __future__ import annotations
+
+import time
+
+import structlog
+import torch
+
+from chatbot.engine.compute.forward import Forward, Token
+from chatbot.engine.compute.store import KeyValues
+from chatbot.engine.compute.team import Team
+
+log = structlog.get_logger(__name__)
+STEPS = 5
+CLEARLY = 0.95  # fewer threads must be this much faster
+
+
+def fastest_threads(forward: Forward, team: Team, rows: int) -> int:
+    """From all down to one by halves, the one whose fastest step is the shortest."""
+    store = KeyValues(forward.weights.shape, forward.weights.dtype, 1)
+    tokens = [Token(0, store, 0, None)] * rows
+    took: dict[int, float] = {}
+    count = team.threads
+    while count >= 1:
+        team.threads = count
+        torch.set_num_threads(count)
+        took[count] = min(_step(forward, tokens) for _ in range(STEPS))
+        count //= 2
+    best = max(took)
+    for fewer in sorted(took, reverse=True):
+        if took[fewer] < CLEARLY * took[best]:
+            best = fewer
+    log.info("threads chosen", threads=best, step_ms={n: round(1000 * s, 1) for n, s in took.items()})
+    return best
+
+
+def _step(forward: Forward, tokens: list[Token]) -> float:
+    began = time.perf_counter()
+    forward.logits(forward.decode(tokens))
+    return time.perf_counter() - began
