@@ -1,11 +1,14 @@
 """Resolves a model name to one adapter version. Knows neither the engine nor the store.
 
-An alias is looked up once per request, at admission; moving it never touches a request already admitted.
+An alias is looked up once per request, at admission; moving it never touches a request already admitted. Where an
+alias is split between variants, a conversation keeps its variant as long as the split stands, and keeps it when the
+share of a challenger grows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from shoptalk.domain import BASE_VERSION, AdapterRef
@@ -22,28 +25,70 @@ class Route:
     propensity: float
 
 
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A challenger and its share of conversations, from 0 to 1."""
+
+    name: str
+    adapter: AdapterRef
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """What an alias serves: the live adapter, but for the challengers' shares. `salt` makes experiments independent."""
+
+    live: AdapterRef
+    challengers: tuple[Variant, ...] = ()
+    salt: str = ""
+
+    def __post_init__(self) -> None:
+        shares = [c.share for c in self.challengers]
+        if any(not 0 <= share <= 1 for share in shares) or sum(shares) > 1:
+            raise ValueError("the challengers' shares must lie between 0 and 1, their sum too")
+
+
 class Router:
     """Aliases to adapters. Replaced as a whole on each change, so readers need no lock."""
 
     def __init__(self, default_alias: str) -> None:
-        self._aliases: Mapping[str, AdapterRef] = {default_alias: AdapterRef(default_alias, BASE_VERSION)}
+        self._splits: Mapping[str, Split] = {default_alias: Split(AdapterRef(default_alias, BASE_VERSION))}
 
     @property
     def aliases(self) -> Mapping[str, AdapterRef]:
-        return self._aliases
+        """The live adapter of each."""
+        return {alias: split.live for alias, split in self._splits.items()}
 
     def point(self, alias: str, adapter: AdapterRef) -> None:
         """From now on, new requests for the alias get this adapter."""
-        self._aliases = {**self._aliases, alias: adapter}
+        self.split(alias, Split(adapter))
 
-    def resolve(self, model: str, resident: frozenset[AdapterRef]) -> Route:
-        """`model` is an alias, or an exact resident version such as `shop@v3`; raises NotFound."""
-        if (adapter := self._aliases.get(model)) is not None:
-            return Route(model, adapter, "live", 1.0)
+    def split(self, alias: str, split: Split) -> None:
+        """From now on, new requests for the alias are divided so."""
+        self._splits = {**self._splits, alias: split}
+
+    def resolve(self, model: str, conversation: str, allowed: Callable[[AdapterRef], bool]) -> Route:
+        """`model` is an alias, or an exact version such as `shop@v3` where `allowed`; raises NotFound."""
+        if (split := self._splits.get(model)) is not None:
+            return _choose(model, split, conversation)
         try:
             exact = AdapterRef.parse(model)
         except ValueError:
             exact = None
-        if exact is not None and (exact in resident or (exact.is_base and exact.name in self._aliases)):
+        if exact is not None and ((exact.is_base and exact.name in self._splits) or allowed(exact)):
             return Route(exact.name, exact, "exact", 1.0)
         raise NotFound(f"The model '{model[:80]}' does not exist; GET /v1/models lists what does.")
+
+
+def _choose(alias: str, split: Split, conversation: str) -> Route:
+    place, reached = _place(f"{split.salt}\0{alias}\0{conversation}"), 0.0
+    for variant in split.challengers:
+        reached += variant.share
+        if place < reached:
+            return Route(alias, variant.adapter, variant.name, variant.share)
+    return Route(alias, split.live, "live", 1.0 - sum(c.share for c in split.challengers))
+
+
+def _place(text: str) -> float:
+    """A number from 0 to 1 that looks random and is always the same for a text."""
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "replace")).digest()[:8], "big") / 2**64

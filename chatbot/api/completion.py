@@ -71,12 +71,13 @@ def event(data: dict[str, Any]) -> str:
     return f"data: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n"
 
 
-def usage(finished: Finished) -> dict[str, int]:
+def usage(finished: Finished) -> dict[str, Any]:
     total = finished.prompt_tokens + finished.completion_tokens
     return {
         "prompt_tokens": finished.prompt_tokens,
         "completion_tokens": finished.completion_tokens,
         "total_tokens": total,
+        "prompt_tokens_details": {"cached_tokens": finished.cached_tokens},
     }
 
 

@@ -13,7 +13,7 @@ from chatbot.api.schemas import ChatRequest
 from chatbot.api.services import Services
 from chatbot.engine.protocol import Finished
 from chatbot.router import Route
-from shoptalk.domain import Message, new_id
+from shoptalk.domain import AdapterRef, Message, Scope, new_id
 from shoptalk.errors import InvalidInput, ScrubbingFailed
 from shoptalk.ports import Scrubbed
 
@@ -32,7 +32,7 @@ async def prepare(services: Services, caller: Caller, body: ChatRequest, idempot
     customer = services.secrets.customer(who) if who else None
     check = services.recorder.check_owner
     await anyio.to_thread.run_sync(check, conversation, caller.key_id, customer)
-    route = resolve(services, body)
+    route = resolve(services, caller, body, conversation)
     messages = [m.as_message() for m in body.messages]
     raw = [m for m in messages if m.role != "system"]
     appended = [m for m in messages if m.role == "system"]
@@ -45,9 +45,13 @@ async def prepare(services: Services, caller: Caller, body: ChatRequest, idempot
     )  # fmt: skip
 
 
-def resolve(services: Services, body: ChatRequest) -> Route:
-    """Which adapter answers; raises NotFound."""
-    return services.router.resolve(body.model, frozenset(services.engine.resident()))
+def resolve(services: Services, caller: Caller, body: ChatRequest, conversation: str) -> Route:
+    """Which adapter answers; raises NotFound. Who may release may also ask for versions that are not resident."""
+
+    def allowed(ref: AdapterRef) -> bool:
+        return caller.allows(Scope.RELEASE) or ref in services.engine.resident()
+
+    return services.router.resolve(body.model, conversation, allowed)
 
 
 def _check_length(services: Services, body: ChatRequest) -> None:

@@ -10,6 +10,7 @@ from fastapi import Request
 from chatbot.api.metrics import Metrics
 from chatbot.api.recorder import Recorder
 from chatbot.engine.protocol import Engine
+from chatbot.release.loader import Loader
 from chatbot.release.moves import Releases
 from chatbot.release.reconciler import Reconciler
 from chatbot.router import Router
@@ -34,6 +35,7 @@ class Services:
     inbox: Inbox
     recorder: Recorder
     releases: Releases
+    loader: Loader
     reconciler: Reconciler
     metrics: Metrics
 

@@ -23,7 +23,7 @@ import structlog
 import torch
 
 from chatbot.engine.compute.forward import Forward, Token
-from chatbot.engine.compute.lora import read_adapter
+from chatbot.engine.compute.lora import Adapter, read_adapter
 from chatbot.engine.compute.sampling import Sampler
 from chatbot.engine.compute.score import negative_log_likelihoods
 from chatbot.engine.compute.store import KeyValues
@@ -70,7 +70,7 @@ class EmbeddedEngine:
         self._rows: list[Row] = []
         self._stopping = False
         self._thread: threading.Thread | None = None
-        self._slots = Slots(limits.slots)
+        self._slots: Slots[Adapter] = Slots(limits.slots)
         self._shape = load_shape(base)
         self._tokenizer = ChatTokenizer(load_tokenizer(base))
         self._eos = self._tokenizer.eos
@@ -131,7 +131,8 @@ class EmbeddedEngine:
         if not self.healthy():
             raise EngineStopped
         if not adapter.is_base and adapter not in self._slots:
-            read = read_adapter(files, self._shape, self._dtype, self._limits.max_rank)  # on the caller's thread
+            with self._team.alone():  # on the caller's thread, while the engine's goes on
+                read = read_adapter(files, self._shape, self._dtype, self._limits.max_rank)
             self._slots.put(adapter, read)
 
     def unload(self, adapter: AdapterRef) -> bool:
@@ -198,7 +199,7 @@ class EmbeddedEngine:
         if limits.background and sys.platform == "linux":
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))  # this thread and those it starts
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        team = Team(limits.threads or cores)
+        team = self._team = Team(limits.threads or cores)
         torch.set_num_threads(team.threads)
         torch.set_flush_denormal(True)
         weights = load_weights(self._base, self._dtype, limits.max_context)

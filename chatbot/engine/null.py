@@ -5,13 +5,13 @@ Checks adapters' files as the real one does, and names the adapter in each reply
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 
 from chatbot.engine.protocol import Delta, Finished, FinishReason, GenerationRequest, OnEvent, TokenLogprob
+from chatbot.engine.slots import Slots
 from shoptalk.adapterfile import AdapterFiles, verify
 from shoptalk.domain import AdapterRef
-from shoptalk.errors import EngineStopped, InvalidInput, NotFound
+from shoptalk.errors import EngineStopped, InvalidInput
 
 TEXT = "Thank you for your message. This answer comes from {adapter} and was made without a model."
 
@@ -19,10 +19,9 @@ TEXT = "Thank you for your message. This answer comes from {adapter} and was mad
 class NullEngine:
     """See `chatbot.engine.protocol.Engine`. A 'token' is a word; the context is counted in words too."""
 
-    def __init__(self, max_context: int = 2048) -> None:
+    def __init__(self, max_context: int = 2048, slots: int = 4) -> None:
         self._max_context = max_context
-        self._lock = threading.Lock()
-        self._resident: list[AdapterRef] = []
+        self._slots: Slots[None] = Slots(slots)
         self._running = False
 
     @property
@@ -53,8 +52,8 @@ class NullEngine:
                 field="messages",
                 code="context_length_exceeded",
             )
-        if not request.adapter.is_base and request.adapter not in self.resident():
-            raise NotFound(f"adapter {request.adapter} is not resident")
+        self._slots.hold(request.adapter)
+        self._slots.release(request.adapter)  # the reply is complete when this returns
         words = TEXT.format(adapter=request.adapter).split(" ")
         taken = words[: request.sampling.max_tokens]
         pieces = [w if i == 0 else f" {w}" for i, w in enumerate(taken)]
@@ -70,16 +69,11 @@ class NullEngine:
 
     def load(self, adapter: AdapterRef, files: AdapterFiles) -> None:
         verify(files)
-        with self._lock:
-            if adapter not in self._resident:
-                self._resident.append(adapter)
+        if not adapter.is_base:
+            self._slots.put(adapter, None)
 
     def unload(self, adapter: AdapterRef) -> bool:
-        with self._lock:
-            if adapter in self._resident:
-                self._resident.remove(adapter)
-            return True
+        return self._slots.drop(adapter)
 
     def resident(self) -> Sequence[AdapterRef]:
-        with self._lock:
-            return list(self._resident)
+        return self._slots.resident()

@@ -6,27 +6,29 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
-from chatbot.engine.compute.lora import Adapter
 from shoptalk.domain import AdapterRef
 from shoptalk.errors import NoFreeSlot, NotFound
 
+T = TypeVar("T")
+
 
 @dataclass(slots=True)
-class Slot:
+class Slot(Generic[T]):
     """A resident adapter."""
 
-    adapter: Adapter
+    adapter: T
     holders: int = 0
 
 
-class Slots:
+class Slots(Generic[T]):
     """Room for `count` adapters; the least recently used that nobody holds gives way to a new one."""
 
     def __init__(self, count: int) -> None:
         self._count = count
         self._lock = threading.Lock()
-        self._slots: OrderedDict[AdapterRef, Slot] = OrderedDict()  # most recently used last
+        self._slots: OrderedDict[AdapterRef, Slot[T]] = OrderedDict()  # most recently used last
 
     def __contains__(self, ref: AdapterRef) -> bool:
         with self._lock:
@@ -41,7 +43,7 @@ class Slots:
         with self._lock:
             return sum(slot.holders for slot in self._slots.values())
 
-    def hold(self, ref: AdapterRef) -> Adapter | None:
+    def hold(self, ref: AdapterRef) -> T | None:
         """The adapter, kept until `release`; None for the base model. Raises NotFound."""
         if ref.is_base:
             return None
@@ -58,7 +60,7 @@ class Slots:
             with self._lock:
                 self._slots[ref].holders -= 1
 
-    def put(self, ref: AdapterRef, adapter: Adapter) -> None:
+    def put(self, ref: AdapterRef, adapter: T) -> None:
         """Make resident unless it is; raises NoFreeSlot where every slot is held."""
         with self._lock:
             if ref in self._slots:

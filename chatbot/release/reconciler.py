@@ -12,10 +12,10 @@ import time
 import structlog
 
 from chatbot.engine.protocol import Engine
+from chatbot.release.loader import Loader
 from chatbot.router import Router
 from shoptalk.domain import AdapterRef
 from shoptalk.errors import NoFreeSlot, ShoptalkError
-from shoptalk.registry import Registry
 from shoptalk.store import Store, releases
 
 log = structlog.get_logger(__name__)
@@ -27,13 +27,14 @@ class Reconciler:
     """A thread that follows the desired rows every `every_s` seconds, or at once when poked."""
 
     def __init__(
-        self, store: Store, registry: Registry, engine: Engine, router: Router, process: str, every_s: float = 0.1
+        self, store: Store, loader: Loader, engine: Engine, router: Router, process: str, every_s: float = 0.1
     ) -> None:
-        self._store, self._registry, self._engine, self._router = store, registry, engine, router
+        self._store, self._loader, self._engine, self._router = store, loader, engine, router
         self._process, self._every = process, every_s
         self._wake, self._stopping = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
         self._failed: dict[tuple[str, str], tuple[float, str]] = {}
+        self._held: set[AdapterRef] = set()  # former adapters that were loaded, or could not be
         self._reported: dict[str, tuple[str, str | None]] = {}
         self._reported_at = 0.0
 
@@ -57,14 +58,11 @@ class Reconciler:
         """One round."""
         with self._store.read() as conn:
             wanted = releases.all_desired(conn)
-        keep = set(self._router.aliases.values())
-        for row in wanted:
-            keep |= {AdapterRef.parse(name) for name in (row.adapter, row.previous) if name}
-        for stale in set(self._engine.resident()) - keep:  # first, so that there is room for what is wanted
-            self._engine.unload(stale)
         problems = {row.alias: self._serve(row.alias, row.adapter) for row in wanted}
-        for former in (row.previous for row in wanted if row.previous):
-            self._hold(AdapterRef.parse(former))
+        formers = {AdapterRef.parse(row.previous) for row in wanted if row.previous}
+        for former in formers - self._held:
+            self._hold(former)
+        self._held = formers
         self._report(problems)
 
     def _serve(self, alias: str, name: str) -> str | None:
@@ -75,7 +73,7 @@ class Reconciler:
         if (failed := self._failed.get((alias, name))) and time.monotonic() - failed[0] < RETRY_S:
             return failed[1]
         try:
-            self._load(ref)
+            self._loader.ensure(ref)
         except NoFreeSlot as error:  # a reply in progress holds it; soon it will not
             return error.message
         except ShoptalkError as error:
@@ -89,20 +87,11 @@ class Reconciler:
         return None
 
     def _hold(self, ref: AdapterRef) -> None:
-        """Keep the former adapter resident, so that going back takes no loading; not essential."""
-        if ref.is_base or ref in self._engine.resident() or ("", str(ref)) in self._failed:
-            return
+        """Load the former adapter, so that going back takes no loading; not essential, so tried once."""
         try:
-            self._load(ref)
-        except NoFreeSlot:
-            return
+            self._loader.ensure(ref)
         except ShoptalkError as error:
-            self._failed["", str(ref)] = (time.monotonic(), error.message)
             log.warning("former adapter not resident", adapter=str(ref), problem=error.message)
-
-    def _load(self, ref: AdapterRef) -> None:
-        if not ref.is_base and ref not in self._engine.resident():
-            self._engine.load(ref, self._registry.resolve(ref, base_sha256=self._engine.base_sha256))
 
     def _report(self, problems: dict[str, str | None]) -> None:
         state = {alias: (str(ref), problems.get(alias)) for alias, ref in self._router.aliases.items()}

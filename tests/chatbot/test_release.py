@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from chatbot.engine.null import NullEngine
+from chatbot.release.loader import Loader
 from chatbot.release.moves import Releases
 from chatbot.release.reconciler import Reconciler
 from chatbot.router import Router
-from shoptalk.adapterfile import AdapterFiles
 from shoptalk.artifacts import Artifacts
 from shoptalk.domain import AdapterRef, Release, ReleaseState, Verdict, now
-from shoptalk.errors import AdapterRefused, IllegalMove, InvalidInput, NotFound
+from shoptalk.errors import IllegalMove, InvalidInput, NotFound
 from shoptalk.registry import Registry
 from shoptalk.store import Store, evaluations, releases
 from tests.chatbot.engines import BASE, answer
@@ -163,7 +163,7 @@ class Api:
 
     def __init__(self, store: Store, registry: Registry, engine: NullEngine, router: Router | None = None) -> None:
         self.store, self.engine, self.router = store, engine, router or Router("shop")
-        self.reconciler = Reconciler(store, registry, engine, self.router, "api_1")
+        self.reconciler = Reconciler(store, Loader(registry, engine), engine, self.router, "api_1")
 
     def follow(self) -> None:
         self.reconciler.follow()
@@ -181,7 +181,7 @@ class Api:
 
 @pytest.fixture
 def api(store: Store, registry: Registry) -> Iterator[Api]:
-    engine = NullEngine()
+    engine = NullEngine(slots=2)
     engine.start()
     yield Api(store, registry, engine)
     engine.stop()
@@ -234,23 +234,18 @@ def test_an_adapter_that_cannot_be_loaded_leaves_the_alias(
     assert api.observed == ("shop@v1", None)
 
 
-class TwoSlots(NullEngine):
-    """With as few slots as settings allow."""
-
-    def load(self, adapter: AdapterRef, files: AdapterFiles) -> None:
-        if adapter not in self.resident() and len(self.resident()) >= 2:
-            raise AdapterRefused("all 2 adapter slots are taken")
-        super().load(adapter, files)
-
-
-def test_two_slots_are_enough_for_release_after_release(store: Store, registry: Registry, moves: Releases) -> None:
-    engine = TwoSlots()
-    engine.start()
-    api = Api(store, registry, engine)
-    for ref in (V1, V2, V3):
-        live(moves, ref)
-        api.follow()
-        assert (api.serves, api.observed) == (ref, (str(ref), None))
+def test_a_version_that_had_to_leave_comes_back(api: Api, moves: Releases, registry: Registry) -> None:
+    """More versions than slots: one that is asked for takes the place of the least recently used."""
+    live(moves, V1)
+    api.follow()
+    loader = Loader(registry, api.engine)
+    loader.ensure(V2)
+    loader.ensure(V3)
+    assert set(api.engine.resident()) == {V2, V3}
+    loader.ensure(V1)
+    assert "shop@v1" in answer(api.engine, adapter=V1, max_tokens=99)
+    api.follow()
+    assert api.observed == ("shop@v1", None)
 
 
 class TellingRouter(Router):

@@ -100,12 +100,12 @@ def read_adapter(files: AdapterFiles, shape: Shape, dtype: torch.dtype, max_rank
     width = facts.rank * sum(columns + outs for columns, outs in table.values())
     partial = len(facts.modules) < len(places)
     data = (torch.zeros if partial else torch.empty)(shape.layers, width, dtype=dtype)
-    key = hashlib.sha256(files.config + files.weights).hexdigest()
+    key = files.digest or hashlib.sha256(files.config + files.weights).hexdigest()
     made = Adapter(key, facts.rank, shape, data)
     for path in facts.modules:
         layer, name = places[path]
         _fill(made.data[layer], name, facts.rank, table, tensors, path, facts.scaling)
-    if not torch.isfinite(made.data).all():
+    if not torch.isfinite(made.data.sum(dtype=torch.float32)) and not torch.isfinite(made.data).all():
         bad = next((n for n, t in tensors.items() if not torch.isfinite(t).all()), "a scaled product")
         raise AdapterRefused(f"adapter_model.safetensors: '{bad}' has values that are not finite")
     return made

@@ -5,9 +5,10 @@ GNU OpenMP's pool belongs to the calling thread. Where PyTorch brings another ru
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ class Team:
         binding.add_symbol(THREAD, _address(gomp.omp_get_thread_num) if gomp else zero)
         binding.add_symbol("GOMP_parallel", _address(gomp.GOMP_parallel) if gomp else zero)
         self.threads = threads if gomp else 1
+        self._gomp = gomp
         self._parallel: Callable[..., None] | None = None
         if gomp is not None:
             parallel = gomp.GOMP_parallel
@@ -56,6 +58,23 @@ class Team:
             parallel.restype = None
             self._parallel = parallel
         self._torch = torch_cpu if torch_cpu and all(hasattr(torch_cpu, name) for name in decode.SYMBOLS) else None
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """PyTorch's work on the calling thread stays on it.
+
+        A second pool of threads would make GNU OpenMP count more threads than cores and let all of them sleep where
+        they should spin, which doubles the time of a step.
+        """
+        before = torch.get_num_threads()  # and so sets this thread's own up
+        if self._gomp is None:
+            yield
+            return
+        self._gomp.omp_set_num_threads(1)
+        try:
+            yield
+        finally:
+            self._gomp.omp_set_num_threads(before)
 
     def kernel(self, body: Any, record: Any, dtype: torch.dtype) -> Kernel:
         """Compile a body for records of this NumPy type and elements of this type."""
