@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup model label-studio demo test lint format types clean
+.PHONY: setup model label-studio vllm demo test lint format types clean
 
 setup: $(STAMP) model label-studio
 
@@ -17,6 +17,10 @@ model: $(STAMP)
 
 label-studio:
 	PYTHON=$(PYTHON) sh scripts/label_studio.sh .venv-label-studio
+
+# optional, 3.5 GB: the engine over a vLLM server, and its tests
+vllm:
+	PYTHON=$(PYTHON) sh scripts/vllm.sh .venv-vllm
 
 demo: setup
 	$(BIN)/shoptalk demo $(ARGS)
@@ -34,4 +38,4 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .venv-label-studio .mypy_cache .ruff_cache .pytest_cache build *.egg-info
+	rm -rf $(VENV) .venv-label-studio .venv-vllm .mypy_cache .ruff_cache .pytest_cache build *.egg-info
