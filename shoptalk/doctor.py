@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from shoptalk.basemodel import find_base_model
-from shoptalk.errors import BaseModelMissing, ShoptalkError
+from shoptalk.errors import BaseModelMissing, ConfigurationError, ShoptalkError
 from shoptalk.settings import Settings
 
 PACKAGES = (
@@ -50,6 +50,7 @@ def examine(settings: Settings) -> list[Check]:
         _folder(settings.home),
         _disk(settings.home),
         _base_model(settings),
+        *_vllm(settings),
         _database(settings),
         *_ports(settings),
         _label_studio_installed(settings),
@@ -107,6 +108,30 @@ def _base_model(settings: Settings) -> Check:
     except BaseModelMissing as error:
         return Check("base model", False, error.message.partition(";")[0], "shoptalk setup")
     return Check("base model", True, f"{base.fingerprint} from {base.source}")
+
+
+def _vllm(settings: Settings) -> Iterator[Check]:
+    """Where it is the engine."""
+    from shoptalk.compose import examine_vllm
+
+    if settings.engine != "vllm":
+        return
+    try:
+        yield Check("vLLM", True, examine_vllm(settings, wait_s=0.0))
+    except BaseModelMissing:
+        yield Check("vLLM", False, "not asked, for want of the base model", "shoptalk setup")
+    except ConfigurationError as error:
+        found, _, mend = error.message.partition(": ")
+        yield Check("vLLM", False, found, mend)
+    except ShoptalkError as error:
+        yield Check("vLLM", False, error.message, "see vLLM's own log, and docs/vllm.md")
+    # its files go through a folder both have
+    folder = settings.vllm_adapters_path
+    try:
+        _try_writing(folder)
+    except OSError as error:
+        mend = f"make {folder} writable for this user, or set SHOPTALK_VLLM_ADAPTERS to a folder that is"
+        yield Check("vLLM's adapters", False, f"{folder}: {error.strerror}", mend)
 
 
 def _database(settings: Settings) -> Check:

@@ -73,6 +73,14 @@ class EngineStopped(ShoptalkError):
     """The engine is not running."""
 
 
+class EngineUnavailable(EngineStopped):
+    """The server that computes replies does not answer; try again shortly."""
+
+    def __init__(self, message: str | None = None, *, retry_after: float = 5.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class ArtifactMissing(ShoptalkError):
     """An artifact is not in the store."""
 

@@ -39,12 +39,14 @@ def serve() -> None:
     import uvicorn
 
     from shoptalk import logs
-    from shoptalk.compose import build_api
+    from shoptalk.compose import build_api, examine_vllm
     from shoptalk.supervise import check_port
 
     logs.configure()
     settings = load_settings()
     check_port(settings)
+    if settings.engine == "vllm":
+        examine_vllm(settings, settings.vllm_wait_s)  # here, so that what is wrong is one line and no traceback
     app = build_api(settings)
     uvicorn.run(app, host=settings.host, port=settings.port, log_level="warning", access_log=False)
 

@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from shoptalk.basemodel import BaseModel, ChatTokenizer, load_tokenizer
+from tests.chatbot.fake_vllm import FakeVllm
 from tests.e2e.stack import ROOT
 
 
@@ -76,3 +78,19 @@ def test_a_folder_nobody_may_write(tmp_path: Path) -> None:
     assert code == 1
     assert found["data folder"]["state"] == "PROBLEM"
     assert "SHOPTALK_HOME" in found["data folder"]["mend"]
+
+
+def test_vllm_is_examined_where_it_is_the_engine(tmp_path: Path, tiny_base: BaseModel) -> None:
+    settings = {
+        "SHOPTALK_ENGINE": "vllm", "SHOPTALK_MODELS": str(tiny_base.folder.parent), "SHOPTALK_BASE_MODEL": "tiny",
+    }  # fmt: skip
+    _, found = doctor(tmp_path, SHOPTALK_VLLM_URL="http://127.0.0.1:9", **settings)
+    assert found["vLLM"]["state"] == "PROBLEM"
+    assert "SHOPTALK_VLLM_URL" in found["vLLM"]["mend"]
+    with FakeVllm(tiny_base, ChatTokenizer(load_tokenizer(tiny_base))) as fake:
+        _, found = doctor(tmp_path, SHOPTALK_VLLM_URL=fake.url, **settings)
+        assert (found["vLLM"]["state"], found["vLLM"]["found"]) == ("ok", f"0.32.0 at {fake.url} serves tiny")
+        fake.version = "0.9.1"
+        _, found = doctor(tmp_path, SHOPTALK_VLLM_URL=fake.url, **settings)
+        assert found["vLLM"]["mend"] == "install 0.32 or newer"
+    assert "vLLM" not in doctor(tmp_path)[1]

@@ -1,28 +1,55 @@
-"""The official OpenAI client against the real engine: it cannot tell shoptalk from OpenAI."""
+"""The official OpenAI client against the real engines: it cannot tell shoptalk from OpenAI."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
 
 import openai
 import pytest
 
+from shoptalk.basemodel import BaseModel
 from shoptalk.domain import Scope
 from tests.e2e.stack import Stack, models_folder
+from tests.vllm import VllmServer, needed_vllm
 
 pytestmark = pytest.mark.slow
 HELLO = [{"role": "user", "content": "Hello, where is my order 123-4567890-1234567?"}]
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with Stack(tmp_path_factory.mktemp("openai"), engine="embedded", models=models_folder()) as stack:
+@pytest.fixture(scope="module", params=["embedded", pytest.param("vllm", marks=pytest.mark.vllm)])
+def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The API on each engine."""
+    with ExitStack() as opened:
+        more: dict[str, Any] = {}
+        if request.param == "vllm":
+            base: BaseModel = request.getfixturevalue("real_base")
+            more["vllm_url"] = opened.enter_context(VllmServer(needed_vllm(), base.folder, base.name)).url
+        home = tmp_path_factory.mktemp(f"openai-{request.param}")
+        stack = opened.enter_context(Stack(home, engine=request.param, models=models_folder(), **more))
         stack.start("serve")
         yield stack
 
 
+OPENED: list[openai.OpenAI] = []
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    """Close what a test opened: a socket left to the garbage collector is a warning, and so an error."""
+    yield
+    while OPENED:
+        OPENED.pop().close()
+
+
+def connect(stack: Stack, key: str) -> openai.OpenAI:
+    OPENED.append(openai.OpenAI(api_key=key, base_url=f"{stack.url}/v1", max_retries=0))
+    return OPENED[-1]
+
+
 def client(stack: Stack, *scopes: Scope) -> openai.OpenAI:
-    return openai.OpenAI(api_key=stack.key(*scopes), base_url=f"{stack.url}/v1", max_retries=0)
+    return connect(stack, stack.key(*scopes))
 
 
 def test_chat(running: Stack) -> None:
@@ -96,7 +123,7 @@ def test_bad_input_names_the_field(
 
 
 def test_keys_and_scopes(running: Stack) -> None:
-    nobody = openai.OpenAI(api_key="sk-shoptalk-wrong", base_url=f"{running.url}/v1", max_retries=0)
+    nobody = connect(running, "sk-shoptalk-wrong")
     with pytest.raises(openai.AuthenticationError):
         nobody.models.list()
     with pytest.raises(openai.PermissionDeniedError):

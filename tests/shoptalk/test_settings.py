@@ -41,7 +41,7 @@ def test_the_environment_wins_over_the_file(bare: Path, monkeypatch: pytest.Monk
     [
         ("SHOPTALK_PORT", "http", "valid integer"),
         ("SHOPTALK_PORT", "70000", "less than or equal to 65535"),
-        ("SHOPTALK_ENGINE", "magic", "'embedded' or 'null'"),
+        ("SHOPTALK_ENGINE", "magic", "'embedded', 'vllm' or 'null'"),
         ("SHOPTALK_MODEL_ALIAS", "My Shop", "pattern"),
         ("SHOPTALK_HOLDOUT_SHARE", "1", "less than 0.9"),
         ("SHOPTALK_ORDER_ID_PATTERNS", "T-[0-9]+", "JSON"),

@@ -1,0 +1,296 @@
+"""Replies computed by a vLLM server; see docs/vllm.md. One event loop, in a thread of its own, does all that waits.
+
+Requests wait here, not in vLLM, so that clients take turns. Each adapter version has a name of its own on the server
+and is forgotten there only when no request holds it. A server that is away is asked again, ever more slowly; what it
+should have and has not when it is back, it gets again, and what it has and should not, it loses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import threading
+import time
+import traceback
+from collections.abc import Coroutine, Sequence
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import structlog
+
+from chatbot.engine.protocol import FinishReason, GenerationRequest, OnEvent
+from chatbot.engine.vllm.adapters import AdapterCheck, AdapterFolder, nothing
+from chatbot.engine.vllm.client import VllmClient
+from chatbot.engine.vllm.job import Job
+from chatbot.engine.vllm.residents import PLAIN, Residents
+from chatbot.engine.vllm.server import Server, await_server, examine
+from chatbot.engine.waiting import Waiting
+from shoptalk.adapterfile import AdapterFiles
+from shoptalk.basemodel import BaseModel, ChatTokenizer
+from shoptalk.domain import AdapterRef
+from shoptalk.errors import EngineStopped, EngineUnavailable, InvalidInput, Overloaded, ShoptalkError
+
+T = TypeVar("T")
+log = structlog.get_logger(__name__)
+EVERY_S, LEAVE_S = 5.0, 5.0
+SHORTEST_S, LONGEST_S = 0.5, 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class VllmLimits:
+    """How much the engine takes on. `max_batch` replies are computed at once, `max_queue` more wait."""
+
+    max_batch: int
+    max_context: int
+    max_queue: int
+    slots: int
+    max_rank: int
+    wait_s: float  # for the server, at the start
+
+
+class VllmEngine:
+    """See `chatbot.engine.protocol.Engine`."""
+
+    def __init__(
+        self,
+        base: BaseModel,
+        tokenizer: ChatTokenizer,
+        client: VllmClient,
+        folder: AdapterFolder,
+        limits: VllmLimits,
+    ) -> None:
+        self._base, self._tokenizer = base, tokenizer
+        self._client, self._folder, self._limits = client, folder, limits
+        self._check = AdapterCheck(base.folder / "model.safetensors", limits.max_rank)
+        self._residents = Residents(client, folder, limits.slots)
+        self._lock = threading.Lock()  # guards the next five
+        self._jobs: set[Job] = set()
+        self._waiting: Waiting[Job] = Waiting()
+        self._server: Server | None = None
+        self._up = False
+        self._loop: asyncio.AbstractEventLoop | None = None  # there while requests are taken
+        self._thread: threading.Thread | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        version = self._server.version if self._server else "unknown"
+        return f"{self._base.fingerprint}-vllm-{version}"
+
+    @property
+    def base_sha256(self) -> str:
+        return self._base.sha256
+
+    def start(self) -> None:
+        """Wait for the server; raises ConfigurationError where it does not come or will not do."""
+        self._folder.open()
+        ready: Future[None] = Future()
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._main(ready)), name="vllm-engine", daemon=True
+        )  # fmt: skip
+        self._thread.start()
+        try:
+            ready.result()
+        except Exception:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        with self._lock:
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._stopping.set)
+            self._loop = None
+        if self._thread is not None:
+            self._thread.join()
+        self._folder.close()
+
+    def healthy(self) -> bool:
+        return self._up and self._loop is not None
+
+    def submit(self, request: GenerationRequest, on_event: OnEvent) -> None:
+        prompt = self._tokenizer.render(request.messages)
+        room = self._limits.max_context - len(prompt)
+        if room < 1:
+            raise InvalidInput(
+                f"This model's maximum context length is {self._limits.max_context} tokens; "
+                f"your messages have {len(prompt)}. Shorten them.",
+                field="messages",
+                code="context_length_exceeded",
+            )
+        with self._lock:
+            if self._loop is None:
+                raise EngineStopped
+            if not self._up:
+                raise EngineUnavailable
+            like = sum(job.priority == request.priority for job in self._jobs)
+            if like >= self._limits.max_batch + self._limits.max_queue:
+                raise Overloaded(retry_after=1.0)
+            model = self._residents.hold(request.adapter)
+            job = Job(request, on_event, self._tokenizer, prompt, room, model)
+            self._jobs.add(job)
+            self._waiting.push(job)
+            self._loop.call_soon_threadsafe(self._admit, job)
+
+    def cancel(self, request_id: str) -> None:
+        with self._lock:
+            if self._loop is None:
+                return
+            for job in [job for job in self._jobs if job.request.id == request_id]:
+                self._loop.call_soon_threadsafe(self._end, job, "cancelled")
+
+    def load(self, adapter: AdapterRef, files: AdapterFiles) -> None:
+        if adapter.is_base:
+            return
+        self._check.check(files)  # on the caller's thread
+        self._call(self._residents.load(adapter, files))
+
+    def unload(self, adapter: AdapterRef) -> bool:
+        if adapter not in self._residents.refs():
+            return True
+        if not self._residents.drop(adapter):
+            return False
+        try:
+            self._call(self._residents.tidy())
+        except (ShoptalkError, OSError) as error:  # it is taken as soon as the server answers again
+            log.warning("adapter not unloaded yet", adapter=str(adapter), problem=str(error))
+        return True
+
+    def resident(self) -> Sequence[AdapterRef]:
+        return self._residents.refs()
+
+    def _call(self, work: Coroutine[Any, Any, T]) -> T:
+        """Let the loop do it, and wait."""
+        with self._lock:
+            if self._loop is None:
+                work.close()
+                raise EngineStopped
+            done = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return done.result()
+        except CancelledError:
+            raise EngineStopped from None
+
+    # From here on: the loop's thread.
+
+    async def _main(self, ready: Future[None]) -> None:
+        self._stopping, self._doubt = asyncio.Event(), asyncio.Event()
+        async with self._client:
+            try:
+                limits = self._limits
+                self._server = await await_server(self._client, self._base, limits.max_context, limits.wait_s)
+                await self._residents.tidy()
+                await self._residents.load(PLAIN, nothing(self._check))
+            except Exception as error:  # noqa: BLE001 - handed to whoever starts the engine
+                ready.set_exception(error)
+                return
+            with self._lock:
+                self._loop, self._up = asyncio.get_running_loop(), True
+            ready.set_result(None)
+            tasks = [asyncio.create_task(work) for work in (self._watch(), self._stopping.wait())]
+            ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            self._stopping.set()
+            with self._lock:
+                self._loop = None
+            await self._abandon()
+            await self._leave()
+            for task in ended:
+                task.result()  # raises where the watch fell over
+
+    def _admit(self, job: Job) -> None:
+        if job.request.deadline_s is not None:
+            left = job.submitted + job.request.deadline_s - time.perf_counter()
+            job.timer = asyncio.get_running_loop().call_later(left, self._end, job, "deadline")
+        self._pump()
+
+    def _pump(self) -> None:
+        """Send what there is room for."""
+        while not self._stopping.is_set():
+            with self._lock:
+                busy = sum(job.task is not None for job in self._jobs)
+                if not self._waiting or busy >= self._limits.max_batch:
+                    return
+                job = self._waiting.pop()
+            job.task = asyncio.create_task(job.run(self._client))
+            job.task.add_done_callback(lambda task, job=job: self._ended(job, task))  # type: ignore[misc]
+
+    def _end(self, job: Job, reason: FinishReason) -> None:
+        if job.finished or job.ended:
+            return
+        job.ended = reason
+        if job.task is not None:
+            job.task.cancel()
+            return
+        with self._lock:
+            self._waiting.remove(job)
+        self._finish(job, reason)
+
+    def _ended(self, job: Job, task: asyncio.Task[FinishReason]) -> None:
+        if task.cancelled():
+            self._finish(job, job.ended or "error", None if job.ended else "the engine was stopped")
+            return
+        error = task.exception()
+        if error is None:
+            self._finish(job, task.result())
+            return
+        known = isinstance(error, ShoptalkError)  # then it says nothing of the request's text
+        where = str(error) if known else traceback.format_tb(error.__traceback__)[-1].strip()
+        log.error("generation failed", error=type(error).__name__, where=where)
+        self._doubt.set()
+        away = isinstance(error, EngineUnavailable)
+        self._finish(job, "error", EngineUnavailable().message if away else "the model could not answer this")
+
+    def _finish(self, job: Job, reason: FinishReason, problem: str | None = None) -> None:
+        try:
+            job.finish(reason, problem)
+        finally:
+            with self._lock:
+                self._jobs.discard(job)
+            self._residents.release(job.request.adapter)
+            self._pump()
+
+    async def _abandon(self) -> None:
+        """Nobody is left waiting."""
+        for job in list(self._jobs):
+            if job.task is not None:
+                job.task.cancel()
+            else:
+                self._finish(job, "error", "the engine was stopped")
+        while tasks := [job.task for job in self._jobs if job.task is not None]:
+            await asyncio.wait(tasks)
+            await asyncio.sleep(0)  # for what is called when they are done
+
+    async def _leave(self) -> None:
+        """Take our adapters from the server, if it answers; else the next start does."""
+        with contextlib.suppress(TimeoutError, ShoptalkError, OSError):
+            async with asyncio.timeout(LEAVE_S):
+                await self._residents.leave()
+
+    async def _watch(self) -> None:
+        """Ask how the server is, at once where there is doubt; ever more slowly while it is away."""
+        failures = 0
+        while True:
+            pause = EVERY_S if self._up else backoff(failures)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await (self._doubt.wait() if self._up else asyncio.sleep(pause))
+            self._doubt.clear()
+            try:
+                await self._client.check_health()
+                if not self._up:  # another one may have come
+                    self._server = await examine(self._client, self._base, self._limits.max_context)
+                await self._residents.tidy()
+            except (ShoptalkError, OSError) as error:  # OSError: the shared folder
+                failures += 1
+                if self._up or failures % 20 == 0:
+                    log.error("vLLM will not do", problem=str(error))
+                self._up = False
+            else:
+                if not self._up:
+                    log.info("vLLM is back", version=self._server.version if self._server else "")
+                self._up, failures = True, 0
+
+
+def backoff(failures: int) -> float:
+    """Seconds to wait after so many failures in a row: doubling, at most half a minute, shaken by a half."""
+    return min(LONGEST_S, SHORTEST_S * 2.0 ** min(failures - 1, 10)) * random.uniform(0.5, 1.0)

@@ -1,0 +1,145 @@
+"""One request on its way through vLLM: what is asked of the server, and the events made of what it answers.
+
+The server sees and sends token ids only. Text, its end at a stop string included, is made here, by the same code as in
+the embedded engine; so is what counts as the context's end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from chatbot.engine.protocol import Delta, Finished, FinishReason, GenerationRequest, OnEvent, Priority, TokenLogprob
+from chatbot.engine.text import TextStream
+from chatbot.engine.vllm.client import Token, VllmClient
+from shoptalk.basemodel import ChatTokenizer
+from shoptalk.errors import EngineUnavailable
+
+GREEDY = 1e-4  # temperatures below are greedy
+# whatever the model's own generation_config says
+PLAIN = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
+
+
+@dataclass(eq=False)
+class Job:
+    """Everything but its beginning happens in the engine's loop."""
+
+    request: GenerationRequest
+    on_event: OnEvent
+    tokenizer: ChatTokenizer
+    prompt: Sequence[int]
+    room: int  # tokens the context has left
+    model: str  # the name vLLM knows the adapter by
+    submitted: float = field(default_factory=time.perf_counter)
+    task: asyncio.Task[FinishReason] | None = None
+    timer: asyncio.TimerHandle | None = None
+    ended: FinishReason | None = None  # from outside: cancelled, or late
+    finished: bool = False
+    _first: float = 0.0
+    _generated: int = 0
+    _logprobs: float = 0.0
+    _cached: int = 0
+
+    def __post_init__(self) -> None:
+        self._text = TextStream(self.tokenizer, self.request.sampling.stop)
+        self._most = min(self.request.sampling.max_tokens, self.room)
+
+    @property
+    def client(self) -> str:
+        return self.request.client
+
+    @property
+    def priority(self) -> Priority:
+        return self.request.priority
+
+    async def run(self, client: VllmClient) -> FinishReason:
+        """Read the reply to its end. Cancelled, or where the text ends first, the server stops too."""
+        reason: FinishReason | None = None
+        async with contextlib.aclosing(client.stream(self._body())) as chunks:
+            try:
+                async for chunk in chunks:
+                    self._cached = self._cached if chunk.cached is None else chunk.cached
+                    for token in chunk.tokens:
+                        reason = reason or self._take(token)
+                    if chunk.finish is not None:
+                        reason = reason or _reason(chunk.finish)
+                    elif reason and chunk.tokens:
+                        break  # it would go on
+            except EngineUnavailable:
+                if reason is None:
+                    raise
+        if reason is None:
+            raise EngineUnavailable("vLLM broke a reply off")
+        return reason
+
+    def finish(self, reason: FinishReason, problem: str | None = None) -> None:
+        """Tell the end, once."""
+        if self.finished:
+            return
+        self.finished = True
+        if self.timer is not None:
+            self.timer.cancel()
+        if rest := self._text.flush():
+            self.on_event(Delta(rest))
+        ended = time.perf_counter()
+        self.on_event(
+            Finished(
+                reason, self._text.text, len(self.prompt), self._generated,
+                1000 * ((self._first or ended) - self.submitted), 1000 * (ended - self.submitted),
+                self._logprobs / max(1, self._generated), problem, self._cached,
+            )
+        )  # fmt: skip
+
+    def _take(self, token: Token) -> FinishReason | None:
+        if not self._generated:
+            self._first = time.perf_counter()
+        self._generated += 1
+        self._logprobs += token.logprob
+        if token.id == self.tokenizer.eos:
+            return "stop"
+        text = self._text.feed(token.id)
+        wanted = self.request.sampling.logprobs
+        details = () if wanted is None else (self._detail(token, wanted),)
+        if text or details:
+            self.on_event(Delta(text, details))
+        if self._text.stopped:
+            return "stop"
+        return "length" if self._generated >= self._most else None
+
+    def _detail(self, token: Token, wanted: int) -> TokenLogprob:
+        decode = self.tokenizer.decode
+        top = tuple((decode([i]), logprob) for i, logprob in token.top[:wanted])
+        return TokenLogprob(decode([token.id]), token.logprob, top)
+
+    def _body(self) -> dict[str, Any]:
+        sampling = self.request.sampling
+        return {
+            **PLAIN,
+            "model": self.model,
+            "prompt": list(self.prompt),
+            "add_special_tokens": False,
+            "max_tokens": self._most,
+            # never the end token where it is to be ignored; vLLM's ignore_eos would choose it and go on
+            "min_tokens": self._most if sampling.ignore_eos else min(sampling.min_tokens, self._most),
+            "temperature": 0.0 if sampling.temperature < GREEDY else sampling.temperature,
+            "top_p": sampling.top_p,
+            "seed": None if sampling.seed is None else (sampling.seed + 2**63) % 2**64 - 2**63,
+            "stop": list(sampling.stop),  # so that it ends by itself, with its usage; what is shown is decided here
+            "logprobs": sampling.logprobs or 0,
+            "return_tokens_as_token_ids": True,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+
+
+def _reason(finish: str) -> FinishReason:
+    """For vLLM's finish_reason."""
+    if finish == "length":
+        return "length"
+    if finish == "stop":
+        return "stop"
+    raise EngineUnavailable("vLLM broke a reply off")
