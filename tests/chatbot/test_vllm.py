@@ -269,6 +269,7 @@ def test_what_is_held_stays(world: World) -> None:
     assert len(world.on_server()) == 1
     reply = endless(engine, A)
     reply.first.wait(30)
+    assert engine.figures() == {"rows": 1, "waiting": 0, "held": 1}
     assert not engine.unload(A)
     engine.cancel(reply.id)
     end = reply.wait()
@@ -526,6 +527,7 @@ def test_another_model_that_comes_back_is_not_used(engine: VllmEngine, fake: Fak
 
 def test_a_full_house_is_said_so_and_nobody_is_lost(engine: VllmEngine) -> None:
     held = [endless(engine) for _ in range(2 + 3)]
+    until(lambda: engine.figures() == {"rows": 2, "waiting": 3, "held": 0})
     with pytest.raises(Overloaded):
         ask(engine)
     engine.cancel(held[-1].id)  # still waiting

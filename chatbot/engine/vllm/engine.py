@@ -13,7 +13,7 @@ import random
 import threading
 import time
 import traceback
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -158,6 +158,12 @@ class VllmEngine:
 
     def resident(self) -> Sequence[AdapterRef]:
         return self._residents.refs()
+
+    def figures(self) -> Mapping[str, float]:
+        """What is in use now: replies being computed, requests waiting, adapters held."""
+        with self._lock:
+            waiting = len(self._waiting)
+            return {"rows": len(self._jobs) - waiting, "waiting": waiting, "held": self._residents.held()}
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
         """Let the loop do it, and wait."""

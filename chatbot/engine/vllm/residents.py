@@ -48,6 +48,11 @@ class Residents:
         with self._lock:
             return [ref for ref in self._all if ref != PLAIN]
 
+    def held(self) -> int:
+        """Adapters that requests hold, without the base model."""
+        with self._lock:
+            return sum(bool(one.holders) for ref, one in self._all.items() if ref != PLAIN)
+
     def hold(self, adapter: AdapterRef) -> str:
         """The adapter's name on the server, where it stays until it is released. Raises NotFound."""
         with self._lock:
