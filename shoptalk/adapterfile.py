@@ -39,12 +39,22 @@ class AdapterFiles:
 
 
 @dataclass(frozen=True, slots=True)
+class Extent:
+    """A tensor's place in the weights file: bytes from `start`, elements of a safetensors dtype, [rows, columns]."""
+
+    dtype: str
+    shape: tuple[int, int]
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
 class AdapterFacts:
     """What the verified files say. `modules` maps each adapted Linear to (in, out) features."""
 
     rank: int
     scaling: float
     modules: Mapping[str, tuple[int, int]]
+    tensors: Mapping[str, Extent]
 
 
 def verify(files: AdapterFiles, *, max_rank: int | None = None) -> AdapterFacts:
@@ -53,11 +63,12 @@ def verify(files: AdapterFiles, *, max_rank: int | None = None) -> AdapterFacts:
     if max_rank is not None and rank > max_rank:
         raise AdapterRefused(f"adapter_config.json: rank {rank} is over the limit of {max_rank} (SHOPTALK_MAX_RANK)")
     shapes: dict[str, dict[str, tuple[int, int]]] = {}
-    for name, shape in _header(files.weights).items():
+    tensors = _header(files.weights)
+    for name, extent in tensors.items():
         match = TENSOR.match(name)
         if match is None or match[2] not in targets:
             raise AdapterRefused(f"adapter_model.safetensors: unexpected tensor '{name[:120]}'")
-        shapes.setdefault(match[1], {})[match[3]] = shape
+        shapes.setdefault(match[1], {})[match[3]] = extent.shape
     modules: dict[str, tuple[int, int]] = {}
     for module, parts in shapes.items():
         if set(parts) != {"A", "B"} or parts["A"][0] != rank or parts["B"][1] != rank:
@@ -67,7 +78,7 @@ def verify(files: AdapterFiles, *, max_rank: int | None = None) -> AdapterFacts:
         modules[module] = (parts["A"][1], parts["B"][0])
     if not modules:
         raise AdapterRefused("adapter_model.safetensors: no LoRA tensors")
-    return AdapterFacts(rank, scaling, modules)
+    return AdapterFacts(rank, scaling, modules, tensors)
 
 
 def _config(data: bytes) -> tuple[int, float, frozenset[str]]:
@@ -94,8 +105,8 @@ def _config(data: bytes) -> tuple[int, float, frozenset[str]]:
     return rank, float(alpha) / divisor, frozenset(targets)
 
 
-def _header(data: bytes) -> dict[str, tuple[int, int]]:
-    """Each tensor's shape; the extents must tile the data exactly."""
+def _header(data: bytes) -> dict[str, Extent]:
+    """Each tensor's place; the extents must tile the data exactly."""
     what = "adapter_model.safetensors"
     if len(data) > MAX_BYTES:
         raise AdapterRefused(f"{what}: {len(data)} bytes are over the limit of {MAX_BYTES}")
@@ -106,15 +117,15 @@ def _header(data: bytes) -> dict[str, tuple[int, int]]:
         header: dict[str, Any] = json.loads(data[8 : 8 + length])
         header.pop("__metadata__", None)
         found = sorted((*e["data_offsets"], name, e["dtype"], *e["shape"]) for name, e in header.items())
-        shapes: dict[str, tuple[int, int]] = {}
+        places: dict[str, Extent] = {}
         position = 0
         for start, end, name, dtype, rows, columns in found:
             whole = all(type(n) is int and n >= 0 for n in (start, end, rows, columns))
             if not whole or start != position or end - start != rows * columns * DTYPES[dtype]:
                 raise AdapterRefused(f"{what}: tensor '{name[:120]}' has wrong extents")
-            shapes[name], position = (rows, columns), end
+            places[name], position = Extent(dtype, (rows, columns), 8 + length + start), end
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise AdapterRefused(f"{what}: the header is not valid") from None
     if position != len(data) - 8 - length:
         raise AdapterRefused(f"{what}: {len(data) - 8 - length - position} bytes belong to no tensor")
-    return shapes
+    return places

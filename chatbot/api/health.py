@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio.to_thread
 import sqlalchemy as sa
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -20,7 +20,7 @@ async def healthz() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/readyz")
+@router.get("/readyz", responses={503: {"description": "A part is down; the body says which."}})
 async def readyz(request: Request) -> JSONResponse:
     """The engine runs and the store answers."""
     services = services_of(request)
@@ -31,10 +31,12 @@ async def readyz(request: Request) -> JSONResponse:
     return JSONResponse(body, 200 if ready else 503)
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=PlainTextResponse)
 async def metrics(request: Request) -> Response:
     """Prometheus text format."""
-    return Response(services_of(request).metrics.render(), media_type=CONTENT_TYPE_LATEST)
+    return Response(
+        services_of(request).metrics.render(services_of(request).engine.figures()), media_type=CONTENT_TYPE_LATEST
+    )
 
 
 def _store_answers(services: Services) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from collections.abc import Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -27,5 +29,10 @@ class Metrics:
             "shoptalk_commit_seconds", "Committing an exchange.", buckets=SECONDS, registry=self.registry
         )
 
-    def render(self) -> bytes:
+        self._engine = Gauge("shoptalk_engine", "What the engine has in use.", ["what"], registry=self.registry)
+
+    def render(self, engine: Mapping[str, float]) -> bytes:
+        """`engine` is what the engine says of itself now."""
+        for what, value in engine.items():
+            self._engine.labels(what).set(value)
         return generate_latest(self.registry)

@@ -13,7 +13,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -22,15 +22,15 @@ from typing import Any, TypeVar
 import structlog
 import torch
 
-from chatbot.engine.compute.forward import Forward, Token
-from chatbot.engine.compute.lora import Adapter, read_adapter
+from chatbot.engine.compute.forward import Forward, Segment, Token
+from chatbot.engine.compute.lora import Adapter, compile_copies, read_adapter
 from chatbot.engine.compute.sampling import Sampler
 from chatbot.engine.compute.score import negative_log_likelihoods
 from chatbot.engine.compute.store import KeyValues
 from chatbot.engine.compute.team import Team
 from chatbot.engine.compute.tune import fastest_threads
 from chatbot.engine.compute.weights import load_shape, load_weights
-from chatbot.engine.prefix import PrefixCache
+from chatbot.engine.prefix import ALIGNED, PrefixCache
 from chatbot.engine.protocol import FinishReason, GenerationRequest, OnEvent
 from chatbot.engine.row import Row
 from chatbot.engine.slots import Slots
@@ -42,6 +42,7 @@ from shoptalk.errors import EngineStopped, InvalidInput, Overloaded
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
+AHEAD = 128  # positions of a reply that are reserved with its prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +158,8 @@ class EmbeddedEngine:
         finally:
             self._slots.release(adapter)
 
-    def load_figures(self) -> dict[str, int]:
-        """What is in use now, for metrics and tests: rows, waiting, held slots, bytes of the prefix cache."""
+    def figures(self) -> Mapping[str, float]:
+        """Also the bytes of the prefix cache."""
         with self._lock:
             cached = self._prefixes.nbytes if self.healthy() else 0
             return {
@@ -204,7 +205,8 @@ class EmbeddedEngine:
         torch.set_flush_denormal(True)
         weights = load_weights(self._base, self._dtype, limits.max_context)
         self._forward = Forward(weights, team)
-        self._sampler = Sampler(team, self._dtype, weights.shape.vocabulary, limits.max_batch)
+        self._sampler = Sampler(team, weights.head_weight, limits.max_batch)
+        compile_copies(self._dtype)
         self._prefixes = PrefixCache(limits.prefix_bytes)
         with torch.inference_mode():
             if not limits.threads and not limits.background:
@@ -249,31 +251,39 @@ class EmbeddedEngine:
 
     def _prefill(self) -> None:
         """Compute prompts, oldest request first, up to the chunk; those that are whole get their first token."""
-        budget, ready = self._limits.prefill_chunk, []
+        budget, rows, segments = self._limits.prefill_chunk, [], []
         for row in [row for row in self._rows if not row.decoding]:
-            if budget <= 0:
-                break
-            before = row.computed
-            last = self._attempt(partial(self._chunk, row, budget), [row])
-            budget -= row.computed - max(before, row.cached)
-            if last is not None:
-                ready.append((row, last))
-        if ready:
-            rows = [row for row, _ in ready]
-            self._attempt(lambda: self._accept(rows, torch.cat([last for _, last in ready])), rows)
+            segment = self._attempt(partial(self._segment, row, budget), [row])
+            if segment is not None:
+                rows.append(row)
+                segments.append(segment)
+                budget -= len(segment.ids)
+        if rows:
+            self._attempt(lambda: self._compute(rows, segments), rows)
 
-    def _chunk(self, row: Row, most: int) -> torch.Tensor | None:
-        """Compute up to `most` more tokens of a prompt; returns the last one's hidden state if it is whole."""
+    def _segment(self, row: Row, most: int) -> Segment | None:
+        """The next of a prompt, up to `most` tokens; short of its end a multiple of `ALIGNED`."""
         if row.store is None:
-            positions = min(self._limits.max_context, len(row.prompt) + row.sampling.max_tokens)
-            positions = min(positions, len(row.prompt) + 128)
+            positions = min(self._limits.max_context, len(row.prompt) + min(row.sampling.max_tokens, AHEAD))
             found = self._prefixes.take(row.key, row.prompt, positions)
             row.store, row.computed = found or (KeyValues(self._shape, self._dtype, positions), 0)
             row.cached = row.computed
-        ids = row.prompt[row.computed : row.computed + most]
-        hidden = self._forward.prefill(ids, row.store, row.computed, row.adapter)
-        row.computed += len(ids)
-        return hidden[-1:].clone() if row.decoding else None
+        stop = min(len(row.prompt), row.computed + most)
+        if stop < len(row.prompt):
+            stop -= stop % ALIGNED
+        ids = row.prompt[row.computed : stop]
+        return Segment(ids, row.store, row.computed, row.adapter) if ids else None
+
+    def _compute(self, rows: list[Row], segments: list[Segment]) -> None:
+        states = self._forward.prefill(segments)
+        whole, last = [], []
+        for row, segment, hidden in zip(rows, segments, states, strict=True):
+            row.computed += len(segment.ids)
+            if row.decoding:
+                whole.append(row)
+                last.append(hidden[-1:])
+        if whole:
+            self._accept(whole, torch.cat(last))
 
     def _decode(self, rows: list[Row]) -> None:
         tokens = []
@@ -289,6 +299,7 @@ class EmbeddedEngine:
     def _accept(self, rows: list[Row], hidden: torch.Tensor) -> None:
         """Choose each row's next token."""
         choices = self._sampler.choose(
+            hidden,
             self._forward.logits(hidden),
             [row.sampling for row in rows],
             [row.generator for row in rows],

@@ -5,7 +5,7 @@ Checks adapters' files as the real one does, and names the adapter in each reply
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from chatbot.engine.protocol import Delta, Finished, FinishReason, GenerationRequest, OnEvent, TokenLogprob
 from chatbot.engine.slots import Slots
@@ -77,3 +77,6 @@ class NullEngine:
 
     def resident(self) -> Sequence[AdapterRef]:
         return self._slots.resident()
+
+    def figures(self) -> Mapping[str, float]:
+        return {"rows": 0, "waiting": 0, "held": self._slots.held()}

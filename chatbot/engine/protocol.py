@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -120,3 +120,7 @@ class Engine(Protocol):
         ...
 
     def resident(self) -> Sequence[AdapterRef]: ...
+
+    def figures(self) -> Mapping[str, float]:
+        """What is in use now, for metrics: at least `rows`, `waiting` and `held` (slots held by requests)."""
+        ...

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
+import structlog
+
 from chatbot.engine.protocol import Engine
 from shoptalk.domain import AdapterRef
 from shoptalk.registry import Registry
+
+log = structlog.get_logger(__name__)
 
 
 class Loader:
@@ -15,5 +21,15 @@ class Loader:
 
     def ensure(self, ref: AdapterRef) -> None:
         """Resident afterwards; raises NotFound, AdapterRefused, NoFreeSlot."""
-        if not ref.is_base and ref not in self._engine.resident():
-            self._engine.load(ref, self._registry.resolve(ref, base_sha256=self._engine.base_sha256))
+        if ref.is_base or ref in self._engine.resident():
+            return
+        began = time.perf_counter()
+        files = self._registry.resolve(ref, base_sha256=self._engine.base_sha256)
+        read = time.perf_counter()
+        self._engine.load(ref, files)
+        done = time.perf_counter()
+        log.info("adapter loaded", adapter=str(ref), read_ms=_ms(read - began), load_ms=_ms(done - read))
+
+
+def _ms(seconds: float) -> float:
+    return round(1000 * seconds, 1)

@@ -1,13 +1,13 @@
-"""Computes the model: a prompt's tokens in one pass, or one more token for each row of a batch.
+"""Computes the model: tokens of prompts in one pass, or one more token for each row of a batch.
 
-The two never share a pass, so what a row is told depends neither on who else is served nor on how long the others'
-prompts are. Used by the engine's thread only.
+The two never share a pass, and in each a row's tokens meet its own only, so that what a row is told does not depend on
+who else is served. Used by the engine's thread only.
 """
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +24,11 @@ from chatbot.engine.compute.store import KeyValues
 from chatbot.engine.compute.team import Team
 from chatbot.engine.compute.weights import Product, Weights
 
+QKV = ("q_proj", "k_proj", "v_proj")
 BYTES, Y = LAYER.itemsize, LAYER.fields["y"][1] // 8  # type: ignore[index]
+
+# oneDNN's products round the same for every number of rows from here to 255, as long as it takes the same way to them
+LEAST_ROWS = 33
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,22 @@ class Token:
     store: KeyValues
     place: int
     adapter: Adapter | None
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Tokens of one row's prompt from position `start`.
+
+    `angles` are their positions where these are not their places in the store; `mask` [tokens, start + tokens] says
+    which places each may see where that is not all up to its own.
+    """
+
+    ids: Sequence[int]
+    store: KeyValues
+    start: int
+    adapter: Adapter | None
+    angles: Sequence[int] | None = None
+    mask: torch.Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,70 +89,80 @@ class Forward:
         self._room = 0
         self._plan = np.zeros(decode.PLAN, dtype=np.int64)
         self._constants()
+        self._waste = KeyValues(weights.shape, weights.dtype, 1)
         self._reserve(64)
 
-    def prefill(
-        self,
-        ids: Sequence[int],
-        store: KeyValues,
-        start: int,
-        adapter: Adapter | None,
-        angles: Sequence[int] | None = None,
-        mask: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """Normalized hidden states [tokens, hidden] of a row's tokens from position `start`; valid until the next pass.
-
-        `angles` are the tokens' positions where they are not their places; `mask` [tokens, start + tokens] says which
-        places each may see where that is not all up to its own.
-        """
-        n = len(ids)
-        self._reserve(n)
-        places = np.arange(start, start + n)
-        self._of.ids[:n], self._of.places[:n] = ids, places
-        self._of.angles[:n] = places if angles is None else angles
-        self._of.stores[:n], self._of.capacities[:n] = store.address, store.capacity
-        self._of.adapters[:n] = 0
-        self._layers["tokens"], self._layers["decodes"] = n, 0
-        shape, run = self.weights.shape, self._kernels
-        threads = min(self._team.threads, n)
-        self._layers["threads"] = threads
-        x, attended, active = self._x[:n], self._attended[:n], self._active[:n]
-        query = self._query[:n].view(1, n, shape.heads, shape.dim).transpose(1, 2)
-        causal = mask is None and start == 0
-        if mask is None and start:
-            mask = torch.arange(start + n)[None] <= torch.arange(start, start + n)[:, None]
-        if mask is not None:
-            mask = torch.zeros(mask.shape, dtype=self.weights.dtype).masked_fill_(~mask, float("-inf"))[None, None]
-        factors = adapter.layers if adapter else None
+    def prefill(self, segments: Sequence[Segment]) -> list[torch.Tensor]:
+        """Normalized hidden states [tokens, hidden] of each segment; valid until the next pass."""
+        n = sum(len(each.ids) for each in segments)
+        total = max(n, LEAST_ROWS)
+        self._reserve(total)
+        spans, at = [], 0
+        for each in segments:
+            span = slice(at, at + len(each.ids))
+            places = np.arange(each.start, each.start + len(each.ids))
+            self._of.ids[span], self._of.places[span] = each.ids, places
+            self._of.angles[span] = places if each.angles is None else each.angles
+            self._of.stores[span], self._of.capacities[span] = each.store.address, each.store.capacity
+            spans.append(span)
+            at = span.stop
+        for array in (self._of.ids, self._of.places, self._of.angles):
+            array[n:total] = 0
+        self._of.stores[n:total], self._of.capacities[n:total] = self._waste.address, self._waste.capacity
+        self._of.adapters[:total] = 0
+        threads = min(self._team.threads, total)
+        self._layers["tokens"], self._layers["decodes"], self._layers["threads"] = total, 0, threads
+        attentions = [self._attention(each, span) for each, span in zip(segments, spans, strict=True)]
+        adapted = [(s, each.adapter.layers) for s, each in zip(spans, segments, strict=True) if each.adapter]
+        x, attended, active, run = self._x[:total], self._attended[:total], self._active[:total], self._kernels
         run[EMBED](self._base, threads)
         for i, layer in enumerate(self.weights.layers):
-            record, own = self._base + i * BYTES, factors[i] if factors else None
             y = layer.qkv(x)
-            if own:
-                _add_lora(y, x, own.qkv_a, [own.b["q_proj"], own.b["k_proj"], own.b["v_proj"]])
-            self._y[i * BYTES // 8 + Y] = y.data_ptr()
-            run[ATTENTION](record, threads)
-            keys, values = store.data[i, :, None, :, : start + n]
-            seen = F.scaled_dot_product_attention(
-                query, keys, values, attn_mask=mask, is_causal=causal, enable_gqa=shape.heads != shape.kv_heads
-            )
-            attended.view(n, shape.heads, shape.dim).copy_(seen[0].transpose(0, 1))
+            for span, factors in adapted:
+                _add_lora(y[span], x[span], factors[i].qkv_a, factors[i].b, QKV)
+            self._then(ATTENTION, i, y, threads)
+            for attend in attentions:
+                attend(i)
             y = layer.o(attended)
-            if own:
-                _add_lora(y, attended, own.o_a, [own.b["o_proj"]])
-            self._y[i * BYTES // 8 + Y] = y.data_ptr()
-            run[ADD_ATTENTION](record, threads)
+            for span, factors in adapted:
+                _add_lora(y[span], attended[span], factors[i].o_a, factors[i].b, ("o_proj",))
+            self._then(ADD_ATTENTION, i, y, threads)
             y = layer.gate_up(x)
-            if own:
-                _add_lora(y, x, own.gate_up_a, [own.b["gate_proj"], own.b["up_proj"]])
-            self._y[i * BYTES // 8 + Y] = y.data_ptr()
-            run[ACTIVATION](record, threads)
+            for span, factors in adapted:
+                _add_lora(y[span], x[span], factors[i].gate_up_a, factors[i].b, ("gate_proj", "up_proj"))
+            self._then(ACTIVATION, i, y, threads)
             y = layer.down(active)
-            if own:
-                _add_lora(y, active, own.down_a, [own.b["down_proj"]])
-            self._y[i * BYTES // 8 + Y] = y.data_ptr()
-            run[ADD_FEED_FORWARD](record, threads)
-        return x
+            for span, factors in adapted:
+                _add_lora(y[span], active[span], factors[i].down_a, factors[i].b, ("down_proj",))
+            self._then(ADD_FEED_FORWARD, i, y, threads)
+        return [x[span] for span in spans]
+
+    def _then(self, kernel: int, layer: int, y: torch.Tensor, threads: int) -> None:
+        """The kernel that takes a product of this layer."""
+        self._y[layer * BYTES // 8 + Y] = y.data_ptr()
+        self._kernels[kernel](self._base + layer * BYTES, threads)
+
+    def _attention(self, each: Segment, span: slice) -> Callable[[int], None]:
+        """Computes a segment's attention in a layer, once its keys and values are stored."""
+        shape, n, stop = self.weights.shape, len(each.ids), each.start + len(each.ids)
+        query = self._query[span].view(1, n, shape.heads, shape.dim).transpose(1, 2)
+        out = self._attended[span].view(n, shape.heads, shape.dim)
+        seen = each.mask
+        if seen is None and each.start:
+            seen = torch.arange(stop)[None] <= torch.arange(each.start, stop)[:, None]
+        bias = None
+        if seen is not None:
+            bias = torch.zeros(seen.shape, dtype=self.weights.dtype).masked_fill_(~seen, float("-inf"))[None, None]
+        grouped = shape.heads != shape.kv_heads
+
+        def attend(layer: int) -> None:
+            keys, values = each.store.data[layer, :, None, :, :stop]
+            found = F.scaled_dot_product_attention(
+                query, keys, values, attn_mask=bias, is_causal=bias is None, enable_gqa=grouped
+            )
+            out.copy_(found[0].transpose(0, 1))
+
+        return attend
 
     def decode(self, tokens: Sequence[Token]) -> torch.Tensor:
         """Normalized hidden states [rows, hidden] after one more token a row; valid until the next pass."""
@@ -240,13 +270,16 @@ class Forward:
             table[name] = getattr(self._of, name).ctypes.data
 
 
-def _add_lora(y: torch.Tensor, x: torch.Tensor, a: torch.Tensor, bs: Sequence[torch.Tensor]) -> None:
+def _add_lora(
+    y: torch.Tensor, x: torch.Tensor, a: torch.Tensor, bs: Mapping[str, torch.Tensor], modules: Sequence[str]
+) -> None:
     """y += (x Aᵀ) Bᵀ, for modules side by side that share their input."""
     low = F.linear(x, a)
-    rank, at = len(a) // len(bs), 0
-    for i, b in enumerate(bs):
-        y[:, at : at + b.shape[1]].addmm_(low[:, i * rank : (i + 1) * rank], b)
-        at += b.shape[1]
+    rank, at = len(a) // len(modules), 0
+    for i, name in enumerate(modules):
+        width = bs[name].shape[1]
+        y[:, at : at + width].addmm_(low[:, i * rank : (i + 1) * rank], bs[name])
+        at += width
 
 
 def _handle(tensor: torch.Tensor) -> int:

@@ -10,13 +10,16 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
+import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_safetensors
+from numpy.typing import NDArray
 
+from chatbot.engine.compute.pack import copy, copy_transposed
+from chatbot.engine.compute.team import KINDS
 from chatbot.engine.compute.weights import Shape
-from shoptalk.adapterfile import AdapterFiles, verify
+from shoptalk.adapterfile import AdapterFacts, AdapterFiles, Extent, verify
 from shoptalk.errors import AdapterRefused
 
 ATTENTION, FEED_FORWARD = "self_attn", "mlp"
@@ -89,40 +92,63 @@ def read_adapter(files: AdapterFiles, shape: Shape, dtype: torch.dtype, max_rank
     places = {}
     for layer in range(shape.layers):
         for name in MODULES:
-            places[f"model.layers.{layer}.{FEED_FORWARD if table_of(name) else ATTENTION}.{name}"] = (layer, name)
+            places[f"model.layers.{layer}.{FEED_FORWARD if is_feed_forward(name) else ATTENTION}.{name}"] = (
+                layer,
+                name,
+            )
     for path, size in facts.modules.items():
         if path not in places or table[places[path][1]] != size:
             raise AdapterRefused(f"adapter_model.safetensors: {path} does not fit the base model")
-    try:
-        tensors = load_safetensors(files.weights)
-    except SafetensorError as error:
-        raise AdapterRefused(f"adapter_model.safetensors: {str(error)[:200]}") from None
     width = facts.rank * sum(columns + outs for columns, outs in table.values())
     partial = len(facts.modules) < len(places)
     data = (torch.zeros if partial else torch.empty)(shape.layers, width, dtype=dtype)
     key = files.digest or hashlib.sha256(files.config + files.weights).hexdigest()
     made = Adapter(key, facts.rank, shape, data)
+    held = np.frombuffer(files.weights, dtype=np.uint8)
     for path in facts.modules:
         layer, name = places[path]
-        _fill(made.data[layer], name, facts.rank, table, tensors, path, facts.scaling)
-    if not torch.isfinite(made.data.sum(dtype=torch.float32)) and not torch.isfinite(made.data).all():
-        bad = next((n for n, t in tensors.items() if not torch.isfinite(t).all()), "a scaled product")
-        raise AdapterRefused(f"adapter_model.safetensors: '{bad}' has values that are not finite")
+        _fill(made.address + layer * width * dtype.itemsize, name, facts, table, path, held, KINDS[dtype])
     return made
 
 
-def table_of(name: str) -> bool:
+def compile_copies(dtype: torch.dtype) -> None:
+    """Compile what copies an adapter, so that the first one does not wait for it."""
+    source, target = np.zeros(1, dtype=np.float32), np.zeros(1, dtype=np.float32)
+    for kind in (np.float32(0), np.uint16(0)):
+        copy(source.ctypes.data, 1, target.ctypes.data, kind, KINDS[dtype])
+        copy_transposed(source.ctypes.data, 1, 1, np.float32(1), target.ctypes.data, kind, KINDS[dtype])
+
+
+def is_feed_forward(name: str) -> bool:
     """Whether a module is of the feed-forward part."""
     return name in ("gate_proj", "up_proj", "down_proj")
 
 
 def _fill(
-    row: torch.Tensor, name: str, rank: int, table: Mapping[str, tuple[int, int]],
-    tensors: Mapping[str, torch.Tensor], path: str, scaling: float,
+    block: int, name: str, facts: AdapterFacts, table: Mapping[str, tuple[int, int]], path: str,
+    held: NDArray[np.uint8], like: Any,
 ) -> None:  # fmt: skip
-    before = MODULES[: MODULES.index(name)]
+    """One module's A and B, the latter transposed and scaled, into their places in a layer's block."""
+    rank, before = facts.rank, MODULES[: MODULES.index(name)]
     columns, outs = table[name]
-    at = rank * sum(table[m][0] for m in before)
-    row[at : at + rank * columns].view(rank, columns).copy_(tensors[PATH.format(path, "A")])
-    at = rank * (sum(c for c, _ in table.values()) + sum(table[m][1] for m in before))
-    row[at : at + rank * outs].view(rank, outs).copy_(tensors[PATH.format(path, "B")].T.float() * scaling)
+    size = like.itemsize
+    low, high = PATH.format(path, "A"), PATH.format(path, "B")
+    source, kind, kept = _source(held, facts.tensors[low])
+    at = block + size * rank * sum(table[m][0] for m in before)
+    good = copy(source, rank * columns, at, kind, like)
+    if not good:
+        raise AdapterRefused(f"adapter_model.safetensors: '{low}' has values that are not finite")
+    source, kind, kept = _source(held, facts.tensors[high])
+    at = block + size * rank * (sum(c for c, _ in table.values()) + sum(table[m][1] for m in before))
+    if not copy_transposed(source, outs, rank, np.float32(facts.scaling), at, kind, like):
+        raise AdapterRefused(f"adapter_model.safetensors: '{high}' has values that are not finite")
+    del kept
+
+
+def _source(held: NDArray[np.uint8], extent: Extent) -> tuple[int, Any, object]:
+    """A tensor's address, its elements' kind, and what must live as long as the address is used."""
+    if extent.dtype == "F16":
+        rows, columns = extent.shape
+        wide = held[extent.start : extent.start + 2 * rows * columns].view(np.float16).astype(np.float32)
+        return int(wide.ctypes.data), np.float32(0), wide
+    return int(held.ctypes.data) + extent.start, np.uint16(0) if extent.dtype == "BF16" else np.float32(0), held

@@ -10,10 +10,12 @@ from chatbot.engine.compute.numeric import FAST, exp, get, int64_at, put, set_in
 CHOICE = np.dtype(
     [(name, np.int64) for name in ("threads", "rows", "vocabulary", "size", "logits", "banned", "tokens", "scratch")]
     + [(name, np.int64) for name in ("temperature", "top_p", "uniform", "logprob")]  # float32 arrays
+    + [(name, np.int64) for name in ("width", "hidden", "head")]
 )
 F = numba.float32
 BLOCK = 256
 HALVINGS = 40
+ROUNDING = 2.0**-7  # of a bfloat16, twice
 njit = numba.njit(fastmath=FAST, error_model="numpy")
 
 
@@ -70,6 +72,22 @@ def _draw(weights, count, least, uniform):
 
 
 @njit
+def _likeliest(r, row, most, like):
+    """The likeliest token. Of those whose logits rounding made (almost) the same, the best by exact products."""
+    logits = r.logits + row * r.vocabulary * r.size
+    hidden, near = r.hidden + row * r.width * r.size, most - abs(most) * F(ROUNDING)
+    best, token, count = F(-3e38), 0, r.vocabulary
+    for i in range(count):
+        if get(logits, i, like) >= near:
+            weight, total = r.head + i * r.width * r.size, F(0)
+            for j in range(r.width):
+                total += get(hidden, j, like) * get(weight, j, like)
+            if total > best:
+                best, token = total, i
+    return token
+
+
+@njit
 def pick(r, like):
     """Fill `tokens` and `logprob` of every row."""
     count, me = r.vocabulary, thread()
@@ -98,7 +116,6 @@ def pick(r, like):
                 least = _nucleus(weights, count, share)
             token = _draw(weights, count, least, get(r.uniform, row, F(0)))
         else:
-            while token < count - 1 and get(logits, token, like) < most:
-                token += 1
+            token = _likeliest(r, row, most, like)
         set_int64(r.tokens, row, token)
         put(r.logprob, row, get(logits, token, like) - most - np.log(total), F(0))

@@ -36,7 +36,10 @@ def generator_for(sampling: Sampling) -> np.random.Generator | None:
 class Sampler:
     """Used by the engine's thread only."""
 
-    def __init__(self, team: Team, dtype: torch.dtype, vocabulary: int, rows: int) -> None:
+    def __init__(self, team: Team, head: torch.Tensor, rows: int) -> None:
+        """`head` is the output layer's weight, [vocabulary, hidden]."""
+        dtype, (vocabulary, width) = head.dtype, head.shape
+        self._head = head
         self._kernel = team.kernel(pick, CHOICE, dtype)
         self._threads = team.threads
         self._record = np.zeros(1, dtype=CHOICE)
@@ -47,15 +50,20 @@ class Sampler:
         for name in ("banned", "tokens", "scratch", *names):
             self._record[name] = getattr(self, f"_{name}").ctypes.data
         self._record["vocabulary"], self._record["size"] = vocabulary, dtype.itemsize
+        self._record["width"], self._record["head"] = width, head.data_ptr()
 
     def choose(
         self,
+        hidden: torch.Tensor,
         logits: torch.Tensor,
         samplings: Sequence[Sampling],
         generators: Sequence[np.random.Generator | None],
         banned: Sequence[int | None],
     ) -> list[Choice]:
-        """One choice per row of `logits` [rows, vocabulary]. `banned` names a token a row may not choose now."""
+        """One choice per row of `logits` [rows, vocabulary], which are the head's products with `hidden`.
+
+        `banned` names a token a row may not choose now.
+        """
         n = len(samplings)
         for i, (sampling, generator) in enumerate(zip(samplings, generators, strict=True)):
             token = banned[i]
@@ -65,6 +73,7 @@ class Sampler:
                 self._top_p[i], self._uniform[i] = sampling.top_p, generator.random(dtype=np.float32)
         threads = min(self._threads, n)
         self._record["threads"], self._record["rows"], self._record["logits"] = threads, n, logits.data_ptr()
+        self._record["hidden"] = hidden.data_ptr()
         self._kernel(self._record.ctypes.data, threads)
         found = zip(self._tokens[:n].tolist(), self._logprob[:n].tolist(), strict=True)
         tops = (_alternatives(line, sampling.logprobs) for line, sampling in zip(logits, samplings, strict=True))

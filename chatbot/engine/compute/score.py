@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from chatbot.engine.compute.forward import Forward
+from chatbot.engine.compute.forward import Forward, Segment
 from chatbot.engine.compute.lora import Adapter
 from chatbot.engine.compute.store import KeyValues
 
@@ -30,7 +30,7 @@ def negative_log_likelihoods(
     mask = torch.ones(len(ids), len(ids), dtype=torch.bool).tril_()
     mask &= (owner[None] == -1) | (owner[None] == owner[:, None])
     store = KeyValues(forward.weights.shape, forward.weights.dtype, len(ids))
-    hidden = forward.prefill(ids, store, 0, adapter, places, mask)
+    (hidden,) = forward.prefill([Segment(ids, store, 0, adapter, places, mask)])
     return [
         float(torch.nn.functional.cross_entropy(forward.logits(hidden[at]).float(), torch.tensor(reply)))
         for at, reply in zip(read, replies, strict=True)

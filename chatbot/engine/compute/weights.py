@@ -80,6 +80,7 @@ class Weights:
     layers: tuple[Layer, ...]
     last_norm: torch.Tensor
     head: Product
+    head_weight: torch.Tensor
     cos: torch.Tensor
     sin: torch.Tensor
 
@@ -118,7 +119,7 @@ def load_weights(base: BaseModel, dtype: torch.dtype, positions: int) -> Weights
         )
         return Weights(
             shape, dtype, config.rms_norm_eps, inner.embed_tokens.weight.detach().contiguous(), layers,
-            inner.norm.weight.detach(), Product(model.lm_head),
+            inner.norm.weight.detach(), Product(model.lm_head), model.lm_head.weight.detach().contiguous(),
             cos[0, :, : shape.dim // 2].float().contiguous(), sin[0, :, : shape.dim // 2].float().contiguous(),
         )  # fmt: skip
 

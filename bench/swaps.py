@@ -1,0 +1,233 @@
+"""A thousand swaps under load: does a customer notice, and does any reply come from another adapter than recorded?
+
+Usage: python -m bench.swaps [--swaps 1000] [--dtype bfloat16|float32] [--json OUT]
+
+A real API serves Poisson arrivals, of which some hang up; meanwhile releases move the alias between more adapters than
+there are slots, so that each swap loads one. Afterwards an engine that answers one request at a time, with nothing
+cached, gives each (adapter, question) alone, and every reply is compared with what its recorded adapter says alone.
+Where they differ, the gap between that engine's two likeliest tokens at the first difference is told, in nats.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import re
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import uvloop
+
+from bench.adapters import random_adapter
+from bench.client import Sample, Target, ask, percentile
+from chatbot.engine.compute.weights import load_shape
+from chatbot.engine.embedded import EmbeddedEngine, EngineLimits
+from chatbot.engine.protocol import GenerationRequest, Sampling
+from shoptalk.basemodel import BaseModel, find_base_model
+from shoptalk.demo.shop import Shop
+from shoptalk.domain import AdapterRef, Message, Scope, new_id
+from shoptalk.store import inferences, releases
+from tests.chatbot.engines import Reply
+from tests.e2e.stack import Stack, models_folder
+
+ADAPTERS, SLOTS, QUESTIONS, TOKENS = 6, 3, 16, 24
+PAUSE_S = 0.25  # between two swaps
+SCALE = 0.05  # of the adapters' weights: their answers differ
+AFTER_S = 0.1  # a window goes on so long after the swap
+
+
+@dataclass
+class Run:
+    """What happened."""
+
+    replies: list[tuple[str, Sample, float]] = field(default_factory=list)  # question, what came, when it was asked
+    left: int = 0
+    windows: list[tuple[float, float]] = field(default_factory=list)
+    swap_ms: list[float] = field(default_factory=list)
+
+
+async def customers(run: Run, target: Target, texts: Sequence[str], rate: float, stop: asyncio.Event) -> None:
+    """Poisson arrivals until told to stop; one in eight hangs up, some before the first word."""
+    chance = random.Random(3)
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def one(text: str, leave: int | None) -> None:
+        asked = time.perf_counter()
+        sample = await ask(target, target.body("shop", text, TOKENS, logprobs=True), leave)
+        if leave is None:
+            run.replies.append((text, sample, asked))
+        else:
+            run.left += 1
+
+    while not stop.is_set():
+        leave = chance.randrange(6) if chance.random() < 0.125 else None
+        task = asyncio.create_task(one(chance.choice(texts), leave))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+        await asyncio.sleep(chance.expovariate(rate))
+    await asyncio.gather(*tasks)
+
+
+async def releases_move(run: Run, stack: Stack, names: Sequence[str], swaps: int, stop: asyncio.Event) -> None:
+    """Each adapter in turn goes live, as a person would release it."""
+    try:
+        for n in range(swaps):
+            await asyncio.sleep(PAUSE_S)
+            began = time.perf_counter()
+            await asyncio.to_thread(release, stack, names[n % len(names)])
+            ended = time.perf_counter()
+            run.windows.append((began, ended + AFTER_S))
+            run.swap_ms.append(1000 * (ended - began))
+            if n % 100 == 99:
+                print(f"{n + 1} swaps, {len(run.replies)} replies", flush=True)
+    finally:
+        stop.set()
+
+
+def release(stack: Stack, name: str) -> None:
+    """Start, promote, and wait until the API is seen to serve it."""
+    moves = stack.parts.releases
+    moves.promote(moves.start("shop", name, "bench").id, "bench")
+    while True:
+        with stack.parts.store.read() as conn:
+            seen = [o for o in releases.all_observed(conn) if o.alias == "shop"]
+        if seen and seen[0].adapter == name:
+            return
+        time.sleep(0.01)
+
+
+def alone(base: BaseModel, dtype: str, system: str, wanted: set[tuple[str, str]]) -> dict[tuple[str, str], Any]:
+    """Each (adapter, question) by an engine that does nothing else: [(token, gap to the second likeliest)]."""
+    limits = EngineLimits(1, 2048, 64, ADAPTERS, 16, 0, prefix_bytes=0)
+    engine = EmbeddedEngine(base, getattr(torch, dtype), limits)
+    engine.start()
+    found: dict[tuple[str, str], Any] = {}
+    shape = load_shape(base)
+    for name in sorted({adapter for adapter, _ in wanted}):
+        ref = AdapterRef.parse(name)
+        if not ref.is_base:
+            engine.load(ref, random_adapter(shape, ref.version, scale=SCALE))
+    for name, text in sorted(wanted):
+        reply = Reply(new_id("inf"))
+        messages = [Message("system", system), Message("user", text)]
+        sampling = Sampling(TOKENS, 0.0, ignore_eos=True, logprobs=2)
+        engine.submit(GenerationRequest(reply.id, messages, AdapterRef.parse(name), sampling), reply)
+        reply.wait()
+        tokens = [t for delta in reply.deltas for t in delta.tokens]
+        found[name, text] = [(t.token, t.top[0][1] - t.top[1][1]) for t in tokens]
+    engine.stop()
+    return found
+
+
+def gap_at(parts: Sequence[str], tokens: Sequence[tuple[str, float]]) -> float:
+    """The gap of the choice where two replies part."""
+    return next((gap for part, (token, gap) in zip(parts, tokens, strict=False) if part != token), 0.0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--swaps", type=int, default=1000)
+    parser.add_argument("--rate", type=float, default=0.0, help="requests a second; 0: about two thirds of what it can")
+    parser.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float32"])
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    models = models_folder()
+    base = find_base_model(models, "HuggingFaceTB/SmolLM2-135M-Instruct")
+    texts = sorted({r.opening for r in Shop(seed=21).everyday(400) if not re.search(r"\d|@", r.opening)})[:QUESTIONS]
+    rate = options.rate or (6.0 if options.dtype == "bfloat16" else 4.0)
+    run = Run()
+    with tempfile.TemporaryDirectory() as folder:
+        values = {"engine": "embedded", "models": models, "adapter_slots": SLOTS, "dtype": options.dtype}
+        with Stack(Path(folder) / "home", **values) as stack:
+            shape, names = load_shape(base), []
+            for seed in range(1, ADAPTERS + 1):
+                files = random_adapter(shape, seed, scale=SCALE)
+                names.append(str(stack.parts.registry.publish("shop", files, base_sha256=base.sha256).ref))
+            stack.environment.pop("OMP_WAIT_POLICY")
+            stack.start("serve")
+            target = Target("shoptalk", stack.settings.port, stack.key(Scope.CHAT, Scope.RELEASE))
+
+            async def both() -> None:
+                stop = asyncio.Event()
+                await asyncio.gather(
+                    customers(run, target, texts, rate, stop),
+                    releases_move(run, stack, names, options.swaps, stop),
+                )
+
+            uvloop.run(both())
+            log = stack.log("serve")
+            with stack.client() as http:
+                time.sleep(1.0)
+                gauges = {
+                    k: v for k, v in re.findall(r'shoptalk_engine\{what="(\w+)"\} (\S+)', http.get("/metrics").text)
+                }
+            with stack.parts.store.read() as conn:
+                recorded = inferences.by_adapter(conn)
+            system = stack.settings.prompt
+    result = judge(run, base, options.dtype, system)
+    reads = [float(x) for x in re.findall(r"read_ms\W+([\d.]+)", _plain(log))]
+    loads = [float(x) for x in re.findall(r"load_ms\W+([\d.]+)", _plain(log))]
+    result |= {
+        "swaps": len(run.swap_ms),
+        "swap_p50_ms": percentile(run.swap_ms, 0.5),
+        "loads": len(loads),
+        "read_p50_ms": percentile(reads, 0.5),
+        "verify_and_copy_p50_ms": percentile(loads, 0.5),
+        "verify_and_copy_p99_ms": percentile(loads, 0.99),
+        "in_use_afterwards": gauges,
+        "replies_by_adapter": recorded,
+        "log_errors": len(re.findall(r"\[error|\"error\"|Traceback", _plain(log))),
+    }
+    print(json.dumps(result, indent=1))
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def judge(run: Run, base: BaseModel, dtype: str, system: str) -> dict[str, Any]:
+    failed = [s.problem for _, s, _ in run.replies if s.problem]
+    fine = [(text, s) for text, s, _ in run.replies if not s.problem]
+    expected = alone(base, dtype, system, {(s.model, text) for text, s in fine})
+    said = {asked: [token for token, _ in tokens] for asked, tokens in expected.items()}
+    others = {text: [parts for (_, asked), parts in said.items() if asked == text] for text, _ in fine}
+    different = [(text, s) for text, s in fine if s.parts != said[s.model, text]]
+    mixed = [s for text, s in different if s.parts in others[text]]
+    gaps = [gap_at(s.parts, expected[s.model, text]) for text, s in different]
+    apart = sum(others[text].count(parts) == 1 for (_, text), parts in said.items())
+    steady, swapping = [], []
+    for _, sample, asked in run.replies:
+        at = asked + sample.ttft
+        for gap in sample.itls:
+            inside = any(begin <= at + gap and at <= end for begin, end in run.windows)
+            (swapping if inside else steady).append(gap)
+            at += gap
+    return {
+        "dtype": dtype,
+        "requests": len(run.replies) + run.left,
+        "hung_up": run.left,
+        "failed": len(failed),
+        "problems": failed[:3],
+        "answers_told_apart": f"{apart} of {len(said)}",
+        "mixed": len(mixed),
+        "different_from_alone": len(different),
+        "largest_gap_where_different": max(gaps, default=0.0),
+        "itl_p99_steady_ms": 1000 * percentile(steady, 0.99),
+        "itl_p99_swapping_ms": 1000 * percentile(swapping, 0.99),
+        "itl_p99_ratio": percentile(swapping, 0.99) / max(1e-9, percentile(steady, 0.99)),
+        "gaps_steady": len(steady),
+        "gaps_swapping": len(swapping),
+    }
+
+
+def _plain(log: str) -> str:
+    return re.sub(r"\x1b\[[0-9;]*m", "", log)
+
+
+if __name__ == "__main__":
+    main()
