@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from chatbot.api.auth import Caller, require
 from chatbot.api.completion import DONE, Shapes, event, replay
+from chatbot.api.documents import COMPLETION, KEYED, refusals
 from chatbot.api.errors import error_body
 from chatbot.api.exchange import Exchange, Reply
 from chatbot.api.prepare import CONVERSATION, body_hash, conclude, fill_again, prepare, stored_key
@@ -36,7 +37,7 @@ from shoptalk.errors import (
 )
 
 log = structlog.get_logger(__name__)
-router = APIRouter(tags=["chat"])
+router = APIRouter(tags=["chat"], responses=refusals(*KEYED, 400, 404, 409, 413, 429))
 LOADS = 4  # times an adapter is loaded for one request
 
 
@@ -53,7 +54,7 @@ class Generation:
     committed: bool = False  # or being committed
 
 
-@router.post("/v1/chat/completions", response_model=None)
+@router.post("/v1/chat/completions", response_model=None, responses=COMPLETION)
 async def chat(
     request: Request,
     body: ChatRequest,

@@ -71,7 +71,7 @@ def install(app: FastAPI) -> None:
 
     async def http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
-        code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code)
+        code = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}.get(error.status_code)
         body = {"error": {"message": str(error.detail), "type": "invalid_request_error", "param": None, "code": code}}
         return _answer(request, error.status_code, body, dict(error.headers or {}))
 

@@ -8,13 +8,14 @@ import anyio.to_thread
 from fastapi import APIRouter, Depends, Request
 
 from chatbot.api.auth import Caller, require
+from chatbot.api.documents import KEYED, refusals
 from chatbot.api.schemas import FeedbackRequest
 from chatbot.api.services import Services, services_of
 from shoptalk.domain import Message, Scope, new_id, now
 from shoptalk.errors import NotFound, ScrubbingFailed
 from shoptalk.store import chats, inferences
 
-router = APIRouter(tags=["feedback"])
+router = APIRouter(tags=["feedback"], responses=refusals(*KEYED, 400, 404, 409, 413))
 
 
 @router.post("/v1/feedback", status_code=201)

@@ -6,6 +6,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY = 4 * 2**20
+CLOSED = "the handler is closed"  # uvloop's words for a connection that is gone
 HEADERS = ((b"x-content-type-options", b"nosniff"), (b"x-frame-options", b"DENY"))
 
 
@@ -39,6 +40,11 @@ class Guard:
         async def headed(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message.get("headers", []), *HEADERS]
-            await send(message)
+            try:
+                await send(message)
+            except RuntimeError as error:
+                if CLOSED not in str(error):
+                    raise
+                # the client went away, and uvicorn, which would say nothing then, has not noticed yet
 
         await self._app(scope, limited, headed)

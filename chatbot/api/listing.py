@@ -13,13 +13,16 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 
 from chatbot.api.auth import Caller, require
+from chatbot.api.documents import KEYED, Responses, refusals
+from chatbot.api.schemas import StoredId
 from chatbot.api.services import services_of
 from shoptalk.domain import Scope
 from shoptalk.errors import NotFound
 from shoptalk.store import adapters, datasets, evaluations, rounds, runs, watch
 
-router = APIRouter(tags=["reading"])
+router = APIRouter(tags=["reading"], responses=refusals(*KEYED))
 Reader = Annotated[Caller, Depends(require(Scope.READ))]
+PAGE: Responses = {200: {"content": {"text/html": {"schema": {"type": "string"}}}}}
 Limit = Annotated[int, Query(ge=1, le=500)]
 
 
@@ -45,44 +48,44 @@ async def _list(request: Request, limit: int, read: Callable[[sa.Connection, int
     return {"object": "list", "data": await anyio.to_thread.run_sync(query)}
 
 
-@router.get("/v1/adapters")
+@router.get("/v1/adapters", responses=refusals(400))
 async def list_adapters(request: Request, _: Reader, limit: Limit = 50) -> dict[str, Any]:
     """The registry, newest first."""
     return await _list(request, limit, lambda conn, n: adapters.everything(conn)[::-1][:n])
 
 
-@router.get("/v1/datasets")
+@router.get("/v1/datasets", responses=refusals(400))
 async def list_datasets(request: Request, _: Reader, limit: Limit = 50) -> dict[str, Any]:
     """Frozen datasets, newest first."""
     return await _list(request, limit, datasets.newest)
 
 
-@router.get("/v1/runs")
+@router.get("/v1/runs", responses=refusals(400))
 async def list_runs(request: Request, _: Reader, limit: Limit = 50) -> dict[str, Any]:
     """Training runs, newest first."""
     return await _list(request, limit, runs.newest)
 
 
-@router.get("/v1/evaluations")
+@router.get("/v1/evaluations", responses=refusals(400))
 async def list_evaluations(request: Request, _: Reader, limit: Limit = 50) -> dict[str, Any]:
     """Gate verdicts with their evidence, newest first."""
     return await _list(request, limit, evaluations.newest)
 
 
-@router.get("/v1/rounds")
+@router.get("/v1/rounds", responses=refusals(400))
 async def list_rounds(request: Request, _: Reader, limit: Limit = 50) -> dict[str, Any]:
     """Rounds of learning, newest first."""
     return await _list(request, limit, rounds.newest)
 
 
-@router.get("/v1/reports")
+@router.get("/v1/reports", responses=refusals(400))
 async def list_reports(request: Request, _: Reader, limit: Limit = 50) -> dict[str, Any]:
     """Drift reports, newest first."""
     return await _list(request, limit, watch.all_reports)
 
 
-@router.get("/v1/reports/{report_id}", response_class=Response)
-async def get_report(request: Request, report_id: str, _: Reader) -> Response:
+@router.get("/v1/reports/{report_id}", response_class=Response, responses=PAGE | refusals(400, 404))
+async def get_report(request: Request, report_id: StoredId, _: Reader) -> Response:
     """One report, as the self-contained HTML page Evidently wrote.
 
     It is sandboxed: its scripts run in an origin of their own and reach neither cookies nor the network.

@@ -9,14 +9,15 @@ import anyio.to_thread
 from fastapi import APIRouter, Depends, Query, Request
 
 from chatbot.api.auth import Caller, require
+from chatbot.api.documents import KEYED, refusals
 from chatbot.api.listing import plain
-from chatbot.api.schemas import MoveRequest, ReleaseRequest
+from chatbot.api.schemas import MoveRequest, ReleaseRequest, StoredId
 from chatbot.api.services import services_of
 from shoptalk.domain import Scope
 from shoptalk.errors import InvalidInput
 from shoptalk.store import releases
 
-router = APIRouter(tags=["releases"])
+router = APIRouter(tags=["releases"], responses=refusals(*KEYED, 400))
 Releaser = Annotated[Caller, Depends(require(Scope.RELEASE))]
 
 
@@ -41,7 +42,7 @@ async def list_releases(
     return await anyio.to_thread.run_sync(read)
 
 
-@router.post("/v1/releases", status_code=201)
+@router.post("/v1/releases", status_code=201, responses=refusals(404, 409, 413))
 async def start_release(request: Request, body: ReleaseRequest, caller: Releaser) -> dict[str, Any]:
     """Open a release of an adapter under an alias (by default the shop's)."""
     services = services_of(request)
@@ -50,9 +51,9 @@ async def start_release(request: Request, body: ReleaseRequest, caller: Releaser
     return plain(await anyio.to_thread.run_sync(start))
 
 
-@router.post("/v1/releases/{release_id}/{move}")
+@router.post("/v1/releases/{release_id}/{move}", responses=refusals(404, 409, 413))
 async def move_release(
-    request: Request, release_id: str, move: str, caller: Releaser, body: MoveRequest | None = None
+    request: Request, release_id: StoredId, move: str, caller: Releaser, body: MoveRequest | None = None
 ) -> dict[str, Any]:
     """`move` is promote, abort or rollback."""
     services = services_of(request)

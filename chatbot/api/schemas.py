@@ -11,6 +11,8 @@ from shoptalk.domain import Message
 MAX_MESSAGE = 32_000  # characters
 MAX_MESSAGES = 200
 Strict = ConfigDict(strict=True, extra="ignore")
+STORABLE = r"^[^\x00]*$"  # PostgreSQL keeps no NUL
+StoredId = Annotated[str, StringConstraints(pattern=STORABLE, max_length=80)]
 
 
 class TextPart(BaseModel):
@@ -96,7 +98,7 @@ class FeedbackRequest(BaseModel):
     """The body of POST /v1/feedback: about one reply (`inference_id`) or a whole conversation."""
 
     model_config = Strict
-    inference_id: str | None = Field(None, max_length=80)
+    inference_id: StoredId | None = None
     conversation_id: str | None = Field(None, max_length=512)
     metric: Literal["thumbs", "rating", "resolved", "correction"]
     value: float | bool | str
@@ -141,4 +143,4 @@ class MoveRequest(BaseModel):
     """The body of a release's promote, abort and rollback."""
 
     model_config = Strict
-    reason: str = Field("", max_length=400)
+    reason: str = Field("", max_length=400, pattern=STORABLE)

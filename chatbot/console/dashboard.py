@@ -15,6 +15,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from chatbot.api.auth import Caller
+from chatbot.api.schemas import StoredId
 from chatbot.api.services import Services, services_of
 from chatbot.console.overview import read_overview
 from chatbot.console.render import page
@@ -83,7 +84,7 @@ async def live(request: Request) -> Response:
 
 
 @router.get("/console/releases/{release_id}/{move}", response_model=None)
-async def confirm(request: Request, release_id: str, move: str) -> Response:
+async def confirm(request: Request, release_id: StoredId, move: str) -> Response:
     """Ask before moving."""
     caller = await reader(request)
     if caller is None:
@@ -94,7 +95,7 @@ async def confirm(request: Request, release_id: str, move: str) -> Response:
 
 
 @router.post("/console/releases/{release_id}/{move}", response_model=None)
-async def act(request: Request, release_id: str, move: str) -> Response:
+async def act(request: Request, release_id: StoredId, move: str) -> Response:
     """Move the release; the console then says what happened."""
     sent = await form(request)
     caller = await reader(request)
@@ -107,7 +108,7 @@ async def act(request: Request, release_id: str, move: str) -> Response:
         "promote": services.releases.promote,
         "abort": services.releases.abort,
     }
-    reason = sent.get("reason", "").strip()[:LONGEST_REASON]
+    reason = sent.get("reason", "").replace("\0", "").strip()[:LONGEST_REASON]
     try:
         await anyio.to_thread.run_sync(partial(acts[move], release_id, caller.key_id, reason))
     except (Conflict, NotFound) as error:
