@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +147,7 @@ def start_shoptalk(stack: Stack, base: BaseModel) -> Server:
 
 def start_vllm(program: Path, base: BaseModel, folder: Path, system: str, clean: ExitStack) -> Server:
     server = clean.enter_context(
-        VllmServer(program, base.folder, "base", batch=16, slots=ADAPTERS, rank=16, eager=False)
+        VllmServer(program, base.folder, "base", batch=16, slots=ADAPTERS + 1, rank=16, eager=False)
     )
     names = ["base"]
     for seed in range(ADAPTERS):
@@ -168,21 +169,13 @@ def measure(servers: list[Server], generate: Generate, options: argparse.Namespa
     closed_rows: dict[tuple[Any, ...], list[Row]] = {}
     tasks: list[tuple[tuple[Any, ...], Callable[[], Row]]] = []
     for c in levels:
-        tasks.append((("transformers", 0, c, "uniform"), lambda c=c: generate.closed(texts, c)))
+        tasks.append((("transformers", 0, c, "uniform"), partial(generate.closed, texts, c)))
         for server in servers:
-            for adapters in (0, 1, 4) if c == 1 else (0, 4):
-                tasks.append(
-                    ((server.name, adapters, c, "uniform"), lambda s=server, a=adapters, c=c: closed(s, texts, a, c))
-                )
-    if not options.quick:
-        for server in servers:
-            for adapters, skew in ((1, "uniform"), (2, "uniform"), (8, "uniform"), (4, "zipf"), (8, "zipf")):
-                tasks.append(
-                    (
-                        (server.name, adapters, 8, skew),
-                        lambda s=server, a=adapters, k=skew: closed(s, texts, a, 8, k),
-                    )
-                )
+            counts = (0, 1, 4) if c == 1 else (0, 4)
+            tasks += [((server.name, a, c, "uniform"), partial(closed, server, texts, a, c)) for a in counts]
+    mixtures = () if options.quick else ((1, "uniform"), (2, "uniform"), (8, "uniform"), (4, "zipf"), (8, "zipf"))
+    for server in servers:
+        tasks += [((server.name, a, 8, k), partial(closed, server, texts, a, 8, k)) for a, k in mixtures]
     for server in servers:  # every batch size once, unmeasured
         closed(server, texts, 4, max(levels))
     for n in range(options.rounds):

@@ -69,9 +69,12 @@ def main() -> None:
             steps.append({"rows": rows, "base_ms": base_ms, "adapters_ms": lora_ms, "added_ms": lora_ms - base_ms})
         store = KeyValues(shape, dtype, 1200)
         prompts = []
-        for count in (32, 128, 512, 1000):
-            prompt = [Segment(list(range(count)), store, 0, None)]
-            prompts.append({"tokens": count, "ms": milliseconds(partial(forward.prefill, prompt), 8)})
+        for count in (32, 64, 128, 512):
+            row: dict[str, float] = {"tokens": count}
+            for name, adapter in (("base_ms", None), ("adapter_ms", adapters[0])):
+                prompt = [Segment(list(range(count)), store, 0, adapter)]
+                row[name] = milliseconds(partial(forward.prefill, prompt), 8)
+            prompts.append(row)
     result["steps"], result["prompts"] = steps, prompts
     each = shape.hidden * (2 * shape.wide + 2 * shape.narrow) + 3 * shape.hidden * shape.inner
     result["weights_mb"] = (shape.layers * each + shape.vocabulary * shape.hidden) * dtype.itemsize / 1e6

@@ -100,7 +100,7 @@ def release(stack: Stack, name: str) -> None:
             seen = [o for o in releases.all_observed(conn) if o.alias == "shop"]
         if seen and seen[0].adapter == name:
             return
-        time.sleep(0.01)
+        time.sleep(0.025)
 
 
 def alone(base: BaseModel, dtype: str, system: str, wanted: set[tuple[str, str]]) -> dict[tuple[str, str], Any]:

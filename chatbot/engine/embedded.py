@@ -30,7 +30,7 @@ from chatbot.engine.compute.store import KeyValues
 from chatbot.engine.compute.team import Team
 from chatbot.engine.compute.tune import fastest_threads
 from chatbot.engine.compute.weights import load_shape, load_weights
-from chatbot.engine.prefix import ALIGNED, PrefixCache
+from chatbot.engine.prefix import PrefixCache
 from chatbot.engine.protocol import FinishReason, GenerationRequest, OnEvent
 from chatbot.engine.row import Row
 from chatbot.engine.slots import Slots
@@ -250,8 +250,13 @@ class EmbeddedEngine:
             self._rows.append(self._waiting.pop())
 
     def _prefill(self) -> None:
-        """Compute prompts, oldest request first, up to the chunk; those that are whole get their first token."""
+        """Compute prompts, oldest request first, up to the chunk; those that are whole get their first token.
+
+        Half of the chunk where most rows wait for their next token.
+        """
         budget, rows, segments = self._limits.prefill_chunk, [], []
+        if 2 * sum(row.decoding for row in self._rows) > self._limits.max_batch:
+            budget //= 2
         for row in [row for row in self._rows if not row.decoding]:
             segment = self._attempt(partial(self._segment, row, budget), [row])
             if segment is not None:
@@ -262,16 +267,13 @@ class EmbeddedEngine:
             self._attempt(lambda: self._compute(rows, segments), rows)
 
     def _segment(self, row: Row, most: int) -> Segment | None:
-        """The next of a prompt, up to `most` tokens; short of its end a multiple of `ALIGNED`."""
+        """The next of a prompt, up to `most` tokens."""
         if row.store is None:
             positions = min(self._limits.max_context, len(row.prompt) + min(row.sampling.max_tokens, AHEAD))
             found = self._prefixes.take(row.key, row.prompt, positions)
             row.store, row.computed = found or (KeyValues(self._shape, self._dtype, positions), 0)
             row.cached = row.computed
-        stop = min(len(row.prompt), row.computed + most)
-        if stop < len(row.prompt):
-            stop -= stop % ALIGNED
-        ids = row.prompt[row.computed : stop]
+        ids = row.prompt[row.computed : row.computed + max(0, most)]
         return Segment(ids, row.store, row.computed, row.adapter) if ids else None
 
     def _compute(self, rows: list[Row], segments: list[Segment]) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from chatbot.engine.compute.store import KeyValues
 
-ALIGNED = 32  # reused in multiples: attention then rounds as if all had been computed at once
+LEAST = 16  # tokens worth a copy
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class PrefixCache:
 
     def put(self, adapter: str, tokens: Sequence[int], prompt: int, store: KeyValues) -> None:
         """Take over a store that holds so many tokens; the caller must not use it any more."""
-        if store.nbytes > self._budget or len(tokens) < ALIGNED:
+        if store.nbytes > self._budget or len(tokens) < LEAST:
             return
         known = np.asarray(tokens, dtype=np.int64)
         for number, entry in list(self._entries.items()):  # what it continues is in it
@@ -64,16 +64,15 @@ class PrefixCache:
         for number, entry in self._entries.items():
             if entry.adapter == adapter and (common := _common(entry.tokens, wanted)) > length:
                 best, length = number, common
-        if best is None or length < ALIGNED:
+        if best is None or length < LEAST:
             return None
         entry = self._entries[best]
         self._entries.move_to_end(best)
-        aligned = length - length % ALIGNED
         if length < entry.prompt:  # another conversation, or this one told otherwise: leave it its own
-            return entry.store.copy(aligned, positions), aligned
+            return entry.store.copy(length, positions), length
         self._drop(best)
         entry.store.reserve(positions, length)
-        return entry.store, aligned
+        return entry.store, length
 
     def forget(self, adapter: str) -> None:
         """Drop what an adapter made."""

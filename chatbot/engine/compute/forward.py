@@ -7,7 +7,7 @@ who else is served. Used by the engine's thread only.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,11 +24,7 @@ from chatbot.engine.compute.store import KeyValues
 from chatbot.engine.compute.team import Team
 from chatbot.engine.compute.weights import Product, Weights
 
-QKV = ("q_proj", "k_proj", "v_proj")
 BYTES, Y = LAYER.itemsize, LAYER.fields["y"][1] // 8  # type: ignore[index]
-
-# oneDNN's products round the same for every number of rows from here to 255, as long as it takes the same way to them
-LEAST_ROWS = 33
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +85,11 @@ class Forward:
         self._room = 0
         self._plan = np.zeros(decode.PLAN, dtype=np.int64)
         self._constants()
-        self._waste = KeyValues(weights.shape, weights.dtype, 1)
         self._reserve(64)
 
     def prefill(self, segments: Sequence[Segment]) -> list[torch.Tensor]:
         """Normalized hidden states [tokens, hidden] of each segment; valid until the next pass."""
-        n = sum(len(each.ids) for each in segments)
-        total = max(n, LEAST_ROWS)
+        total = sum(len(each.ids) for each in segments)
         self._reserve(total)
         spans, at = [], 0
         for each in segments:
@@ -104,36 +98,25 @@ class Forward:
             self._of.ids[span], self._of.places[span] = each.ids, places
             self._of.angles[span] = places if each.angles is None else each.angles
             self._of.stores[span], self._of.capacities[span] = each.store.address, each.store.capacity
+            self._of.adapters[span] = each.adapter.address if each.adapter else 0
+            self._of.ranks[span] = each.adapter.rank if each.adapter else 0
             spans.append(span)
             at = span.stop
-        for array in (self._of.ids, self._of.places, self._of.angles):
-            array[n:total] = 0
-        self._of.stores[n:total], self._of.capacities[n:total] = self._waste.address, self._waste.capacity
-        self._of.adapters[:total] = 0
         threads = min(self._team.threads, total)
         self._layers["tokens"], self._layers["decodes"], self._layers["threads"] = total, 0, threads
         attentions = [self._attention(each, span) for each, span in zip(segments, spans, strict=True)]
-        adapted = [(s, each.adapter.layers) for s, each in zip(spans, segments, strict=True) if each.adapter]
         x, attended, active, run = self._x[:total], self._attended[:total], self._active[:total], self._kernels
         run[EMBED](self._base, threads)
         for i, layer in enumerate(self.weights.layers):
             y = layer.qkv(x)
-            for span, factors in adapted:
-                _add_lora(y[span], x[span], factors[i].qkv_a, factors[i].b, QKV)
             self._then(ATTENTION, i, y, threads)
             for attend in attentions:
                 attend(i)
             y = layer.o(attended)
-            for span, factors in adapted:
-                _add_lora(y[span], attended[span], factors[i].o_a, factors[i].b, ("o_proj",))
             self._then(ADD_ATTENTION, i, y, threads)
             y = layer.gate_up(x)
-            for span, factors in adapted:
-                _add_lora(y[span], x[span], factors[i].gate_up_a, factors[i].b, ("gate_proj", "up_proj"))
             self._then(ACTIVATION, i, y, threads)
             y = layer.down(active)
-            for span, factors in adapted:
-                _add_lora(y[span], active[span], factors[i].down_a, factors[i].b, ("down_proj",))
             self._then(ADD_FEED_FORWARD, i, y, threads)
         return [x[span] for span in spans]
 
@@ -268,18 +251,6 @@ class Forward:
         self._of = PerToken(*np.zeros((7, room), dtype=np.int64))
         for name in PerToken.__slots__:
             table[name] = getattr(self._of, name).ctypes.data
-
-
-def _add_lora(
-    y: torch.Tensor, x: torch.Tensor, a: torch.Tensor, bs: Mapping[str, torch.Tensor], modules: Sequence[str]
-) -> None:
-    """y += (x Aᵀ) Bᵀ, for modules side by side that share their input."""
-    low = F.linear(x, a)
-    rank, at = len(a) // len(modules), 0
-    for i, name in enumerate(modules):
-        width = bs[name].shape[1]
-        y[:, at : at + width].addmm_(low[:, i * rank : (i + 1) * rank], bs[name])
-        at += width
 
 
 def _handle(tensor: torch.Tensor) -> int:

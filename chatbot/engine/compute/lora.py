@@ -34,17 +34,6 @@ def sizes(shape: Shape) -> Mapping[str, tuple[int, int]]:
     return dict(zip(MODULES, ((h, w), (h, n), (h, n), (w, h), (h, i), (h, i), (i, h)), strict=True))
 
 
-@dataclass(frozen=True, slots=True)
-class Factors:
-    """One layer's views into a block: A of modules with one input lie together."""
-
-    qkv_a: torch.Tensor
-    o_a: torch.Tensor
-    gate_up_a: torch.Tensor
-    down_a: torch.Tensor
-    b: Mapping[str, torch.Tensor]  # transposed: [rank, out]
-
-
 @dataclass(frozen=True)
 class Adapter:
     """`data` is [layers, elements]; the scaling is in B. `key` is the SHA-256 of its files."""
@@ -57,32 +46,6 @@ class Adapter:
     @cached_property
     def address(self) -> int:
         return int(self.data.data_ptr())
-
-    @cached_property
-    def layers(self) -> list[Factors]:
-        """For tokens of a prompt, which are many of one adapter."""
-        return [self._views(row) for row in self.data]
-
-    def _views(self, row: torch.Tensor) -> Factors:
-        table, r = sizes(self.shape), self.rank
-        at, a, b = 0, {}, {}
-        for name, (columns, _) in table.items():
-            a[name] = (at, at + r * columns, columns)
-            at += r * columns
-        for name, (_, outs) in table.items():
-            b[name] = row[at : at + r * outs].view(r, outs)
-            at += r * outs
-
-        def join(first: str, last: str) -> torch.Tensor:
-            return row[a[first][0] : a[last][1]].view(-1, a[first][2])
-
-        return Factors(
-            join("q_proj", "v_proj"),
-            join("o_proj", "o_proj"),
-            join("gate_proj", "up_proj"),
-            join("down_proj", "down_proj"),
-            b,
-        )
 
 
 def read_adapter(files: AdapterFiles, shape: Shape, dtype: torch.dtype, max_rank: int) -> Adapter:
