@@ -108,6 +108,7 @@ def main() -> None:
         "memory_mb_last_quarter": sum(late) / max(1, len(late)),
         "in_use_afterwards": gauges,
         "tracebacks": errors,
+        "memory_mb": [round(mb) for _, mb in memory[:: max(1, len(memory) // 12)]],
     }
     print(json.dumps(result, indent=1))
     if options.json:

@@ -30,7 +30,7 @@ def conversation(tokenizer: ChatTokenizer, seed: int) -> list[dict[str, str]]:
     messages: list[Message] = []
     for each in Shop(seed=seed).everyday(400):
         for asked, answered in each.exchanges:
-            if len(tokenizer.render(messages)) >= HISTORY:
+            if messages and len(tokenizer.render(messages)) >= HISTORY:
                 messages.append(Message("user", asked))
                 return [{"role": m.role, "content": m.content} for m in messages]
             messages += [Message("user", asked), Message("assistant", answered)]

@@ -14,7 +14,7 @@ from chatbot.api.services import Services
 from chatbot.engine.protocol import Finished
 from chatbot.router import Route
 from shoptalk.domain import AdapterRef, Message, Scope, new_id
-from shoptalk.errors import InvalidInput, ScrubbingFailed
+from shoptalk.errors import InvalidInput, Overloaded, ScrubbingFailed
 from shoptalk.ports import Scrubbed
 
 log = structlog.get_logger(__name__)
@@ -25,6 +25,8 @@ CHARACTERS_PER_TOKEN = 32  # several times what any language has
 async def prepare(services: Services, caller: Caller, body: ChatRequest, idempotency_key: str | None) -> Exchange:
     """Raises NotFound for another's conversation or an unknown model, InvalidInput for a hopelessly long chat."""
     _check_length(services, body)
+    if services.engine.figures()["waiting"] >= services.settings.max_queue:  # before any work is done for it
+        raise Overloaded
     named = (body.metadata or {}).get(CONVERSATION)
     public = named or new_id("conv")
     conversation = services.secrets.conversation(public)

@@ -42,6 +42,7 @@ from shoptalk.errors import EngineStopped, InvalidInput, Overloaded
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
+SWITCH_S = 0.0005  # how long the engine's thread waits for the interpreter that another thread keeps busy
 AHEAD = 128  # positions of a reply that are reserved with its prompt
 
 
@@ -197,6 +198,7 @@ class EmbeddedEngine:
 
     def _prepare(self) -> None:
         limits = self._limits
+        sys.setswitchinterval(SWITCH_S)
         if limits.background and sys.platform == "linux":
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))  # this thread and those it starts
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -212,7 +214,7 @@ class EmbeddedEngine:
             if not limits.threads and not limits.background:
                 team.threads = fastest_threads(self._forward, team, limits.max_batch)
                 torch.set_num_threads(team.threads)
-            self._forward.warm(limits.max_batch)
+            self._forward.warm(limits.max_batch, limits.prefill_chunk)
 
     def _turn(self) -> bool:
         """Admit, compute a part of the prompts, compute one token for all rows."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -399,3 +400,92 @@ def test_the_bank_is_as_peft_with_every_scaling(engine: EmbeddedEngine, tiny_bas
     reply = Reply("inf_1")
     engine.submit(request, reply)
     assert reply.wait().problem is None
+
+
+LONG = "I ordered three pairs of shoes, two jackets and a lamp, and nothing of it has come yet. " * 2
+
+
+@pytest.mark.parametrize("chunk", [16, 17, 64])
+def test_a_prompt_in_parts_is_answered_as_in_one(engine: EmbeddedEngine, tiny_base: BaseModel, chunk: int) -> None:
+    engine.load(A, adapter(1))
+    wanted = {ref: answer(engine, LONG, ref, max_tokens=24) for ref in (BASE, A)}
+    parts = make(tiny_base, prefill_chunk=chunk, prefix_bytes=0)
+    parts.start()
+    parts.load(A, adapter(1))
+    replies = {ref: [ask(parts, LONG, ref, max_tokens=24) for _ in range(3)] for ref in (BASE, A)}
+    said = {ref: {reply.wait().text for reply in several} for ref, several in replies.items()}
+    assert said == {ref: {text} for ref, text in wanted.items()}
+    parts.stop()
+
+
+def test_the_next_turn_reuses_the_history_and_says_the_same(tiny_base: BaseModel) -> None:
+    """Each adapter its own: the same words mean something else to another."""
+    reusing, anew = make(tiny_base), make(tiny_base, prefix_bytes=0)
+    chat = [Message("user", LONG)]
+    for engine in (reusing, anew):
+        engine.start()
+        engine.load(A, adapter(1))
+    for ref in (A, BASE, A):
+        replies = {}
+        for engine in (reusing, anew):
+            first = Reply("inf_1")
+            engine.submit(GenerationRequest("inf_1", chat, ref, Sampling(12, temperature=0.0)), first)
+            said = first.wait()
+            more = [*chat, Message("assistant", said.text), Message("user", "And when?")]
+            second = Reply("inf_2")
+            engine.submit(GenerationRequest("inf_2", more, ref, Sampling(12, temperature=0.0)), second)
+            replies[engine] = (said.text, second.wait().text, second.wait().cached_tokens)
+        assert replies[reusing][:2] == replies[anew][:2]
+        assert replies[reusing][2] >= len(ChatTokenizer(load_tokenizer(tiny_base)).encode(LONG))
+        assert replies[anew][2] == 0
+    assert reusing.figures()["prefix_bytes"] > 0
+    for engine in (reusing, anew):
+        engine.stop()
+
+
+def test_low_priority_gives_its_place_up_and_goes_on_later(tiny_base: BaseModel) -> None:
+    engine = make(tiny_base, max_batch=1)
+    engine.start()
+    wanted = answer(engine, max_tokens=120, ignore_eos=True)
+    shadow = Reply("inf_shadow")
+    sampling = Sampling(120, temperature=0.0, ignore_eos=True)
+    request = GenerationRequest("inf_shadow", [Message("user", "Where is my order?")], BASE, sampling, priority="low")
+    engine.submit(request, shadow)
+    assert shadow.first.wait(WAIT_S)
+    customer = ask(engine, max_tokens=8, ignore_eos=True)
+    assert customer.wait().completion_tokens == 8
+    assert shadow.finished is None
+    assert shadow.wait().text == wanted
+    engine.stop()
+
+
+def test_a_deadline_ends_a_reply_with_what_there_is(tiny_base: BaseModel) -> None:
+    engine = make(tiny_base, max_batch=1)
+    engine.start()
+    running, late = Reply("inf_1"), Reply("inf_2")
+    endless = Sampling(200, temperature=0.0, ignore_eos=True)
+    question = [Message("user", "Where is my order?")]
+    engine.submit(GenerationRequest("inf_1", question, BASE, endless, deadline_s=0.05), running)
+    engine.submit(GenerationRequest("inf_2", question, BASE, endless, deadline_s=0.0), late)
+    assert (running.wait().reason, late.wait().reason) == ("deadline", "deadline")
+    assert 0 < running.wait().completion_tokens < 200
+    assert late.wait().completion_tokens == 0
+    engine.stop()
+
+
+def test_nothing_is_left_behind_whichever_way_requests_end(engine: EmbeddedEngine) -> None:
+    for ref, seed in SEEDS.items():
+        engine.load(ref, adapter(seed))
+    replies = []
+    for n in range(60):
+        stop = ("e",) if n % 5 == 0 else ()
+        reply = ask(engine, QUESTIONS[n % 4], list(SEEDS)[n % 3], max_tokens=1 + n % 30, stop=stop)
+        replies.append(reply)
+        if n % 3 == 0:
+            engine.cancel(reply.id)
+    for reply in replies:
+        reply.wait()
+    deadline = time.monotonic() + 5
+    while engine.figures()["held"] and time.monotonic() < deadline:  # let go just after the end was told
+        time.sleep(0.01)
+    assert (engine.figures()["rows"], engine.figures()["waiting"], engine.figures()["held"]) == (0, 0, 0)

@@ -24,6 +24,7 @@ from chatbot.engine.compute.store import KeyValues
 from chatbot.engine.compute.team import Team
 from chatbot.engine.compute.weights import Product, Weights
 
+PADDED, SEEN = 16, 32  # tokens of a segment, and the places it looks at, are rounded up to these
 BYTES, Y = LAYER.itemsize, LAYER.fields["y"][1] // 8  # type: ignore[index]
 
 
@@ -88,15 +89,23 @@ class Forward:
         self._reserve(64)
 
     def prefill(self, segments: Sequence[Segment]) -> list[torch.Tensor]:
-        """Normalized hidden states [tokens, hidden] of each segment; valid until the next pass."""
-        total = sum(len(each.ids) for each in segments)
+        """Normalized hidden states [tokens, hidden] of each segment; valid until the next pass.
+
+        Segments are padded to multiples of `PADDED`, since each number of rows costs oneDNN code and memory of its own.
+        What is padded lies behind the segment's tokens, where none of them looks.
+        """
+        total = sum(_padded(len(each.ids)) for each in segments)
         self._reserve(total)
         spans, at = [], 0
         for each in segments:
-            span = slice(at, at + len(each.ids))
-            places = np.arange(each.start, each.start + len(each.ids))
-            self._of.ids[span], self._of.places[span] = each.ids, places
-            self._of.angles[span] = places if each.angles is None else each.angles
+            n = len(each.ids)
+            span = slice(at, at + _padded(n))
+            each.store.reserve(each.start + _padded(n), each.start)
+            self._of.ids[span], self._of.ids[at : at + n] = 0, each.ids
+            self._of.places[span] = self._of.angles[span] = np.arange(each.start, each.start + _padded(n))
+            self._of.angles[span] = np.minimum(self._of.angles[span], len(self.weights.cos) - 1)
+            if each.angles is not None:
+                self._of.angles[at : at + n] = each.angles
             self._of.stores[span], self._of.capacities[span] = each.store.address, each.store.capacity
             self._of.adapters[span] = each.adapter.address if each.adapter else 0
             self._of.ranks[span] = each.adapter.rank if each.adapter else 0
@@ -118,7 +127,7 @@ class Forward:
             self._then(ACTIVATION, i, y, threads)
             y = layer.down(active)
             self._then(ADD_FEED_FORWARD, i, y, threads)
-        return [x[span] for span in spans]
+        return [x[span.start : span.start + len(each.ids)] for each, span in zip(segments, spans, strict=True)]
 
     def _then(self, kernel: int, layer: int, y: torch.Tensor, threads: int) -> None:
         """The kernel that takes a product of this layer."""
@@ -127,14 +136,17 @@ class Forward:
 
     def _attention(self, each: Segment, span: slice) -> Callable[[int], None]:
         """Computes a segment's attention in a layer, once its keys and values are stored."""
-        shape, n, stop = self.weights.shape, len(each.ids), each.start + len(each.ids)
-        query = self._query[span].view(1, n, shape.heads, shape.dim).transpose(1, 2)
-        out = self._attended[span].view(n, shape.heads, shape.dim)
-        seen = each.mask
-        if seen is None and each.start:
-            seen = torch.arange(stop)[None] <= torch.arange(each.start, stop)[:, None]
-        bias = None
-        if seen is not None:
+        shape, n = self.weights.shape, len(each.ids)
+        rows = _padded(n)
+        query = self._query[span].view(1, rows, shape.heads, shape.dim).transpose(1, 2)
+        out = self._attended[span].view(rows, shape.heads, shape.dim)
+        stop, bias = each.start + rows, None
+        if each.start or each.mask is not None:
+            stop = min(-(-stop // SEEN) * SEEN, each.store.capacity)
+            seen = torch.arange(stop)[None] <= torch.arange(each.start, each.start + rows)[:, None]
+            if each.mask is not None:
+                seen[:n] = False
+                seen[:n, : each.mask.shape[1]] = each.mask
             bias = torch.zeros(seen.shape, dtype=self.weights.dtype).masked_fill_(~seen, float("-inf"))[None, None]
         grouped = shape.heads != shape.kv_heads
 
@@ -182,11 +194,13 @@ class Forward:
                 run[kernel](record, threads)
         return x
 
-    def warm(self, rows: int) -> None:
-        """Let oneDNN prepare its code for each size of batch, so that no customer waits for it."""
+    def warm(self, rows: int, prompt: int) -> None:
+        """Let oneDNN prepare its code for each size of batch and of pass, so that no customer waits for it."""
         store = KeyValues(self.weights.shape, self.weights.dtype, 1)
         for n in range(1, rows + 1):
             self.logits(self.decode([Token(0, store, 0, None)] * n))
+        for n in range(PADDED, prompt + 1, PADDED):
+            self.prefill([Segment([0] * n, store, 0, None)])
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """[rows, vocabulary]."""
@@ -251,6 +265,10 @@ class Forward:
         self._of = PerToken(*np.zeros((7, room), dtype=np.int64))
         for name in PerToken.__slots__:
             table[name] = getattr(self._of, name).ctypes.data
+
+
+def _padded(count: int) -> int:
+    return -(-count // PADDED) * PADDED
 
 
 def _handle(tensor: torch.Tensor) -> int:

@@ -39,5 +39,6 @@ class KeyValues:
     def _allocate(self, positions: int, dtype: torch.dtype) -> None:
         self.capacity = -(-positions // STEP) * STEP
         s = self._shape
-        self.data = torch.empty(s.layers, 2, s.kv_heads, self.capacity, s.dim, dtype=dtype)
+        # zeros: what is masked is still multiplied, by nothing, and must be a number
+        self.data = torch.zeros(s.layers, 2, s.kv_heads, self.capacity, s.dim, dtype=dtype)
         self.address = self.data.data_ptr()

@@ -1,0 +1,103 @@
+"""What is kept of finished requests, for whom, and for how long."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from chatbot.engine.compute.store import KeyValues
+from chatbot.engine.compute.weights import Shape
+from chatbot.engine.prefix import LEAST, PrefixCache
+
+SHAPE = Shape(layers=2, hidden=8, heads=2, kv_heads=1, dim=4, inner=8, vocabulary=16)
+SYSTEM = list(range(100, 100 + LEAST))
+
+
+def filled(tokens: list[int], positions: int = 0) -> KeyValues:
+    """Each position holds its token, so that one sees what was copied."""
+    store = KeyValues(SHAPE, torch.float32, max(positions, len(tokens)))
+    store.data.fill_(-1.0)
+    for place, token in enumerate(tokens):
+        store.data[:, :, :, place] = float(token)
+    return store
+
+
+def held(store: KeyValues, count: int) -> list[int]:
+    return [int(x) for x in store.data[1, 1, 0, :count, 0]]
+
+
+@pytest.fixture
+def cache() -> PrefixCache:
+    return PrefixCache(10**6)
+
+
+def test_the_next_turn_takes_its_conversation_over(cache: PrefixCache) -> None:
+    before = [*SYSTEM, 1, 2, 3]
+    store = filled(before)
+    cache.put("a", before, LEAST + 1, store)
+    found = cache.take("a", [*before, 4, 5], 400)
+    assert found is not None
+    assert (found[0] is store, found[1]) == (True, len(before))
+    assert held(store, len(before)) == before
+    assert store.capacity >= 400
+    assert (len(cache), cache.nbytes) == (0, 0)
+
+
+def test_another_conversation_gets_a_copy_of_what_it_shares(cache: PrefixCache) -> None:
+    before = [*SYSTEM, 1, 2, 3]
+    store = filled(before)
+    cache.put("a", before, len(before), store)
+    found = cache.take("a", [*SYSTEM, 1, 7, 8], 200)
+    assert found is not None
+    assert found[0] is not store
+    assert (found[1], held(found[0], found[1])) == (LEAST + 1, [*SYSTEM, 1])
+    assert len(cache) == 1
+
+
+def test_one_token_of_the_prompt_is_always_left_to_compute(cache: PrefixCache) -> None:
+    cache.put("a", [*SYSTEM, 1], LEAST + 1, filled([*SYSTEM, 1]))
+    found = cache.take("a", [*SYSTEM, 1], 100)
+    assert found is not None
+    assert found[1] == LEAST
+
+
+def test_another_adapters_are_not_taken(cache: PrefixCache) -> None:
+    cache.put("a", SYSTEM, LEAST, filled(SYSTEM))
+    assert cache.take("b", [*SYSTEM, 1], 100) is None
+    assert cache.take("", [*SYSTEM, 1], 100) is None
+    cache.forget("a")
+    assert cache.take("a", [*SYSTEM, 1], 100) is None
+    assert cache.nbytes == 0
+
+
+def test_little_in_common_is_not_worth_it(cache: PrefixCache) -> None:
+    cache.put("a", [*SYSTEM, 1], LEAST + 1, filled([*SYSTEM, 1]))
+    assert cache.take("a", [*SYSTEM[: LEAST - 1], 9, 9], 100) is None
+    cache.put("a", [1, 2], 2, filled([1, 2]))
+    assert len(cache) == 1
+
+
+def test_the_least_recently_used_goes_first() -> None:
+    size = filled(SYSTEM).nbytes
+    cache = PrefixCache(2 * size)
+    chats = [[n] * LEAST for n in range(3)]
+    cache.put("a", chats[0], LEAST, filled(chats[0]))
+    cache.put("a", chats[1], LEAST, filled(chats[1]))
+    assert cache.take("a", [*chats[0], 7], 20) is not None  # now in use again, by continuing it
+    cache.put("a", [*chats[0], 7], LEAST, filled([*chats[0], 7]))
+    cache.put("a", chats[2], LEAST, filled(chats[2]))
+    assert cache.nbytes <= 2 * size
+    assert cache.take("a", [*chats[1], 7], 20) is None
+    assert cache.take("a", [*chats[2], 7], 20) is not None
+
+
+def test_what_a_longer_one_holds_is_not_kept_twice(cache: PrefixCache) -> None:
+    cache.put("a", SYSTEM, LEAST, filled(SYSTEM))
+    cache.put("a", [*SYSTEM, 1], LEAST, filled([*SYSTEM, 1]))
+    assert len(cache) == 1
+
+
+def test_a_cache_of_no_bytes_keeps_nothing() -> None:
+    cache = PrefixCache(0)
+    cache.put("a", SYSTEM, LEAST, filled(SYSTEM))
+    assert len(cache) == 0
