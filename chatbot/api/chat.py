@@ -27,6 +27,7 @@ from chatbot.api.services import Services, services_of
 from chatbot.engine.protocol import Delta, Event, Finished, GenerationRequest, Sampling, TokenLogprob
 from shoptalk.domain import Scope
 from shoptalk.errors import (
+    AdapterRefused,
     Conflict,
     EngineStopped,
     IdempotencyMismatch,
@@ -103,7 +104,7 @@ async def _submit(services: Services, exchange: Exchange, body: ChatRequest) -> 
     def submit(exchange: Exchange) -> Generation:
         wanted = GenerationRequest(
             exchange.id, exchange.prompt, exchange.route.adapter, sampling, settings.request_timeout_s,
-            client=exchange.customer or exchange.key_id,
+            client=f"{exchange.key_id}\0{exchange.customer or ''}",
         )  # fmt: skip
         services.engine.submit(wanted, hand_over)
         return Generation(exchange, events, bool(body.logprobs))
@@ -115,16 +116,25 @@ async def _submit(services: Services, exchange: Exchange, body: ChatRequest) -> 
             await anyio.to_thread.run_sync(services.loader.ensure, exchange.route.adapter)
         except NoFreeSlot:
             raise Overloaded("Every adapter slot is in use; try again shortly.", retry_after=1.0) from None
+        except AdapterRefused as error:
+            log.error("adapter not loaded", adapter=str(exchange.route.adapter), problem=error.message)
+            raise EngineStopped("The model that should answer cannot be loaded.") from None
         except NotFound:
             raise NotFound(f"The model '{body.model[:80]}' does not exist; GET /v1/models lists what does.") from None
-    return submit(exchange)
+    try:
+        return submit(exchange)
+    except NotFound:
+        raise Overloaded("Too many adapters are asked for at once; try again shortly.", retry_after=1.0) from None
 
 
 async def _next(services: Services, generation: Generation) -> Event:
     """The engine's next event; raises where it fell over or took too long."""
     try:
-        async with asyncio.timeout(services.settings.request_timeout_s):
-            item = await generation.events.get()
+        if generation.events.empty():
+            async with asyncio.timeout(services.settings.request_timeout_s):
+                item = await generation.events.get()
+        else:
+            item = generation.events.get_nowait()
     except TimeoutError:
         services.engine.cancel(generation.exchange.id)
         raise Overloaded("The reply took too long; try again shortly.", retry_after=5.0) from None

@@ -11,6 +11,7 @@ from chatbot.api.exchange import Exchange
 from chatbot.engine.protocol import Finished, TokenLogprob
 
 DONE = "data: [DONE]\n\n"
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 REASONS = {"stop": "stop", "length": "length", "cancelled": "stop", "deadline": "length", "error": "stop"}
 
 
@@ -68,7 +69,7 @@ def replay(answer: dict[str, Any], *, include_usage: bool) -> Iterable[str]:
 
 def event(data: dict[str, Any]) -> str:
     """One server-sent event."""
-    return f"data: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n"
+    return f"data: {_encode(data)}\n\n"
 
 
 def usage(finished: Finished) -> dict[str, Any]:

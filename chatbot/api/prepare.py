@@ -32,13 +32,15 @@ async def prepare(services: Services, caller: Caller, body: ChatRequest, idempot
     conversation = services.secrets.conversation(public)
     who = caller.customer or body.user
     customer = services.secrets.customer(who) if who else None
-    check = services.recorder.check_owner
-    await anyio.to_thread.run_sync(check, conversation, caller.key_id, customer)
-    route = resolve(services, caller, body, conversation)
     messages = [m.as_message() for m in body.messages]
     raw = [m for m in messages if m.role != "system"]
     appended = [m for m in messages if m.role == "system"]
-    scrubbed, problem, prompt = await anyio.to_thread.run_sync(_scrub, services, appended, raw)
+
+    def work() -> tuple[Route, Scrubbed | None, str | None, list[Message]]:  # in one go: a change of threads costs more
+        services.recorder.check_owner(conversation, caller.key_id, customer)
+        return resolve(services, caller, body, conversation), *_scrub(services, appended, raw)
+
+    route, scrubbed, problem, prompt = await anyio.to_thread.run_sync(work)
     idempotency = None
     if idempotency_key:
         idempotency = (stored_key(services, caller, idempotency_key), body_hash(services, body))

@@ -7,6 +7,7 @@ nor what is recorded.
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import threading
@@ -22,9 +23,9 @@ from typing import Any, TypeVar
 import structlog
 import torch
 
-from chatbot.engine.compute.forward import Forward, Segment, Token
+from chatbot.engine.compute.forward import Forward, Segment, Token, padded
 from chatbot.engine.compute.lora import Adapter, compile_copies, read_adapter
-from chatbot.engine.compute.sampling import Sampler
+from chatbot.engine.compute.sampling import Choice, Sampler
 from chatbot.engine.compute.score import negative_log_likelihoods
 from chatbot.engine.compute.store import KeyValues
 from chatbot.engine.compute.team import Team
@@ -165,7 +166,7 @@ class EmbeddedEngine:
             cached = self._prefixes.nbytes if self.healthy() else 0
             return {
                 "rows": len(self._rows),
-                "waiting": len(self._waiting),
+                "waiting": self._waiting.count("normal"),
                 "held": self._slots.held(),
                 "prefix_bytes": cached,
             }
@@ -264,7 +265,7 @@ class EmbeddedEngine:
             if segment is not None:
                 rows.append(row)
                 segments.append(segment)
-                budget -= len(segment.ids)
+                budget -= padded(len(segment.ids))
         if rows:
             self._attempt(lambda: self._compute(rows, segments), rows)
 
@@ -272,7 +273,7 @@ class EmbeddedEngine:
         """The next of a prompt, up to `most` tokens."""
         if row.store is None:
             positions = min(self._limits.max_context, len(row.prompt) + min(row.sampling.max_tokens, AHEAD))
-            found = self._prefixes.take(row.key, row.prompt, positions)
+            found = self._prefixes.take(row.key, row.client, row.prompt, positions)
             row.store, row.computed = found or (KeyValues(self._shape, self._dtype, positions), 0)
             row.cached = row.computed
         ids = row.prompt[row.computed : row.computed + max(0, most)]
@@ -310,11 +311,16 @@ class EmbeddedEngine:
             [row.banned(self._eos) for row in rows],
         )
         for row, choice in zip(rows, choices, strict=True):
-            reason = row.take(choice.token, choice.logprob, choice.top, self._eos)
-            if reason is None and len(row.prompt) + len(row.reply) >= self._limits.max_context:
-                reason = "length"
-            if reason is not None:
-                self._leave(row, reason)
+            self._attempt(partial(self._take, row, choice), [row])
+
+    def _take(self, row: Row, choice: Choice) -> None:
+        if not math.isfinite(choice.logprob):
+            raise ArithmeticError("the model's output is not finite")
+        reason = row.take(choice.token, choice.logprob, choice.top, self._eos)
+        if reason is None and len(row.prompt) + len(row.reply) >= self._limits.max_context:
+            reason = "length"
+        if reason is not None:
+            self._leave(row, reason)
 
     def _attempt(self, work: Callable[[], T], rows: list[Row]) -> T | None:
         """An error ends the requests it concerns, not the engine."""
@@ -336,12 +342,14 @@ class EmbeddedEngine:
                 self._rows.remove(row)
         if row.store is not None:
             stored = [*row.prompt, *row.reply][: row.computed]
-            self._prefixes.put(row.key, stored, min(len(row.prompt), row.computed), row.store)
+            self._prefixes.put(row.key, row.client, stored, min(len(row.prompt), row.computed), row.store)
             row.store = None
         if row.first:
             self._pace += 0.1 * (time.perf_counter() - row.first - self._pace)
         try:
             row.finish(reason, problem)
+        except Exception as error:  # noqa: BLE001 - whoever listens is broken; the others must not suffer
+            log.error("the end of a reply was not taken", error=type(error).__name__)
         finally:
             self._slots.release(row.request.adapter)
 
@@ -351,8 +359,8 @@ class EmbeddedEngine:
             rows = [*self._rows, *self._waiting]
             self._rows, self._waiting = [], Waiting()
             tasks, self._tasks = self._tasks, deque()
+        for _, done in tasks:
+            done.set_exception(EngineStopped())
         for row in rows:
             row.store = None
             self._leave(row, "error", "the engine was stopped")
-        for _, done in tasks:
-            done.set_exception(EngineStopped())

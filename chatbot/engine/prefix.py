@@ -1,7 +1,8 @@
 """Keys and values of finished requests, kept so that a conversation's next turn need not compute its history again.
 
-Bounded in bytes, least recently used goes first; an entry serves only the adapter that made it, by its hash. Used by
-the engine's thread only.
+Bounded in bytes, least recently used goes first. An entry serves only the adapter that made it, by its hash, and the
+client it was made for: how much of a prompt is known, and how fast it is answered, would tell others what it says.
+Used by the engine's thread only.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ LEAST = 16  # tokens worth a copy
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """The stored tokens; the first `prompt` of them were the request's prompt."""
+    """The stored tokens of a client's; the first `prompt` of them were the request's prompt."""
 
     adapter: str
+    client: str
     tokens: NDArray[np.int64]
     prompt: int
     store: KeyValues
@@ -40,21 +42,21 @@ class PrefixCache:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def put(self, adapter: str, tokens: Sequence[int], prompt: int, store: KeyValues) -> None:
+    def put(self, adapter: str, client: str, tokens: Sequence[int], prompt: int, store: KeyValues) -> None:
         """Take over a store that holds so many tokens; the caller must not use it any more."""
         if store.nbytes > self._budget or len(tokens) < LEAST:
             return
         known = np.asarray(tokens, dtype=np.int64)
         for number, entry in list(self._entries.items()):  # what it continues is in it
-            if entry.adapter == adapter and _common(entry.tokens, known) == len(entry.tokens):
+            if (entry.adapter, entry.client) == (adapter, client) and _common(entry.tokens, known) == len(entry.tokens):
                 self._drop(number)
-        self._entries[self._next] = Entry(adapter, known, prompt, store)
+        self._entries[self._next] = Entry(adapter, client, known, prompt, store)
         self._next += 1
         self.nbytes += store.nbytes
         while self.nbytes > self._budget:
             self._drop(next(iter(self._entries)))
 
-    def take(self, adapter: str, prompt: Sequence[int], positions: int) -> tuple[KeyValues, int] | None:
+    def take(self, adapter: str, client: str, prompt: Sequence[int], positions: int) -> tuple[KeyValues, int] | None:
         """A store of the caller's own, with room for `positions`, and how many of the prompt's tokens it holds.
 
         At least one token of the prompt is left to compute.
@@ -62,7 +64,8 @@ class PrefixCache:
         wanted = np.asarray(prompt[:-1], dtype=np.int64)
         best, length = None, 0
         for number, entry in self._entries.items():
-            if entry.adapter == adapter and (common := _common(entry.tokens, wanted)) > length:
+            mine = (entry.adapter, entry.client) == (adapter, client)
+            if mine and (common := _common(entry.tokens, wanted)) > length:
                 best, length = number, common
         if best is None or length < LEAST:
             return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import structlog
@@ -19,11 +20,17 @@ class Loader:
 
     def __init__(self, registry: Registry, engine: Engine) -> None:
         self._registry, self._engine = registry, engine
+        self._one = threading.Lock()
 
     def ensure(self, ref: AdapterRef) -> None:
         """Resident afterwards; raises NotFound, AdapterRefused, NoFreeSlot."""
         if ref.is_base or ref in self._engine.resident():
             return
+        with self._one:  # others who want it too wait, and find it there
+            if ref not in self._engine.resident():
+                self._load(ref)
+
+    def _load(self, ref: AdapterRef) -> None:
         began = time.perf_counter()
         files = self._registry.resolve(ref, base_sha256=self._engine.base_sha256)
         read = time.perf_counter()

@@ -60,10 +60,9 @@ def nodes(conn: sa.Connection, conversation_id: str) -> list[Node]:
 
 def add_node(conn: sa.Connection, conversation_id: str, node: Node) -> None:
     conn.execute(
-        sa.insert(chat_turns).values(
-            id=node.id, conversation_id=conversation_id, parent_id=node.parent_id, role=node.role,
-            digest=node.digest, inference_id=node.inference_id, created_at=now(),
-        )
+        sa.insert(chat_turns),
+        {"id": node.id, "conversation_id": conversation_id, "parent_id": node.parent_id, "role": node.role,
+         "digest": node.digest, "inference_id": node.inference_id, "created_at": now()},
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -116,8 +117,14 @@ def upsert(conn: sa.Connection, table: sa.Table, values: dict[str, Any], keys: l
 
 def insert_new(conn: sa.Connection, table: sa.Table, values: dict[str, Any]) -> bool:
     """Insert a row unless a unique key is taken; says whether it was inserted."""
+    statement = _insert_new(table, conn.dialect.name)
+    return conn.execute(statement, values).first() is not None  # a row count says nothing on PostgreSQL
+
+
+@cache
+def _insert_new(table: sa.Table, dialect: str) -> Any:
+    """Made once, without values: making a statement takes longer than executing it."""
     from sqlalchemy.dialects import postgresql, sqlite
 
-    dialect = sqlite if conn.dialect.name == "sqlite" else postgresql
-    statement = dialect.insert(table).values(**values).on_conflict_do_nothing().returning(sa.literal(1))
-    return conn.execute(statement).first() is not None  # a row count says nothing on PostgreSQL
+    of_dialect = sqlite if dialect == "sqlite" else postgresql
+    return of_dialect.insert(table).on_conflict_do_nothing().returning(sa.literal(1))

@@ -11,10 +11,11 @@ from shoptalk.domain import Inference
 from shoptalk.store.tables import inferences as t
 
 OWNER: Final = "chatbot"
+_NAMES: Final = tuple(f.name for f in dataclasses.fields(Inference))
 
 
 def add(conn: sa.Connection, inference: Inference) -> None:
-    conn.execute(sa.insert(t).values(**dataclasses.asdict(inference)))
+    conn.execute(sa.insert(t), {name: getattr(inference, name) for name in _NAMES})
 
 
 def find(conn: sa.Connection, inference_id: str) -> Inference | None:

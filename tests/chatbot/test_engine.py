@@ -13,7 +13,7 @@ from peft import PeftModel
 
 from chatbot.engine.embedded import EmbeddedEngine, EngineLimits
 from chatbot.engine.offline import OfflineEngine
-from chatbot.engine.protocol import Engine, GenerationRequest, Sampling
+from chatbot.engine.protocol import Engine, Event, GenerationRequest, Sampling
 from chatbot.engine.row import Row
 from shoptalk.adapterfile import AdapterFiles
 from shoptalk.basemodel import BaseModel, ChatTokenizer, load_model, load_tokenizer
@@ -376,6 +376,31 @@ def test_an_error_ends_its_request_and_not_the_engine(engine: EmbeddedEngine) ->
     wanted = answer(engine)
     assert ask(engine, logprobs=10**9).wait().reason == "error"  # more than there are tokens
     assert answer(engine) == wanted
+
+
+def test_one_requests_error_is_not_its_neighbours(engine: EmbeddedEngine) -> None:
+    """Neither a wrong wish nor a listener that fails."""
+    wanted = answer(engine, max_tokens=60, ignore_eos=True)
+
+    class Broken(Reply):
+        def __call__(self, event: Event) -> None:
+            self.first.set()
+            raise RuntimeError("a listener's own mistake")
+
+    neighbour = ask(engine, max_tokens=60, ignore_eos=True)
+    broken = Broken("inf_broken")
+    sampling = Sampling(8, temperature=0.0, ignore_eos=True)
+    engine.submit(GenerationRequest("inf_broken", [Message("user", "Hi")], BASE, sampling), broken)
+    assert broken.first.wait(WAIT_S)
+    assert neighbour.wait().text == wanted
+    assert engine.healthy()
+    assert answer(engine, max_tokens=60, ignore_eos=True) == wanted
+
+
+def test_an_adapter_whose_numbers_overflow_answers_with_an_error(engine: EmbeddedEngine) -> None:
+    engine.load(A, adapter(1, scale=1e18))
+    assert ask(engine, adapter=A).wait().reason == "error"
+    assert engine.healthy()
 
 
 def test_offline_replies_are_the_servings(engine: EmbeddedEngine, tiny_base: BaseModel) -> None:

@@ -34,8 +34,8 @@ def cache() -> PrefixCache:
 def test_the_next_turn_takes_its_conversation_over(cache: PrefixCache) -> None:
     before = [*SYSTEM, 1, 2, 3]
     store = filled(before)
-    cache.put("a", before, LEAST + 1, store)
-    found = cache.take("a", [*before, 4, 5], 400)
+    cache.put("a", "me", before, LEAST + 1, store)
+    found = cache.take("a", "me", [*before, 4, 5], 400)
     assert found is not None
     assert (found[0] is store, found[1]) == (True, len(before))
     assert held(store, len(before)) == before
@@ -46,8 +46,8 @@ def test_the_next_turn_takes_its_conversation_over(cache: PrefixCache) -> None:
 def test_another_conversation_gets_a_copy_of_what_it_shares(cache: PrefixCache) -> None:
     before = [*SYSTEM, 1, 2, 3]
     store = filled(before)
-    cache.put("a", before, len(before), store)
-    found = cache.take("a", [*SYSTEM, 1, 7, 8], 200)
+    cache.put("a", "me", before, len(before), store)
+    found = cache.take("a", "me", [*SYSTEM, 1, 7, 8], 200)
     assert found is not None
     assert found[0] is not store
     assert (found[1], held(found[0], found[1])) == (LEAST + 1, [*SYSTEM, 1])
@@ -55,25 +55,31 @@ def test_another_conversation_gets_a_copy_of_what_it_shares(cache: PrefixCache) 
 
 
 def test_one_token_of_the_prompt_is_always_left_to_compute(cache: PrefixCache) -> None:
-    cache.put("a", [*SYSTEM, 1], LEAST + 1, filled([*SYSTEM, 1]))
-    found = cache.take("a", [*SYSTEM, 1], 100)
+    cache.put("a", "me", [*SYSTEM, 1], LEAST + 1, filled([*SYSTEM, 1]))
+    found = cache.take("a", "me", [*SYSTEM, 1], 100)
     assert found is not None
     assert found[1] == LEAST
 
 
 def test_another_adapters_are_not_taken(cache: PrefixCache) -> None:
-    cache.put("a", SYSTEM, LEAST, filled(SYSTEM))
-    assert cache.take("b", [*SYSTEM, 1], 100) is None
-    assert cache.take("", [*SYSTEM, 1], 100) is None
+    cache.put("a", "me", SYSTEM, LEAST, filled(SYSTEM))
+    assert cache.take("b", "me", [*SYSTEM, 1], 100) is None
+    assert cache.take("", "me", [*SYSTEM, 1], 100) is None
     cache.forget("a")
-    assert cache.take("a", [*SYSTEM, 1], 100) is None
+    assert cache.take("a", "me", [*SYSTEM, 1], 100) is None
     assert cache.nbytes == 0
 
 
+def test_another_clients_are_not_taken(cache: PrefixCache) -> None:
+    """Or it could tell from the count, or the time, what others say."""
+    cache.put("a", "me", SYSTEM, LEAST, filled(SYSTEM))
+    assert cache.take("a", "you", [*SYSTEM, 1], 100) is None
+
+
 def test_little_in_common_is_not_worth_it(cache: PrefixCache) -> None:
-    cache.put("a", [*SYSTEM, 1], LEAST + 1, filled([*SYSTEM, 1]))
-    assert cache.take("a", [*SYSTEM[: LEAST - 1], 9, 9], 100) is None
-    cache.put("a", [1, 2], 2, filled([1, 2]))
+    cache.put("a", "me", [*SYSTEM, 1], LEAST + 1, filled([*SYSTEM, 1]))
+    assert cache.take("a", "me", [*SYSTEM[: LEAST - 1], 9, 9], 100) is None
+    cache.put("a", "me", [1, 2], 2, filled([1, 2]))
     assert len(cache) == 1
 
 
@@ -81,23 +87,23 @@ def test_the_least_recently_used_goes_first() -> None:
     size = filled(SYSTEM).nbytes
     cache = PrefixCache(2 * size)
     chats = [[n] * LEAST for n in range(3)]
-    cache.put("a", chats[0], LEAST, filled(chats[0]))
-    cache.put("a", chats[1], LEAST, filled(chats[1]))
-    assert cache.take("a", [*chats[0], 7], 20) is not None  # now in use again, by continuing it
-    cache.put("a", [*chats[0], 7], LEAST, filled([*chats[0], 7]))
-    cache.put("a", chats[2], LEAST, filled(chats[2]))
+    cache.put("a", "me", chats[0], LEAST, filled(chats[0]))
+    cache.put("a", "me", chats[1], LEAST, filled(chats[1]))
+    assert cache.take("a", "me", [*chats[0], 7], 20) is not None  # now in use again, by continuing it
+    cache.put("a", "me", [*chats[0], 7], LEAST, filled([*chats[0], 7]))
+    cache.put("a", "me", chats[2], LEAST, filled(chats[2]))
     assert cache.nbytes <= 2 * size
-    assert cache.take("a", [*chats[1], 7], 20) is None
-    assert cache.take("a", [*chats[2], 7], 20) is not None
+    assert cache.take("a", "me", [*chats[1], 7], 20) is None
+    assert cache.take("a", "me", [*chats[2], 7], 20) is not None
 
 
 def test_what_a_longer_one_holds_is_not_kept_twice(cache: PrefixCache) -> None:
-    cache.put("a", SYSTEM, LEAST, filled(SYSTEM))
-    cache.put("a", [*SYSTEM, 1], LEAST, filled([*SYSTEM, 1]))
+    cache.put("a", "me", SYSTEM, LEAST, filled(SYSTEM))
+    cache.put("a", "me", [*SYSTEM, 1], LEAST, filled([*SYSTEM, 1]))
     assert len(cache) == 1
 
 
 def test_a_cache_of_no_bytes_keeps_nothing() -> None:
     cache = PrefixCache(0)
-    cache.put("a", SYSTEM, LEAST, filled(SYSTEM))
+    cache.put("a", "me", SYSTEM, LEAST, filled(SYSTEM))
     assert len(cache) == 0

@@ -94,15 +94,15 @@ class Forward:
         Segments are padded to multiples of `PADDED`, since each number of rows costs oneDNN code and memory of its own.
         What is padded lies behind the segment's tokens, where none of them looks.
         """
-        total = sum(_padded(len(each.ids)) for each in segments)
+        total = sum(padded(len(each.ids)) for each in segments)
         self._reserve(total)
         spans, at = [], 0
         for each in segments:
             n = len(each.ids)
-            span = slice(at, at + _padded(n))
-            each.store.reserve(each.start + _padded(n), each.start)
+            span = slice(at, at + padded(n))
+            each.store.reserve(each.start + padded(n), each.start)
             self._of.ids[span], self._of.ids[at : at + n] = 0, each.ids
-            self._of.places[span] = self._of.angles[span] = np.arange(each.start, each.start + _padded(n))
+            self._of.places[span] = self._of.angles[span] = np.arange(each.start, each.start + padded(n))
             self._of.angles[span] = np.minimum(self._of.angles[span], len(self.weights.cos) - 1)
             if each.angles is not None:
                 self._of.angles[at : at + n] = each.angles
@@ -137,7 +137,7 @@ class Forward:
     def _attention(self, each: Segment, span: slice) -> Callable[[int], None]:
         """Computes a segment's attention in a layer, once its keys and values are stored."""
         shape, n = self.weights.shape, len(each.ids)
-        rows = _padded(n)
+        rows = padded(n)
         query = self._query[span].view(1, rows, shape.heads, shape.dim).transpose(1, 2)
         out = self._attended[span].view(rows, shape.heads, shape.dim)
         stop, bias = each.start + rows, None
@@ -267,7 +267,8 @@ class Forward:
             table[name] = getattr(self._of, name).ctypes.data
 
 
-def _padded(count: int) -> int:
+def padded(count: int) -> int:
+    """Tokens a segment of so many takes in a pass."""
     return -(-count // PADDED) * PADDED
 
 

@@ -41,7 +41,7 @@ class Sampler:
         dtype, (vocabulary, width) = head.dtype, head.shape
         self._head = head
         self._kernel = team.kernel(pick, CHOICE, dtype)
-        self._threads = team.threads
+        self._team = team
         self._record = np.zeros(1, dtype=CHOICE)
         self._banned, self._tokens = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
         names = ("temperature", "top_p", "uniform", "logprob")
@@ -71,7 +71,7 @@ class Sampler:
             self._temperature[i] = 0.0 if generator is None else sampling.temperature
             if generator is not None:
                 self._top_p[i], self._uniform[i] = sampling.top_p, generator.random(dtype=np.float32)
-        threads = min(self._threads, n)
+        threads = min(self._team.threads, n)
         self._record["threads"], self._record["rows"], self._record["logits"] = threads, n, logits.data_ptr()
         self._record["hidden"] = hidden.data_ptr()
         self._kernel(self._record.ctypes.data, threads)
