@@ -261,8 +261,12 @@ class EmbeddedEngine:
         if 2 * sum(row.decoding for row in self._rows) > self._limits.max_batch:
             budget //= 2
         for row in [row for row in self._rows if not row.decoding]:
-            segment = self._attempt(partial(self._segment, row, budget), [row])
-            if segment is not None:
+            alone = row.sampling.seed is not None  # who names a seed gets the same reply again: always computed alike
+            segment = self._attempt(partial(self._segment, row, self._limits.prefill_chunk if alone else budget), [row])
+            if segment is not None and alone:
+                self._attempt(partial(self._compute, [row], [segment]), [row])
+                budget -= padded(len(segment.ids))
+            elif segment is not None:
                 rows.append(row)
                 segments.append(segment)
                 budget -= padded(len(segment.ids))
@@ -273,7 +277,8 @@ class EmbeddedEngine:
         """The next of a prompt, up to `most` tokens."""
         if row.store is None:
             positions = min(self._limits.max_context, len(row.prompt) + min(row.sampling.max_tokens, AHEAD))
-            found = self._prefixes.take(row.key, row.client, row.prompt, positions)
+            seeded = row.sampling.seed is not None
+            found = None if seeded else self._prefixes.take(row.key, row.client, row.prompt, positions)
             row.store, row.computed = found or (KeyValues(self._shape, self._dtype, positions), 0)
             row.cached = row.computed
         ids = row.prompt[row.computed : row.computed + max(0, most)]
