@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -223,16 +223,11 @@ def alone(home: Path) -> dict[str, Row]:
             services.scrubber.scrub_correction(scrubbed.texts, reply)
             scrubbing.append(time.perf_counter() - began)
             exchange: Exchange = asyncio.run(prepare(services, caller, body, None))
-            commits.append(
-                _timed(lambda e=exchange: services.recorder.record(e, conclude(services, e, reply, done), None))
-            )
+            said = conclude(services, exchange, reply, done)
+            began = time.perf_counter()
+            services.recorder.record(exchange, said, None)
+            commits.append(time.perf_counter() - began)
         return {"scrubbing": _ms(scrubbing), "the commit": _ms(commits)}
-
-
-def _timed(work: Callable[[], None]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
 
 
 def measure(arguments: argparse.Namespace) -> Row:
