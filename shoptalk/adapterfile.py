@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from shoptalk.errors import AdapterRefused
@@ -35,7 +35,7 @@ class AdapterFiles:
 
     config: bytes
     weights: bytes
-    digest: str = ""
+    digest: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
