@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import random
 import statistics
 import time
@@ -104,14 +105,20 @@ async def ask(target: Target, body: dict[str, Any], leave_after: int | None = No
 
 
 async def closed_loop(
-    target: Target, models: Sequence[str], texts: Sequence[str], concurrency: int, requests: int, tokens: int
-) -> tuple[list[Sample], float]:
-    """So many customers, each asking again when answered; returns the samples and the seconds it took."""
+    target: Target, models: Sequence[str], texts: Sequence[str], concurrency: int, requests: int, tokens: int,
+    within: float = math.inf,
+) -> tuple[list[Sample], float]:  # fmt: skip
+    """So many customers, each asking again when answered, for `within` seconds at most.
+
+    Returns the samples and the seconds until the last was answered.
+    """
     left = iter(range(requests))
     samples: list[Sample] = []
 
     async def customer() -> None:
         for n in left:
+            if time.perf_counter() - began > within:
+                return
             body = target.body(models[n % len(models)], texts[n % len(texts)], tokens)
             samples.append(await ask(target, body))
 

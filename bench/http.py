@@ -45,6 +45,7 @@ from tests.e2e.stack import ROOT, Stack, free_port
 LITELLM = ROOT / ".venv-bench" / "bin" / "litellm"
 LITELLM_KEY = "sk-bench"
 PROBES = 300
+KEEP_S = 3.0  # a connection, without use
 BEFORE = "LiteLLM before "
 Row = dict[str, Any]
 
@@ -65,7 +66,7 @@ class Client:
 
     def __init__(self, server: Server, stream: bool) -> None:
         self._server, self._stream = server, stream
-        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self._idle: list[tuple[float, asyncio.StreamReader, asyncio.StreamWriter]] = []
         self.failed = 0
 
     async def ask(self, text: str) -> float:
@@ -77,9 +78,7 @@ class Client:
             b"Authorization: Bearer %s\r\nContent-Length: %d\r\n\r\n" % (self._server.key.encode(), len(data))
         )
         began = time.perf_counter()
-        if not self._idle:
-            self._idle.append(await asyncio.open_connection("127.0.0.1", self._server.port))
-        reader, writer = self._idle.pop()
+        reader, writer = self._waiting() or await asyncio.open_connection("127.0.0.1", self._server.port)
         writer.write(head + data)
         answer = await reader.readuntil(b"\r\n\r\n")
         length = answer.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
@@ -91,11 +90,17 @@ class Client:
             or (self._stream and b"[DONE]" not in content)
         ):
             self.failed += 1
-        self._idle.append((reader, writer))
+        self._idle.append((time.perf_counter(), reader, writer))
         return took
 
+    def _waiting(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        """A connection used lately; servers close those that were not."""
+        if not self._idle or time.perf_counter() - self._idle[-1][0] > KEEP_S:
+            return None
+        return self._idle.pop()[1:]
+
     def close(self) -> None:
-        for _, writer in self._idle:
+        for *_, writer in self._idle:
             writer.close()
 
 

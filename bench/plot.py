@@ -24,7 +24,7 @@ def draw(found: dict[str, Any], path: Path) -> None:
         axes[0].plot(x, [r["tokens_per_s"] for r in points], label=label, **style)
         axes[1].plot(x, [r["ttft_p50_ms"] for r in points], label=label, **style)
     axes[0].set(title="tokens a second", xlabel="concurrent requests", ylim=(0, None))
-    axes[1].set(title="time to first token, median, ms", xlabel="concurrent requests", ylim=(0, None))
+    axes[1].set(title="time to first token, median, ms", xlabel="concurrent requests", yscale="log")
     axes[0].legend(fontsize=8)
     if found["poisson"]:
         for (server, _), points in _lines(found["poisson"], "rate").items():

@@ -3,9 +3,9 @@
 Usage: python -m bench.serving [--rounds 3] [--quick] [--no-vllm] [--json OUT] [--plot OUT] [--all OUT]
 
 Starts the servers itself and lets only one run at a time: the others' processes are stopped (SIGSTOP) meanwhile.
-Closed loop at several concurrencies with 0 (base model) and 4 adapters mixed, more mixtures at concurrency 8, then an
-open loop of Poisson arrivals. Each figure is the median of the rounds. shoptalk's figures include all it does for a
-request: authentication, scrubbing, routing, recording, committing.
+Closed loops at concurrency 1 and 8 with 0 (base model) and 4 adapters mixed, each the median of the rounds; at 4 and
+16, and more mixtures at 8, once; then open loops of Poisson arrivals, at shares of what shoptalk answers at concurrency
+8. shoptalk's figures include all it does for a request: authentication, scrubbing, routing, recording, committing.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ import uvloop
 from bench.adapters import random_adapter
 from bench.client import Target, closed_loop, figures, median, open_loop
 from chatbot.engine.compute.weights import load_shape
-from shoptalk.basemodel import BaseModel, find_base_model
+from shoptalk.basemodel import BaseModel, choose_dtype, find_base_model
 from shoptalk.demo.shop import Shop
 from shoptalk.domain import Scope
 from tests.e2e.stack import Stack, models_folder
@@ -42,7 +42,8 @@ ADAPTERS = 8
 SLOTS = 8
 GOOD_TTFT, GOOD_TPOT = 1.0, 0.1  # seconds: a reader's patience, and faster than one reads
 CONCURRENCY = (1, 4, 8, 16)
-RATES = (1.0, 2.0, 3.0, 4.0, 5.0)
+SHARES = (0.25, 0.5, 0.75, 1.0)  # of the requests a second that shoptalk answers at concurrency 8
+LONGEST_S = 15.0  # a closed loop asks no more after that, where a server is slow
 Row = dict[str, Any]
 
 
@@ -90,7 +91,8 @@ def closed(server: Server, texts: list[str], adapters: int, concurrency: int, sk
     requests = max(8, 4 * concurrency)
     models = mixture(server, adapters, requests, skew)
     with server.alone():
-        samples, seconds = uvloop.run(closed_loop(server.target, models, texts, concurrency, requests, TOKENS))
+        loop = closed_loop(server.target, models, texts, concurrency, requests, TOKENS, LONGEST_S)
+        samples, seconds = uvloop.run(loop)
     assert not any(s.problem for s in samples), next(s.problem for s in samples if s.problem)
     return figures(samples, seconds, GOOD_TTFT, GOOD_TPOT)
 
@@ -147,7 +149,16 @@ def start_shoptalk(stack: Stack, base: BaseModel) -> Server:
 
 def start_vllm(program: Path, base: BaseModel, folder: Path, system: str, clean: ExitStack) -> Server:
     server = clean.enter_context(
-        VllmServer(program, base.folder, "base", batch=16, slots=ADAPTERS + 1, rank=16, eager=False)
+        VllmServer(
+            program,
+            base.folder,
+            "base",
+            batch=16,
+            slots=ADAPTERS + 1,
+            rank=16,
+            eager=False,
+            dtype=str(choose_dtype("auto")).removeprefix("torch."),
+        )
     )
     names = ["base"]
     for seed in range(ADAPTERS):
@@ -180,6 +191,8 @@ def measure(servers: list[Server], generate: Generate, options: argparse.Namespa
         closed(server, texts, 4, max(levels))
     for n in range(options.rounds):
         for key, work in tasks:
+            if n and (key[2] not in (1, 8) or key[3] == "zipf" or (key[2] == 8 and key[1] not in (0, 4))):
+                continue  # the other concurrencies and mixtures, once
             row = work()
             closed_rows.setdefault(key, []).append(row)
             say(f"round {n + 1}: {key}: {row['tokens_per_s']:.0f} tokens/s, first token {row['ttft_p50_ms']:.0f} ms")
@@ -188,9 +201,11 @@ def measure(servers: list[Server], generate: Generate, options: argparse.Namespa
         for (s, a, c, skew), found in closed_rows.items()
     ]
     poisson = []
-    for rate in () if options.quick else RATES:
+    most = median(closed_rows["shoptalk", 4, 8, "uniform"])["requests_per_s"]
+    for share in () if options.quick else SHARES:
+        rate = round(share * most, 2)
         for server in servers:
-            row = opened(server, texts, rate, 20.0)
+            row = opened(server, texts, rate, 15.0)
             poisson.append({"server": server.name, "adapters": 4, "rate": rate, **row})
             say(f"{server.name} at {rate} requests/s: goodput {row['goodput_per_s']:.2f}/s")
     return {"closed": rows, "poisson": poisson}

@@ -26,15 +26,16 @@ from shoptalk.basemodel import choose_dtype, find_base_model
 CONTEXT = 160  # positions each row sees
 
 
-def milliseconds(work: Callable[[], object], times: int = 30) -> float:
-    """The median, after a few to warm up."""
-    took = []
+def milliseconds(*works: Callable[[], object], times: int = 30) -> list[float]:
+    """The median of each, after a few to warm up; in turn, so that a slow moment of the machine is everyone's."""
+    took: list[list[float]] = [[] for _ in works]
     for n in range(times + 5):
-        began = time.perf_counter()
-        work()
-        if n >= 5:
-            took.append(time.perf_counter() - began)
-    return 1000 * statistics.median(took)
+        for work, each in zip(works, took, strict=True):
+            began = time.perf_counter()
+            work()
+            if n >= 5:
+                each.append(time.perf_counter() - began)
+    return [1000 * statistics.median(each) for each in took]
 
 
 def limits(dtype: torch.dtype) -> dict[str, float]:
@@ -42,8 +43,8 @@ def limits(dtype: torch.dtype) -> dict[str, float]:
     big = torch.ones(2**28)
     a = torch.randn(2048, 2048).to(dtype)
     return {
-        "memory_gb_per_s": big.nbytes / milliseconds(big.sum, 8) / 1e6,
-        "gemm_tflops": 2 * 2048**3 / milliseconds(lambda: a @ a, 8) / 1e9,
+        "memory_gb_per_s": big.nbytes / milliseconds(big.sum, times=8)[0] / 1e6,
+        "gemm_tflops": 2 * 2048**3 / milliseconds(lambda: a @ a, times=8)[0] / 1e9,
     }
 
 
@@ -64,17 +65,18 @@ def main() -> None:
             def tokens(own: bool, stores: list[KeyValues] = stores) -> list[Token]:
                 return [Token(5, s, CONTEXT, adapters[i % 4] if own else None) for i, s in enumerate(stores)]
 
-            base_ms = milliseconds(lambda: forward.logits(forward.decode(tokens(False))))
-            lora_ms = milliseconds(lambda: forward.logits(forward.decode(tokens(True))))
+            base_ms, lora_ms = milliseconds(
+                lambda: forward.logits(forward.decode(tokens(False))),
+                lambda: forward.logits(forward.decode(tokens(True))),
+                times=60,
+            )
             steps.append({"rows": rows, "base_ms": base_ms, "adapters_ms": lora_ms, "added_ms": lora_ms - base_ms})
         store = KeyValues(shape, dtype, 1200)
         prompts = []
         for count in (32, 64, 128, 512):
-            row: dict[str, float] = {"tokens": count}
-            for name, adapter in (("base_ms", None), ("adapter_ms", adapters[0])):
-                prompt = [Segment(list(range(count)), store, 0, adapter)]
-                row[name] = milliseconds(partial(forward.prefill, prompt), 8)
-            prompts.append(row)
+            both = [[Segment(list(range(count)), store, 0, adapter)] for adapter in (None, adapters[0])]
+            base_ms, lora_ms = milliseconds(*(partial(forward.prefill, prompt) for prompt in both), times=8)
+            prompts.append({"tokens": count, "base_ms": base_ms, "adapter_ms": lora_ms})
     result["steps"], result["prompts"] = steps, prompts
     each = shape.hidden * (2 * shape.wide + 2 * shape.narrow) + 3 * shape.hidden * shape.inner
     result["weights_mb"] = (shape.layers * each + shape.vocabulary * shape.hidden) * dtype.itemsize / 1e6

@@ -26,7 +26,7 @@ import torch
 import uvloop
 
 from bench.adapters import random_adapter
-from bench.client import Sample, Target, ask, percentile
+from bench.client import Sample, Target, ask, closed_loop, percentile
 from chatbot.engine.compute.weights import load_shape
 from chatbot.engine.embedded import EmbeddedEngine, EngineLimits
 from chatbot.engine.protocol import GenerationRequest, Sampling
@@ -38,7 +38,7 @@ from tests.chatbot.engines import Reply
 from tests.e2e.stack import Stack, models_folder
 
 ADAPTERS, SLOTS, QUESTIONS, TOKENS = 6, 3, 16, 24
-PAUSE_S = 0.25  # between two swaps
+PAUSE_S = 0.6  # between two swaps
 SCALE = 0.05  # of the adapters' weights: their answers differ
 AFTER_S = 0.1  # a window goes on so long after the swap
 
@@ -54,13 +54,13 @@ class Run:
 
 
 async def customers(run: Run, target: Target, texts: Sequence[str], rate: float, stop: asyncio.Event) -> None:
-    """Poisson arrivals until told to stop; one in eight hangs up, some before the first word."""
+    """Poisson arrivals until told to stop, each another customer; one in eight hangs up, some before the first word."""
     chance = random.Random(3)
     tasks: set[asyncio.Task[None]] = set()
 
     async def one(text: str, leave: int | None) -> None:
         asked = time.perf_counter()
-        sample = await ask(target, target.body("shop", text, TOKENS, logprobs=True), leave)
+        sample = await ask(target, target.body("shop", text, TOKENS, logprobs=True, user=new_id("customer")), leave)
         if leave is None:
             run.replies.append((text, sample, asked))
         else:
@@ -134,14 +134,13 @@ def gap_at(parts: Sequence[str], tokens: Sequence[tuple[str, float]]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--swaps", type=int, default=1000)
-    parser.add_argument("--rate", type=float, default=0.0, help="requests a second; 0: about two thirds of what it can")
+    parser.add_argument("--rate", type=float, default=0.0, help="requests a second; 0: half of what it can")
     parser.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float32"])
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     models = models_folder()
     base = find_base_model(models, "HuggingFaceTB/SmolLM2-135M-Instruct")
     texts = sorted({r.opening for r in Shop(seed=21).everyday(400) if not re.search(r"\d|@", r.opening)})[:QUESTIONS]
-    rate = options.rate or (6.0 if options.dtype == "bfloat16" else 4.0)
     run = Run()
     with tempfile.TemporaryDirectory() as folder:
         values = {"engine": "embedded", "models": models, "adapter_slots": SLOTS, "dtype": options.dtype}
@@ -153,6 +152,9 @@ def main() -> None:
             stack.environment.pop("OMP_WAIT_POLICY")
             stack.start("serve")
             target = Target("shoptalk", stack.settings.port, stack.key(Scope.CHAT, Scope.RELEASE))
+            _, seconds = uvloop.run(closed_loop(target, ["shop"], texts, 8, 64, TOKENS))
+            rate = options.rate or 0.5 * 64 / seconds
+            print(f"{rate:.1f} requests a second", flush=True)
 
             async def both() -> None:
                 stop = asyncio.Event()
@@ -175,6 +177,7 @@ def main() -> None:
     reads = [float(x) for x in re.findall(r"read_ms\W+([\d.]+)", _plain(log))]
     loads = [float(x) for x in re.findall(r"load_ms\W+([\d.]+)", _plain(log))]
     result |= {
+        "rate": rate,
         "swaps": len(run.swap_ms),
         "swap_p50_ms": percentile(run.swap_ms, 0.5),
         "loads": len(loads),

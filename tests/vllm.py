@@ -60,6 +60,7 @@ class VllmServer:
         rank: int = 16,
         key: str | None = None,
         eager: bool = True,
+        dtype: str = "bfloat16",
         arguments: tuple[str, ...] = (),
         log: Path | None = None,
     ) -> None:
@@ -67,7 +68,7 @@ class VllmServer:
         self.url = f"http://127.0.0.1:{self.port}"
         self.command = [
             str(program), "serve", str(model.absolute()), "--served-model-name", name, "--host", "127.0.0.1",
-            "--port", str(self.port), "--dtype", "bfloat16", "--max-model-len", str(context),
+            "--port", str(self.port), "--dtype", dtype, "--max-model-len", str(context),
             "--max-num-seqs", str(batch), "--enable-lora", "--max-loras", str(slots), "--max-lora-rank", str(rank),
             "--enable-prompt-tokens-details", *(["--enforce-eager"] if eager else []), *arguments,
         ]  # fmt: skip

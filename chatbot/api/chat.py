@@ -74,7 +74,8 @@ async def chat(
     shapes = Shapes(exchange, services.engine.fingerprint)
     headers = {"X-Inference-Id": exchange.id, "X-Conversation-Id": _header(exchange.public_conversation)}
     if body.stream:
-        first = await _next(services, generation)  # errors before the first token are plain HTTP errors
+        async with _cancelled_by_leaving(services, request, generation):
+            first = await _next(services, generation)  # errors before the first token are plain HTTP errors
         include = bool(body.stream_options and body.stream_options.include_usage)
         stream = _stream(services, generation, shapes, first, include)
         headers["Cache-Control"] = "no-cache"
@@ -105,6 +106,7 @@ async def _submit(services: Services, exchange: Exchange, body: ChatRequest) -> 
         wanted = GenerationRequest(
             exchange.id, exchange.prompt, exchange.route.adapter, sampling, settings.request_timeout_s,
             client=f"{exchange.key_id}\0{exchange.customer or ''}",
+            common=settings.prompt,
         )  # fmt: skip
         services.engine.submit(wanted, hand_over)
         return Generation(exchange, events, bool(body.logprobs))
@@ -113,7 +115,7 @@ async def _submit(services: Services, exchange: Exchange, body: ChatRequest) -> 
         with contextlib.suppress(NotFound):
             return submit(exchange)
         try:
-            await anyio.to_thread.run_sync(services.loader.ensure, exchange.route.adapter)
+            await anyio.to_thread.run_sync(services.loader.ensure, exchange.route.adapter, limiter=services.loading)
         except NoFreeSlot:
             raise Overloaded("Every adapter slot is in use; try again shortly.", retry_after=1.0) from None
         except AdapterRefused as error:
@@ -152,16 +154,10 @@ async def _next(services: Services, generation: Generation) -> Event:
 async def _plain(
     services: Services, request: Request, generation: Generation, shapes: Shapes, headers: dict[str, str]
 ) -> Response:
-    watch = asyncio.create_task(_cancel_on_disconnect(services, request, generation.exchange.id))
     text: list[str] = []
-    try:
+    async with _cancelled_by_leaving(services, request, generation):
         while not isinstance(item := await _next(services, generation), Finished):
             text.append(item.text)
-    except asyncio.CancelledError:
-        services.engine.cancel(generation.exchange.id)
-        raise
-    finally:
-        watch.cancel()
     scrubbed = generation.exchange.scrubbed
     shown = scrubbed.vault.fill("".join(text)) if scrubbed else "".join(text)
     answer = shapes.whole(shown, generation.tokens if generation.wants_logprobs else None, item)
@@ -193,7 +189,7 @@ async def _stream(
             yield shapes.chunk({"content": rest})
         shown = "".join(generation.shown)
         answer = shapes.whole(shown, generation.tokens if generation.wants_logprobs else None, item)
-        await _commit(services, generation, answer)
+        await _commit(services, generation, None if item.reason == "cancelled" else answer)
         yield shapes.chunk({}, finish=answer["choices"][0]["finish_reason"])
         if include_usage:
             yield shapes.usage_chunk(item)
@@ -252,11 +248,23 @@ def _without_values(answer: dict[str, Any] | None, exchange: Exchange, text: str
     return kept
 
 
-async def _cancel_on_disconnect(services: Services, request: Request, inference_id: str) -> None:
-    """Stop generating for a plain request whose client went away."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-    services.engine.cancel(inference_id)
+@contextlib.asynccontextmanager
+async def _cancelled_by_leaving(services: Services, request: Request, generation: Generation) -> AsyncIterator[None]:
+    """Stop generating when the client goes away before anything was sent to it."""
+
+    async def watch() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        services.engine.cancel(generation.exchange.id)
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield
+    except asyncio.CancelledError:
+        services.engine.cancel(generation.exchange.id)
+        raise
+    finally:
+        watching.cancel()
 
 
 async def _answered(services: Services, caller: Caller, key: str, body: ChatRequest) -> dict[str, Any] | None:

@@ -54,7 +54,7 @@ def install(app: FastAPI) -> None:
     async def known(request: Request, error: Exception) -> JSONResponse:
         status, body = error_body(error)
         headers = {}
-        if isinstance(error, e.Overloaded):
+        if isinstance(error, e.Overloaded | e.EngineUnavailable):
             headers["Retry-After"] = str(max(1, round(error.retry_after)))
         if isinstance(error, e.Unauthenticated):
             headers["WWW-Authenticate"] = "Bearer"

@@ -25,7 +25,8 @@ CHARACTERS_PER_TOKEN = 32  # several times what any language has
 async def prepare(services: Services, caller: Caller, body: ChatRequest, idempotency_key: str | None) -> Exchange:
     """Raises NotFound for another's conversation or an unknown model, InvalidInput for a hopelessly long chat."""
     _check_length(services, body)
-    if services.engine.figures()["waiting"] >= services.settings.max_queue:  # before any work is done for it
+    ahead = services.engine.figures()["waiting"] + services.preparing.statistics().tasks_waiting
+    if ahead >= services.settings.max_queue:  # before any work is done for it
         raise Overloaded
     named = (body.metadata or {}).get(CONVERSATION)
     public = named or new_id("conv")
@@ -40,7 +41,7 @@ async def prepare(services: Services, caller: Caller, body: ChatRequest, idempot
         services.recorder.check_owner(conversation, caller.key_id, customer)
         return resolve(services, caller, body, conversation), *_scrub(services, appended, raw)
 
-    route, scrubbed, problem, prompt = await anyio.to_thread.run_sync(work)
+    route, scrubbed, problem, prompt = await anyio.to_thread.run_sync(work, limiter=services.preparing)
     idempotency = None
     if idempotency_key:
         idempotency = (stored_key(services, caller, idempotency_key), body_hash(services, body))

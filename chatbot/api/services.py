@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
+from anyio import CapacityLimiter
 from fastapi import Request
 
 from chatbot.api.metrics import Metrics
@@ -23,7 +24,10 @@ from shoptalk.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Everything a request may touch."""
+    """Everything a request may touch.
+
+    Scrubbing and loading go by turns anyway, so those who wait for them wait in a line and keep no thread from others.
+    """
 
     settings: Settings
     store: Store
@@ -38,6 +42,8 @@ class Services:
     loader: Loader
     reconciler: Reconciler
     metrics: Metrics
+    preparing: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(2))
+    loading: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
 
 
 def services_of(request: Request) -> Services:

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 import structlog
@@ -29,7 +29,7 @@ from chatbot.engine.compute.sampling import Choice, Sampler
 from chatbot.engine.compute.score import negative_log_likelihoods
 from chatbot.engine.compute.store import KeyValues
 from chatbot.engine.compute.team import Team
-from chatbot.engine.compute.tune import fastest_threads
+from chatbot.engine.compute.tune import LEAST, fastest_threads, unnoticed_chunk
 from chatbot.engine.compute.weights import load_shape, load_weights
 from chatbot.engine.prefix import PrefixCache
 from chatbot.engine.protocol import FinishReason, GenerationRequest, OnEvent
@@ -58,7 +58,7 @@ class EngineLimits:
     max_rank: int
     threads: int  # 0: as many as turn out fastest
     background: bool = False  # run only when nobody else wants the processor
-    prefill_chunk: int = 128  # tokens of prompts computed between two tokens of the others
+    prefill_chunk: int = 128  # tokens of prompts computed in one pass, at most
     prefix_bytes: int = 2**29  # of finished requests' keys and values
 
 
@@ -77,6 +77,8 @@ class EmbeddedEngine:
         self._shape = load_shape(base)
         self._tokenizer = ChatTokenizer(load_tokenizer(base))
         self._eos = self._tokenizer.eos
+        self._beginning = lru_cache(16)(lambda text: self._tokenizer.render([Message("system", text)]))
+        self._chunk = limits.prefill_chunk
         self._pace = 1.0  # seconds a request takes in the batch, of late
 
     @property
@@ -113,6 +115,7 @@ class EmbeddedEngine:
                 field="messages",
                 code="context_length_exceeded",
             )
+        common = _same(prompt, self._beginning(request.common)) if request.common else 0
         with self._lock:
             if not self.healthy():
                 raise EngineStopped
@@ -120,7 +123,7 @@ class EmbeddedEngine:
             if waiting >= self._limits.max_queue:
                 raise Overloaded(retry_after=max(1.0, self._pace * waiting / self._limits.max_batch))
             adapter = self._slots.hold(request.adapter)
-            self._waiting.push(Row(request, prompt, adapter, on_event, self._tokenizer))
+            self._waiting.push(Row(request, prompt, adapter, on_event, self._tokenizer, common))
             self._lock.notify()
 
     def cancel(self, request_id: str) -> None:
@@ -216,6 +219,8 @@ class EmbeddedEngine:
                 team.threads = fastest_threads(self._forward, team, limits.max_batch)
                 torch.set_num_threads(team.threads)
             self._forward.warm(limits.max_batch, limits.prefill_chunk)
+            if not limits.background:
+                self._chunk = unnoticed_chunk(self._forward, limits.prefill_chunk)
 
     def _turn(self) -> bool:
         """Admit, compute a part of the prompts, compute one token for all rows."""
@@ -255,11 +260,12 @@ class EmbeddedEngine:
     def _prefill(self) -> None:
         """Compute prompts, oldest request first, up to the chunk; those that are whole get their first token.
 
-        Half of the chunk where most rows wait for their next token.
+        A chunk that nobody notices where rows wait for their next token, half of it where most of the batch does.
         """
-        budget, rows, segments = self._limits.prefill_chunk, [], []
-        if 2 * sum(row.decoding for row in self._rows) > self._limits.max_batch:
-            budget //= 2
+        decoding, rows, segments = sum(row.decoding for row in self._rows), [], []
+        budget = self._chunk if decoding else self._limits.prefill_chunk
+        if 2 * decoding > self._limits.max_batch:
+            budget = max(min(budget, LEAST), budget // 2)
         for row in [row for row in self._rows if not row.decoding]:
             alone = row.sampling.seed is not None  # who names a seed gets the same reply again: always computed alike
             segment = self._attempt(partial(self._segment, row, self._limits.prefill_chunk if alone else budget), [row])
@@ -278,7 +284,7 @@ class EmbeddedEngine:
         if row.store is None:
             positions = min(self._limits.max_context, len(row.prompt) + min(row.sampling.max_tokens, AHEAD))
             seeded = row.sampling.seed is not None
-            found = None if seeded else self._prefixes.take(row.key, row.client, row.prompt, positions)
+            found = None if seeded else self._prefixes.take(row.key, row.client, row.prompt, positions, row.common)
             row.store, row.computed = found or (KeyValues(self._shape, self._dtype, positions), 0)
             row.cached = row.computed
         ids = row.prompt[row.computed : row.computed + max(0, most)]
@@ -369,3 +375,8 @@ class EmbeddedEngine:
         for row in rows:
             row.store = None
             self._leave(row, "error", "the engine was stopped")
+
+
+def _same(a: Sequence[int], b: Sequence[int]) -> int:
+    """Length of the longest common prefix."""
+    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))

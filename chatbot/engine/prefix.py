@@ -1,7 +1,8 @@
 """Keys and values of finished requests, kept so that a conversation's next turn need not compute its history again.
 
 Bounded in bytes, least recently used goes first. An entry serves only the adapter that made it, by its hash, and the
-client it was made for: how much of a prompt is known, and how fast it is answered, would tell others what it says.
+client it was made for: how much of a prompt is known, and how fast it is answered, would tell others what it says. But
+what all clients' prompts begin with (the shop's own words) serves them all.
 Used by the engine's thread only.
 """
 
@@ -56,17 +57,19 @@ class PrefixCache:
         while self.nbytes > self._budget:
             self._drop(next(iter(self._entries)))
 
-    def take(self, adapter: str, client: str, prompt: Sequence[int], positions: int) -> tuple[KeyValues, int] | None:
+    def take(
+        self, adapter: str, client: str, prompt: Sequence[int], positions: int, common: int = 0
+    ) -> tuple[KeyValues, int] | None:
         """A store of the caller's own, with room for `positions`, and how many of the prompt's tokens it holds.
 
-        At least one token of the prompt is left to compute.
+        At least one token of the prompt is left to compute. The first `common` tokens may be another client's.
         """
         wanted = np.asarray(prompt[:-1], dtype=np.int64)
         best, length = None, 0
         for number, entry in self._entries.items():
-            mine = (entry.adapter, entry.client) == (adapter, client)
-            if mine and (common := _common(entry.tokens, wanted)) > length:
-                best, length = number, common
+            most = 0 if entry.adapter != adapter else len(wanted) if entry.client == client else common
+            if most > length and (same := _common(entry.tokens, wanted[:most])) > length:
+                best, length = number, same
         if best is None or length < LEAST:
             return None
         entry = self._entries[best]

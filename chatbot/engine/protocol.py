@@ -33,6 +33,7 @@ class GenerationRequest:
 
     `deadline_s` seconds after submission the reply ends with what there is. `priority` "low" (shadow traffic) waits
     until nobody else does. Requests of one `client` wait behind each other, not in front of other clients'.
+    `common` is how the first message begins in every client's requests: what is computed of it may serve them all.
     """
 
     id: str
@@ -42,6 +43,7 @@ class GenerationRequest:
     deadline_s: float | None = None
     priority: Priority = "normal"
     client: str = ""
+    common: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ class Row:
     adapter: Adapter | None
     on_event: OnEvent
     tokenizer: ChatTokenizer
+    common: int = 0  # of the prompt's tokens every client has
     stream: TextStream = field(init=False)
     generator: np.random.Generator | None = field(init=False)
     submitted: float = field(default_factory=time.perf_counter)

@@ -39,9 +39,9 @@ class Slots(Generic[T]):
             return sorted(self._slots, key=str)
 
     def held(self) -> int:
-        """Requests that hold any slot."""
+        """Slots that requests hold."""
         with self._lock:
-            return sum(slot.holders for slot in self._slots.values())
+            return sum(bool(slot.holders) for slot in self._slots.values())
 
     def hold(self, ref: AdapterRef) -> T | None:
         """The adapter, kept until `release`; None for the base model. Raises NotFound."""

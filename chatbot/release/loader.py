@@ -9,6 +9,7 @@ import structlog
 
 from chatbot.engine.protocol import Engine
 from shoptalk.domain import AdapterRef
+from shoptalk.errors import NoFreeSlot
 from shoptalk.registry import Registry
 
 PAUSE_S = 0.03  # so that no step of the engine has to give its cores up for reading and loading both
@@ -18,8 +19,8 @@ log = structlog.get_logger(__name__)
 class Loader:
     """Thread-safe; blocks while it loads."""
 
-    def __init__(self, registry: Registry, engine: Engine) -> None:
-        self._registry, self._engine = registry, engine
+    def __init__(self, registry: Registry, engine: Engine, slots: int) -> None:
+        self._registry, self._engine, self._slots = registry, engine, slots
         self._one = threading.Lock()
 
     def ensure(self, ref: AdapterRef) -> None:
@@ -27,8 +28,21 @@ class Loader:
         if ref.is_base or ref in self._engine.resident():
             return
         with self._one:  # others who want it too wait, and find it there
-            if ref not in self._engine.resident():
-                self._load(ref)
+            if ref in self._engine.resident():
+                return
+            if self._engine.figures()["held"] >= self._slots:  # before its files are read for nothing
+                raise NoFreeSlot
+            self._load(ref)
+
+    def ensure_if_room(self, ref: AdapterRef) -> None:
+        """The same where no other adapter has to go for it; else raises NoFreeSlot."""
+        with self._one:
+            resident = self._engine.resident()
+            if ref.is_base or ref in resident:
+                return
+            if len(resident) >= self._slots:
+                raise NoFreeSlot
+            self._load(ref)
 
     def _load(self, ref: AdapterRef) -> None:
         began = time.perf_counter()

@@ -58,6 +58,8 @@ class Reconciler:
         """One round."""
         with self._store.read() as conn:
             wanted = releases.all_desired(conn)
+        desired = {(row.alias, row.adapter) for row in wanted}
+        self._failed = {what: failed for what, failed in self._failed.items() if what in desired}
         problems = {row.alias: self._serve(row.alias, row.adapter) for row in wanted}
         formers = {AdapterRef.parse(row.previous) for row in wanted if row.previous}
         for former in formers - self._held:
@@ -76,10 +78,11 @@ class Reconciler:
             self._loader.ensure(ref)
         except NoFreeSlot as error:  # a reply in progress holds it; soon it will not
             return error.message
-        except ShoptalkError as error:
-            log.error("adapter not loaded", alias=alias, adapter=name, problem=error.message)
-            self._failed[alias, name] = (time.monotonic(), error.message)
-            return error.message
+        except Exception as error:  # noqa: BLE001 - whatever it was, the other aliases must still be served
+            problem = error.message if isinstance(error, ShoptalkError) else f"{type(error).__name__} while loading it"
+            log.error("adapter not loaded", alias=alias, adapter=name, problem=problem)
+            self._failed[alias, name] = (time.monotonic(), problem)
+            return problem
         self._failed.pop((alias, name), None)
         before = self._router.aliases.get(alias)
         self._router.point(alias, ref)
@@ -89,7 +92,7 @@ class Reconciler:
     def _hold(self, ref: AdapterRef) -> None:
         """Load the former adapter, so that going back takes no loading; not essential, so tried once."""
         try:
-            self._loader.ensure(ref)
+            self._loader.ensure_if_room(ref)
         except ShoptalkError as error:
             log.warning("former adapter not resident", adapter=str(ref), problem=error.message)
 

@@ -22,7 +22,7 @@ from chatbot.keys import create_key
 from chatbot.router import Route
 from shoptalk.compose import build_api
 from shoptalk.domain import AdapterRef, Scope
-from shoptalk.errors import NotFound
+from shoptalk.errors import EngineUnavailable, NotFound
 from shoptalk.settings import Settings
 
 HELLO = [{"role": "user", "content": "Where is my order?"}]
@@ -147,6 +147,21 @@ def test_an_alias_that_moved_on_while_a_request_was_prepared_fails_nothing(
         assert moved.is_set()
     finally:
         app.state.services = services
+
+
+def test_a_model_server_that_is_away_says_when_to_come_back(
+    app: FastAPI, client: TestClient, services: Services
+) -> None:
+    class Away(NullEngine):
+        def submit(self, request: GenerationRequest, on_event: OnEvent) -> None:
+            raise EngineUnavailable(retry_after=7.0)
+
+    app.state.services = dataclasses.replace(services, engine=Away())
+    try:
+        answer = ask(client)
+    finally:
+        app.state.services = services
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "7")
 
 
 def _rows(services: Services, query: str) -> list[Any]:

@@ -484,6 +484,26 @@ def test_low_priority_gives_its_place_up_and_goes_on_later(tiny_base: BaseModel)
     engine.stop()
 
 
+def test_shadow_traffic_has_a_queue_of_its_own(tiny_base: BaseModel) -> None:
+    """However much of it there is, a customer gets a place; when it is full, it is refused."""
+    engine = make(tiny_base, max_batch=1, max_queue=2)
+    engine.start()
+    question, endless = [Message("user", "Hi")], Sampling(200, temperature=0.0, ignore_eos=True)
+    customer = ask(engine, max_tokens=200, ignore_eos=True)
+    assert customer.first.wait(WAIT_S)
+    shadows = [Reply(f"inf_{n}") for n in range(3)]
+    for shadow in shadows[:2]:
+        engine.submit(GenerationRequest(shadow.id, question, BASE, endless, priority="low"), shadow)
+    with pytest.raises(Overloaded):
+        engine.submit(GenerationRequest("inf_2", question, BASE, endless, priority="low"), shadows[2])
+    assert engine.figures()["waiting"] == 0
+    assert ask(engine, max_tokens=4).wait().reason in ("length", "stop")
+    for reply in (customer, *shadows[:2]):
+        engine.cancel(reply.id)
+        reply.wait()
+    engine.stop()
+
+
 def test_a_deadline_ends_a_reply_with_what_there_is(tiny_base: BaseModel) -> None:
     engine = make(tiny_base, max_batch=1)
     engine.start()

@@ -95,6 +95,19 @@ def test_logits_are_those_of_transformers(kind: str, tmp_path: Path) -> None:
                 assert torch.allclose(forward.logits(state), wanted[place : place + 1], atol=2e-4)
 
 
+def test_bfloat16_is_computed_on_any_processor(tmp_path: Path) -> None:
+    """Also where oneDNN cannot: whoever asks for it gets it, if slowly, and no less exact than transformers."""
+    base = saved(tmp_path, *MODELS["llama"])
+    wanted, theirs = (load_model(base, kind)(torch.tensor([IDS])).logits[0] for kind in (torch.float32, torch.bfloat16))
+    weights = load_weights(base, torch.bfloat16, 128)
+    forward = Forward(weights, Team(2))
+    with torch.inference_mode():
+        store = KeyValues(weights.shape, torch.bfloat16, 16)
+        (states,) = forward.prefill([Segment(IDS[:15], store, 0, None)])
+        found = torch.cat([forward.logits(states), forward.logits(forward.decode([Token(IDS[15], store, 15, None)]))])
+    assert (found - wanted).abs().mean() < 1.5 * (theirs - wanted).abs().mean()
+
+
 def test_rows_and_segments_do_not_meet(tmp_path: Path) -> None:
     """Rows of other lengths beside it change nothing of a row."""
     base = saved(tmp_path, *MODELS["llama"])

@@ -76,6 +76,19 @@ def test_another_clients_are_not_taken(cache: PrefixCache) -> None:
     assert cache.take("a", "you", [*SYSTEM, 1], 100) is None
 
 
+def test_what_all_prompts_begin_with_serves_every_client(cache: PrefixCache) -> None:
+    before = [*SYSTEM, 1, 2]
+    cache.put("a", "me", before, len(before), filled(before))
+    found = cache.take("a", "you", [*before, 3], 100, common=LEAST)
+    assert found is not None
+    assert (found[1], held(found[0], LEAST)) == (LEAST, SYSTEM)
+    assert len(cache) == 1
+    assert cache.take("b", "you", [*before, 3], 100, common=LEAST) is None
+    mine = cache.take("a", "me", [*before, 3], 100, common=LEAST)
+    assert mine is not None
+    assert mine[1] == len(before)
+
+
 def test_little_in_common_is_not_worth_it(cache: PrefixCache) -> None:
     cache.put("a", "me", [*SYSTEM, 1], LEAST + 1, filled([*SYSTEM, 1]))
     assert cache.take("a", "me", [*SYSTEM[: LEAST - 1], 9, 9], 100) is None

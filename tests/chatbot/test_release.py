@@ -16,7 +16,7 @@ from chatbot.release.reconciler import Reconciler
 from chatbot.router import Router
 from shoptalk.artifacts import Artifacts
 from shoptalk.domain import AdapterRef, Release, ReleaseState, Verdict, now
-from shoptalk.errors import IllegalMove, InvalidInput, NotFound
+from shoptalk.errors import IllegalMove, InvalidInput, NoFreeSlot, NotFound
 from shoptalk.registry import Registry
 from shoptalk.store import Store, evaluations, releases
 from tests.chatbot.engines import BASE, answer
@@ -163,7 +163,7 @@ class Api:
 
     def __init__(self, store: Store, registry: Registry, engine: NullEngine, router: Router | None = None) -> None:
         self.store, self.engine, self.router = store, engine, router or Router("shop")
-        self.reconciler = Reconciler(store, Loader(registry, engine), engine, self.router, "api_1")
+        self.reconciler = Reconciler(store, Loader(registry, engine, 2), engine, self.router, "api_1")
 
     def follow(self) -> None:
         self.reconciler.follow()
@@ -238,7 +238,7 @@ def test_a_version_that_had_to_leave_comes_back(api: Api, moves: Releases, regis
     """More versions than slots: one that is asked for takes the place of the least recently used."""
     live(moves, V1)
     api.follow()
-    loader = Loader(registry, api.engine)
+    loader = Loader(registry, api.engine, 2)
     loader.ensure(V2)
     loader.ensure(V3)
     assert set(api.engine.resident()) == {V2, V3}
@@ -246,6 +246,21 @@ def test_a_version_that_had_to_leave_comes_back(api: Api, moves: Releases, regis
     assert "shop@v1" in answer(api.engine, adapter=V1, max_tokens=99)
     api.follow()
     assert api.observed == ("shop@v1", None)
+
+
+def test_a_former_adapter_takes_nobodys_place(api: Api, moves: Releases, registry: Registry) -> None:
+    live(moves, V1)
+    live(moves, V2)
+    loader = Loader(registry, api.engine, 2)
+    loader.ensure(V3)  # somebody asks for it
+    api.follow()
+    assert set(api.engine.resident()) == {V2, V3}
+    assert api.observed == ("shop@v2", None)
+    with pytest.raises(NoFreeSlot):
+        loader.ensure_if_room(V1)
+    assert api.engine.unload(V3)
+    loader.ensure_if_room(V1)
+    assert set(api.engine.resident()) == {V1, V2}
 
 
 class TellingRouter(Router):

@@ -46,10 +46,15 @@ def running(request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[Stack]:
         yield made
 
 
-def test_every_operation_keeps_to_its_schema(running: Stack) -> None:
-    session = requests.Session()
-    session.trust_env = False
-    session.headers["Authorization"] = f"Bearer {running.key()}"
+@pytest.fixture
+def session(running: Stack) -> Iterator[requests.Session]:
+    with requests.Session() as made:
+        made.trust_env = False
+        made.headers["Authorization"] = f"Bearer {running.key()}"
+        yield made
+
+
+def test_every_operation_keeps_to_its_schema(running: Stack, session: requests.Session) -> None:
     real = _real(running, session)
     statuses: Counter[int] = Counter()
     for operation, mode, share in _plan(running):

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from chatbot.engine.compute.pack import copy, copy_transposed
+from chatbot.engine.compute.pack import JOB, NOTHING_BAD, copy_all
 from chatbot.engine.compute.team import KINDS
 from chatbot.engine.compute.weights import Shape
-from shoptalk.adapterfile import AdapterFacts, AdapterFiles, Extent, verify
+from shoptalk.adapterfile import AdapterFiles, Extent, verify
 from shoptalk.errors import AdapterRefused
 
 ATTENTION, FEED_FORWARD = "self_attn", "mlp"
@@ -68,18 +68,32 @@ def read_adapter(files: AdapterFiles, shape: Shape, dtype: torch.dtype, max_rank
     key = files.digest or hashlib.sha256(files.config + files.weights).hexdigest()
     made = Adapter(key, facts.rank, shape, data)
     held = np.frombuffer(files.weights, dtype=np.uint8)
+    jobs: dict[Any, list[tuple[Any, ...]]] = {np.float32: [], np.uint16: []}
+    names: dict[Any, list[str]] = {np.float32: [], np.uint16: []}
+    kept = []  # what must live as long as the addresses are used
     for path in facts.modules:
         layer, name = places[path]
-        _fill(made.address + layer * width * dtype.itemsize, name, facts, table, path, held, KINDS[dtype])
+        block = made.address + layer * width * dtype.itemsize
+        for part, target in zip("AB", _targets(block, name, facts.rank, table, dtype.itemsize), strict=True):
+            tensor = PATH.format(path, part)
+            source, kind, owner = _source(held, facts.tensors[tensor])
+            columns, outs = table[name]
+            # A as it is, which is one long row the other way round; B transposed and scaled
+            size = (facts.rank * columns, 1) if part == "A" else (outs, facts.rank)
+            jobs[kind].append((source, *size, target, 1.0 if part == "A" else facts.scaling))
+            names[kind].append(tensor)
+            kept.append(owner)
+    for kind, each in jobs.items():
+        bad = copy_all(np.array(each, dtype=JOB), kind(0), KINDS[dtype])
+        if bad != NOTHING_BAD:
+            raise AdapterRefused(f"adapter_model.safetensors: '{names[kind][bad]}' has values that are not finite")
     return made
 
 
 def compile_copies(dtype: torch.dtype) -> None:
     """Compile what copies an adapter, so that the first one does not wait for it."""
-    source, target = np.zeros(1, dtype=np.float32), np.zeros(1, dtype=np.float32)
     for kind in (np.float32(0), np.uint16(0)):
-        copy(source.ctypes.data, 1, target.ctypes.data, kind, KINDS[dtype])
-        copy_transposed(source.ctypes.data, 1, 1, np.float32(1), target.ctypes.data, kind, KINDS[dtype])
+        copy_all(np.zeros(0, dtype=JOB), kind, KINDS[dtype])
 
 
 def is_feed_forward(name: str) -> bool:
@@ -87,25 +101,14 @@ def is_feed_forward(name: str) -> bool:
     return name in ("gate_proj", "up_proj", "down_proj")
 
 
-def _fill(
-    block: int, name: str, facts: AdapterFacts, table: Mapping[str, tuple[int, int]], path: str,
-    held: NDArray[np.uint8], like: Any,
-) -> None:  # fmt: skip
-    """One module's A and B, the latter transposed and scaled, into their places in a layer's block."""
-    rank, before = facts.rank, MODULES[: MODULES.index(name)]
-    columns, outs = table[name]
-    size = like.itemsize
-    low, high = PATH.format(path, "A"), PATH.format(path, "B")
-    source, kind, kept = _source(held, facts.tensors[low])
-    at = block + size * rank * sum(table[m][0] for m in before)
-    good = copy(source, rank * columns, at, kind, like)
-    if not good:
-        raise AdapterRefused(f"adapter_model.safetensors: '{low}' has values that are not finite")
-    source, kind, kept = _source(held, facts.tensors[high])
-    at = block + size * rank * (sum(c for c, _ in table.values()) + sum(table[m][1] for m in before))
-    if not copy_transposed(source, outs, rank, np.float32(facts.scaling), at, kind, like):
-        raise AdapterRefused(f"adapter_model.safetensors: '{high}' has values that are not finite")
-    del kept
+def _targets(
+    block: int, name: str, rank: int, table: Mapping[str, tuple[int, int]], size: int
+) -> tuple[int, int]:  # fmt: skip
+    """Where a module's A and B go in a layer's block: all A come first, then all B."""
+    before = MODULES[: MODULES.index(name)]
+    a = sum(table[m][0] for m in before)
+    b = sum(columns for columns, _ in table.values()) + sum(table[m][1] for m in before)
+    return block + size * rank * a, block + size * rank * b
 
 
 def _source(held: NDArray[np.uint8], extent: Extent) -> tuple[int, Any, object]:
@@ -113,5 +116,5 @@ def _source(held: NDArray[np.uint8], extent: Extent) -> tuple[int, Any, object]:
     if extent.dtype == "F16":
         rows, columns = extent.shape
         wide = held[extent.start : extent.start + 2 * rows * columns].view(np.float16).astype(np.float32)
-        return int(wide.ctypes.data), np.float32(0), wide
-    return int(held.ctypes.data) + extent.start, np.uint16(0) if extent.dtype == "BF16" else np.float32(0), held
+        return int(wide.ctypes.data), np.float32, wide
+    return int(held.ctypes.data) + extent.start, np.uint16 if extent.dtype == "BF16" else np.float32, held

@@ -49,7 +49,7 @@ class Team:
         zero = self._compile(types.int32(), lambda: 0)
         binding.add_symbol(THREAD, _address(gomp.omp_get_thread_num) if gomp else zero)
         binding.add_symbol("GOMP_parallel", _address(gomp.GOMP_parallel) if gomp else zero)
-        self.threads = threads if gomp else 1
+        self.threads = min(threads, _most_threads(gomp)) if gomp else 1
         self._gomp = gomp
         self._parallel: Callable[..., None] | None = None
         if gomp is not None:
@@ -108,6 +108,14 @@ def _library(name: str) -> ctypes.PyDLL | None:
     lines = Path("/proc/self/maps").read_text().splitlines()
     found = {line.split(maxsplit=5)[-1] for line in lines if name in line and "torch" in line}
     return ctypes.PyDLL(min(found)) if len(found) == 1 else None
+
+
+def _most_threads(gomp: ctypes.PyDLL) -> int:
+    """How many it surely gives: with fewer than asked for, a part of the work would be left out."""
+    gomp.omp_set_dynamic(0)
+    if gomp.omp_get_max_active_levels() < 1:
+        return 1
+    return int(gomp.omp_get_thread_limit())
 
 
 def _address(function: Any) -> int:

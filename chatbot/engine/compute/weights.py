@@ -25,7 +25,7 @@ class Product:
         weight = torch.cat([p.weight.detach() for p in parts])
         biases = [torch.zeros(len(p.weight), dtype=weight.dtype) if p.bias is None else p.bias.detach() for p in parts]
         self.bias = None if all(p.bias is None for p in parts) else torch.cat(biases)
-        self.packed = torch.backends.mkldnn.is_available()
+        self.packed = _packs(weight.dtype)
         self.weight = torch.ops.mkldnn._reorder_linear_weight(weight, PACKED_FOR) if self.packed else weight
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
@@ -34,6 +34,13 @@ class Product:
             out: torch.Tensor = torch.ops.mkldnn._linear_pointwise.default(x, self.weight, self.bias, "none", [], "")
             return out
         return nn.functional.linear(x, self.weight, self.bias)
+
+
+def _packs(dtype: torch.dtype) -> bool:
+    """Whether oneDNN is there and computes in this type on this processor."""
+    if not torch.backends.mkldnn.is_available():
+        return False
+    return dtype == torch.float32 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 @dataclass(frozen=True, slots=True)
