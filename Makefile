@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup model label-studio vllm demo test lint format types clean
+.PHONY: setup model label-studio vllm chat-ner demo test lint format types clean
 
 setup: $(STAMP) model label-studio
 
@@ -21,6 +21,10 @@ label-studio:
 # optional, 3.5 GB: the engine over a vLLM server, and its tests
 vllm:
 	PYTHON=$(PYTHON) sh scripts/vllm.sh .venv-vllm
+
+# the small model that finds names in chats, after a change of its sentences; it comes trained
+chat-ner: $(STAMP)
+	$(BIN)/python -m ingest.scrub.chat.train
 
 demo: setup
 	$(BIN)/shoptalk demo $(ARGS)

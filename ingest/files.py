@@ -60,20 +60,27 @@ class Problem:
 
 def read_conversations(path: Path) -> Iterator[FileConversation | Problem]:
     """Lines in order; a wrong line is a Problem and reading goes on. Raises InvalidInput for an unreadable file."""
+    for number, line in read_lines(path, LONGEST_LINE):
+        yield _parsed(number, line)
+
+
+def read_lines(path: Path, longest: int) -> Iterator[tuple[int, bytes]]:
+    """Lines that are not blank, with their numbers from 1; raises InvalidInput for an unreadable file or long line."""
     try:
-        with _opened(path) as lines:
+        with opened(path) as lines:
             number = 0
-            while line := lines.readline(LONGEST_LINE + 1):
+            while line := lines.readline(longest + 1):
                 number += 1
-                if len(line) > LONGEST_LINE:
-                    raise InvalidInput(f"line {number}: longer than {LONGEST_LINE} bytes")
+                if len(line) > longest:
+                    raise InvalidInput(f"line {number}: longer than {longest} bytes")
                 if line.strip():
-                    yield _parsed(number, line)
+                    yield number, line
     except (OSError, EOFError, zlib.error) as error:
         raise InvalidInput(f"{path.name}: cannot be read ({error.__class__.__name__})", field="path") from error
 
 
-def _opened(path: Path) -> IO[bytes]:
+def opened(path: Path) -> IO[bytes]:
+    """Its bytes, unzipped where its name says so."""
     if path.suffix == ".gz":
         return cast(IO[bytes], gzip.open(path, "rb"))
     return path.open("rb")

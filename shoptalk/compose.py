@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from chatbot.release.moves import Releases
     from ingest.importer import Importer
     from ingest.scrub.scrubber import PresidioScrubber
+    from ingest.scrubfile import ScrubResult
     from labeling.client import LabelStudio
     from labeling.pull import Pull
     from labeling.push import Push
@@ -304,7 +305,7 @@ def build_api(settings: Settings, engine: Engine | None = None) -> FastAPI:
     router = Router(settings.model_alias)
     inbox = ArrivalInbox(parts.secrets)
     process = new_id("api")
-    loader = Loader(parts.registry, engine)
+    loader = Loader(parts.registry, engine, settings.adapter_slots)
     return make_app(
         Services(
             settings=settings,
@@ -322,6 +323,16 @@ def build_api(settings: Settings, engine: Engine | None = None) -> FastAPI:
             metrics=Metrics(),
         )
     )
+
+
+def scrub_file(
+    settings: Settings, source: Path, target: Path, spans: bool, progress: Callable[[int], None]
+) -> ScrubResult:
+    """`ingest.scrubfile` with the shop's own patterns; needs no database."""
+    from ingest import scrubfile
+    from ingest.scrub import build_scrubber
+
+    return scrubfile.scrub_file(build_scrubber(settings), source, target, spans=spans, progress=progress)
 
 
 def offline_engine(parts: Parts) -> OfflineEngine:

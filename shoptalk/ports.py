@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 
 from shoptalk.domain import Message
+from shoptalk.errors import ScrubbingFailed
 
 
 class Filler(Protocol):
@@ -69,6 +70,10 @@ class Scrubber(Protocol):
 
     def scrub(self, messages: Sequence[Message]) -> Scrubbed:
         """Raises `ScrubbingFailed` rather than let a text through that was not fully scanned."""
+        ...
+
+    def scrub_many(self, conversations: Sequence[Sequence[Message]]) -> Sequence[Scrubbed | ScrubbingFailed]:
+        """As `scrub`, of several conversations in less time; what failed stands where its outcome would."""
         ...
 
     def scrub_correction(self, history: Sequence[str], text: str) -> tuple[str, Mapping[str, int]]:

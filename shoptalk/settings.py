@@ -70,7 +70,12 @@ class Settings(BaseSettings):
     threads: int = Field(0, ge=0, description="Compute threads; 0: as many as turn out fastest at start.")
     max_batch: int = Field(8, ge=1, le=256, description="Replies computed at once.")
     max_context: int = Field(2048, ge=128, description="Tokens of a chat and its reply together, at most.")
-    prefill_chunk: int = Field(128, ge=16, description="Prompt tokens computed between two tokens of other replies.")
+    prefill_chunk: int = Field(
+        128,
+        ge=16,
+        multiple_of=16,
+        description="Prompt tokens in one pass, at most; fewer where it would be noticed.",
+    )
     prefix_cache_mb: int = Field(512, ge=0, description="Memory for what conversations' next turns need not compute.")
     temperature: float = Field(0.0, ge=0, le=2, description="Default where a request names none; 0 is greedy.")
     max_new_tokens: int = Field(256, ge=1, description="Default for max_tokens.")

@@ -1,90 +1,229 @@
-"""Which stretches of text may be a person's name, and when the last question asked for one.
+"""Which stretches of a text may be a person's name, by its words and their neighbours alone.
 
-Works on words alone; it does not know where a guess came from. `Lexicon` is English words that are no names.
+Two ways: a guess made elsewhere is trimmed or refused (`trimmed`), and names are found by lists and by the words
+around them (`listed`, `introduced`). Knows no conversation.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Iterator
 from typing import Final
 
-from ingest.scrub.words import ALSO_NAMES, COMMON, PLACES
+from ingest.scrub.gazetteer import Lexicon, plain
+from ingest.scrub.spans import Span
+from ingest.scrub.words import BRAND_PEOPLE, BRANDS, COMMON, PLACES
 
-NOBODY: Final = COMMON | PLACES
-ASKS_NAME: Final = re.compile(
-    r"(?i)\b(?:your|the|account\s?holder'?s?|full|first|last|cardholder'?s?)\s(?:(?:full|first|last|good|complete|registered)\s)*"
-    r"names?\b(?!\sof)|\bwho am i (?:speaking|chatting|talking)\b|\bname on the (?:account|order|card)\b"
-)
-_QUESTION: Final = re.compile(r"(?i)\?|\b(?:please|kindly|provide|share|confirm|need|tell|give|may i|could you|what)\b")
-_PREFIX: Final = re.compile(
-    r"(?i)\s*(?:(?:yes|yeah|sure|ok|okay|hi|hello|of course|certainly|it'?s|it is|its|i'?m|i am|this is|name|"
-    r"my name is|name is|the name is|my name'?s|full name)\b[\s,:.!-]*)*"
-)
-_ANSWER: Final = re.compile(r"[^\W\d_][^\W\d_'’.-]*(?:['’.-][^\W\d_]+)*\.?(?:[ ]+[^\W\d_]+(?:['’.-][^\W\d_]+)*){0,3}")
+SCORE: Final = 0.66
 _WORD: Final = re.compile(r"[^\W\d_]+(?:['’.-][^\W\d_]+)*")
+_TO_PLACE: Final = re.compile(
+    r"(?i)\b(?:in|to|from|at|near|via|of|around|outside|the|north|south|east|west|new|san|los)\s\Z"
+)
+_GAP: Final = re.compile(r"\s(?:[^\W\d_]\.?\s)?")
+_BIG: Final = r"[A-ZÀ-ÖØ-ÞĀĂĄĆĈĊČĎĐĒĔĖĘĚĜĞĠĢĤĦĨĪĬĮİĴĶĹĻĽĿŁŃŅŇŌŎŐŒŔŖŘŚŜŞŠŢŤŦŨŪŬŮŰŲŴŶŸŹŻŽΑ-ΩА-Я]"
+# bounded on all sides: a search must not begin anew within an endless word
+_NAME: Final = rf"(?<![^\W\d_]){_BIG}[^\W\d_]{{1,25}}(?:['’.-][^\W\d_]{{1,25}}){{0,3}}(?![^\W\d_])"
+_FULL: Final = rf"{_NAME}(?:\s(?:{_BIG}\.?\s)?(?:(?:de|del|da|van|von|der|den|ten|la|le|al|bin|ibn|Ó|Mc|O')\s){{0,2}}{_NAME}){{0,2}}"
+_KIN: Final = (
+    r"kid|son|daughter|wife|husband|spouse|partner|friend|brother|sister|mother|father|mom|mum|dad|boss|boyfriend|girlfriend|"
+    r"roommate|flatmate|neighbou?r|colleague|cousin|fianc[eé]e?|aunt|uncle|nephew|niece|grandmother|grandfather|grandma|"
+    r"grandpa|child|twin|assistant|manager|agent|driver|courier|representative|rep|advisor|associate|colleague|coworker|host"
+)
+# what stands around names, with the name as the group
+_AROUND: Final = tuple(
+    re.compile(pattern)
+    for pattern in (
+        rf"(?i:\b(?:my|his|her|our|their|your|an?|the)\s(?:\w+\s)?(?:{_KIN})(?:,|\s(?:is|was|named|called))?\s)({_FULL})",
+        rf"(?i:\b(?:named|calls?|called|naming)\s(?:him|her|me|it|them|us)\s)({_FULL})",
+        rf"(?i:\b(?:named|called|for|to|with|by|under|add|and|meet|met|ask|told|tell|contact|dear|attn:?|c/o|from|asked|thanks|"
+        rf"thank\syou|hi|hello|hey|yes|sincerely|regards|signed|love|sent|name\sof)[\s,]{{1,2}})({_NAME}\s(?:{_BIG}\.?\s)?{_NAME})(?!\s{_NAME})",
+        rf"(?i:\b(?:(?:spoke|spoken|speak|speaking|talk|talked|talking|chat|chatted|chatting|dealt|met|meeting|follow(?:ed)?\sup)"
+        rf"\s(?:to|with)|assigned\sto|said\sto|assistant\sto|care\sof|signed\sby|on\sbehalf\sof|beneficiary,?)\s)({_FULL})",
+        rf"({_FULL})(?=\s(?i:said|says|told|asked|shouted|replied|wrote|lives|promised|helped|called\sme|answered|assured|refused|"
+        rf"is\svery\s\w+|was\svery\s\w+|from\s(?:your|the)\s\w+|just\shas|has\sbeen\svery)\b)",
+        rf"({_FULL})(?=['’]s\s(?i:daughter|son|kid|address|account|phone|order|mother|father|wife|husband|birthday|house|e-?mail|"
+        rf"name|card|gift|room|friend|brother|sister|number|apartment|office|parcel|package)\b)",
+        rf"(?m:^[>\s?*-]{{0,6}})({_FULL})(?=:\s)",
+        rf"(?i:\b(?:by|from|director|directed\sby|author|written\sby|starring|attention|contact|sender|recipient|customer|name|"
+        rf"agent|buyer|signed|holder|guest|host|patient|owner):\s{{1,6}})({_FULL})",
+        rf"[,]\s({_NAME})(?=[!?.](?:\s|$))",
+        rf"(?m:^)({_NAME})(?=,\s(?:can|could|would|will|please|i|thank|why|how|what|you|we|is|are|do|did)\b)",
+    )
+)
+_PAIR: Final = re.compile(rf"({_NAME})\s({_BIG}\.?\s{_NAME})")
+_TITLE: Final = re.compile(r"(?i)(?:mr|mrs|ms|miss|dr|prof|sir|madam)\.?\s")
+_ROW: Final = re.compile(r"[^\W\d_]{2,20}(?:,\s[^\W\d_]{2,20}){1,12},?\s(?:and|or|&)\s[^\W\d_]{2,20}")
+_LINE: Final = re.compile(rf"(?m:^[>?*\s-]{{0,6}})({_NAME}\s{{1,2}}(?:{_BIG}\.?\s)?{_NAME}(?:\s{_NAME})?)(?=[ \t]*\n)")
+_GREETED: Final = re.compile(
+    r"(?i)(?:^|[.!?\n,]\s?)(?:(?:ok|okay|great|good|perfect|alright|sure|yes|no|all\sright|awesome|wonderful)[\s,]{1,2})?"
+    r"(?:thanks|thank\syou|thx|thank\syou\s(?:so|very)\smuch|hi|hello|hey|dear|great|welcome|sorry|bye|goodbye|good\s(?:morning|day|afternoon|evening)|"
+    r"alright|got\sit|i\ssee|nice\sto\smeet\syou|pleasure),?\s([^\W\d_]{2,20})(?=\s?[!.,?]|\s?$)"
+)
+_SIGNED: Final = re.compile(r"(?i)(?:[-–~]\s?|\n(?:regards|thanks|love|cheers|best),?\s)([^\W\d_]{2,20})\s?$")
+_CALLED: Final = re.compile(
+    r"(?i)\b(?:(?:people|they|everyone|everybody|friends|you\scan|just|always|who)\scalls?\sme|(?:named|called)\s(?:him|her|it)|"
+    r"goes\sby|go\sby|known\sas)\s([^\W\d_]{2,20})(?=[.,!?]|\s?$)"
+)
 
 
-def asks_for_name(text: str) -> bool:
-    """Does this message, most likely an agent's, ask for a person's name?"""
-    return bool(ASKS_NAME.search(text) and _QUESTION.search(text))
-
-
-def answered_name(text: str) -> tuple[int, int] | None:
-    """Where the name stands in an answer to that question, if the message begins with one."""
-    prefix = _PREFIX.match(text)
-    start = prefix.end() if prefix else 0
-    match = _ANSWER.match(text, start)
-    if match is None:
-        return None
-    end = match.end()
-    words = match.group().split()
-    if len(words) > 3 or text[end : end + 1] not in ("", ",", ".", "!", "?", "\n", ";", "-", "(", " "):
-        return None
-    if text[end : end + 1] == " " and text[end : end + 2].strip() not in ("-", "(", "", ","):
-        return None
-    return start, end
-
-
-def trimmed_name(text: str, start: int, end: int, lexicon: Collection[str]) -> tuple[int, int] | None:
+def trimmed(text: str, start: int, end: int, lexicon: Lexicon) -> tuple[int, int] | None:
     """The part of a guess that may be a name, or nothing.
 
-    Common words are cut off both ends; a single word that is an ordinary English verb, adjective or adverb is none.
+    Common words are cut off both ends; a single word that is an ordinary English word or a place is none.
     """
     words = [(m.start() + start, m.end() + start) for m in _WORD.finditer(text[start:end])]
     if any(c.isdigit() or c in "@#/‹›<>_" for c in text[start:end]):
         return None
 
     def common(word: tuple[int, int]) -> bool:
-        return text[word[0] : word[1]].casefold().removesuffix("'s").removesuffix("’s") in NOBODY
+        low = plain(text[word[0] : word[1]])
+        return low in COMMON or low in BRANDS
 
     while words and common(words[0]):
-        words.pop(0)
+        if plain(text[slice(*words.pop(0))]) in BRANDS:
+            return None  # what follows is the product
     for i, word in enumerate(words):
         if common(word):
             words = words[:i]
             break
+    while len(words) > 1 and text[slice(*words[-1])].islower() and lexicon.english(text[slice(*words[-1])]):
+        words.pop()
     if not words:
         return None
     start, end = words[0][0], words[-1][1]
     if text[start:end].casefold().endswith(("'s", "’s")):
         end -= 2
-    if end - start < 2:
+    if end - start < 2 or plain(text[start:end]) in BRAND_PEOPLE or _is_brand(text, start, end):
         return None
-    if len(words) == 1 and is_word(text[start:end], lexicon):
-        return None
-    return start, end
+    if len(words) == 1:
+        allowed = _may_stand_alone(text, start, end, lexicon)
+    else:
+        allowed = not all(plain(text[a:b]) in PLACES for a, b in words)
+    return (start, end) if allowed else None
 
 
-def believable(name: str, lexicon: Collection[str]) -> bool:
+def _is_brand(text: str, start: int, end: int) -> bool:
+    """'michael' of 'michael kors'."""
+    after = _WORD.match(text, end + 1)
+    return after is not None and plain(text[start : after.end()]) in BRAND_PEOPLE
+
+
+def _may_stand_alone(text: str, start: int, end: int, lexicon: Lexicon) -> bool:
+    low = plain(text[start:end])
+    if low in PLACES:
+        return (
+            lexicon.listed_first(low)
+            and text[start].isupper()
+            and not _TO_PLACE.search(text[max(0, start - 9) : start])
+        )
+    return not lexicon.is_word(low)
+
+
+def believable(name: str, lexicon: Lexicon) -> bool:
     """May a small model's word be taken for it? Written small, only two words or more that are no English words."""
     if name != name.lower():
         return True
     words = name.split()
-    return len(words) > 1 and not any(is_word(word, lexicon) for word in words)
+    return len(words) > 1 and not any(lexicon.is_word(word) for word in words)
 
 
-def is_word(word: str, lexicon: Collection[str]) -> bool:
-    """An ordinary English word rather than a name."""
-    plain = word.casefold()
-    return plain in NOBODY or (plain in lexicon and plain not in ALSO_NAMES)
+def listed(text: str, lexicon: Lexicon) -> Iterator[Span]:
+    """Names by the lists: a first name that is nothing else, or a first name and what follows it. Spans may overlap."""
+    words = [m.span() for m in _WORD.finditer(text)]
+    shouting = text.isupper()
+    for i, (start, end) in enumerate(words):
+        word = text[start:end]
+        if len(word) < 3 or not lexicon.first(word):
+            continue
+        sure = lexicon.only_first(word)
+        after = words[i + 1] if i + 1 < len(words) else None
+        if (
+            after
+            and _GAP.fullmatch(text, end, after[0])
+            and _follows(text, start, after, lexicon, sure=sure, shouting=shouting)
+        ):
+            if plain(text[start : after[1]]) not in BRAND_PEOPLE:
+                yield Span(start, after[1] - 2 * _owning(text, after), "PERSON", SCORE)
+            continue
+        if after and plain(text[start : after[1]]) in BRAND_PEOPLE:
+            continue
+        if sure or (word[0].isupper() and not shouting and inside(text, start) and not lexicon.is_word(word)):
+            yield Span(start, end - 2 * _owning(text, (start, end)), "PERSON", SCORE)
+
+
+def introduced(text: str, lexicon: Lexicon) -> Iterator[Span]:
+    """Words that the words around them make a name, most of them capitalised. Spans may overlap."""
+    yield from _told(text, lexicon)
+    if text.islower():
+        return
+    for pattern in _AROUND:
+        for match in pattern.finditer(text):
+            start, end = match.span(1)
+            title = _TITLE.match(text, start, end)
+            start = title.end() if title else start
+            if _proper(text, start, end, lexicon):
+                yield Span(start, end, "PERSON", SCORE)
+    for match in _PAIR.finditer(text):
+        if not lexicon.ordinary(match.group(1)) and _proper(text, *match.span(), lexicon):
+            yield Span(*match.span(), "PERSON", SCORE)
+    for match in _LINE.finditer(text):
+        if _proper(text, *match.span(1), lexicon) and not any(lexicon.ordinary(w) for w in match.group(1).split()):
+            yield Span(*match.span(1), "PERSON", SCORE)
+
+
+def _told(text: str, lexicon: Lexicon) -> Iterator[Span]:
+    """Names in any case that are told as such, and rows of names."""
+    for match in _CALLED.finditer(text):
+        if lexicon.unknown(match.group(1)):
+            yield Span(*match.span(1), "PERSON", SCORE)
+    for match in (*_GREETED.finditer(text), *_SIGNED.finditer(text)):
+        low = plain(match.group(1))
+        if (lexicon.listed_first(low) and low not in COMMON) or not lexicon.english(low):
+            yield Span(*match.span(1), "PERSON", SCORE)
+    for match in _ROW.finditer(text):
+        row = [m.span() for m in _WORD.finditer(text, *match.span()) if m.group() not in ("and", "or")]
+        likely = [(a, b) for a, b in row if _name_in_row(text[a:b], lexicon)]
+        if 2 * len(likely) >= len(row) and len(likely) > 1:
+            yield from (Span(a, b, "PERSON", SCORE) for a, b in row if not lexicon.is_word(text[a:b]))
+
+
+def _name_in_row(word: str, lexicon: Lexicon) -> bool:
+    if word[0].isupper():
+        return not lexicon.english(word) or ((lexicon.first(word) or lexicon.last(word)) and not lexicon.is_word(word))
+    return lexicon.only_first(word)
+
+
+def _proper(text: str, start: int, end: int, lexicon: Lexicon) -> bool:
+    """No word of it is an ordinary one, and it is neither a place nor a brand."""
+    words = [text[start + m.start() : start + m.end()] for m in _WORD.finditer(text[start:end])]
+    lows = [plain(word) for word in words]
+    if any(low in BRANDS or low in COMMON for low in lows) or plain(text[start:end]) in BRAND_PEOPLE:
+        return False
+    if len(words) == 1:
+        return not lexicon.english(words[0]) and not words[0].isupper()
+    return not all(low in PLACES for low in lows) and not all(lexicon.ordinary(low) for low in lows)
+
+
+def _follows(text: str, start: int, after: tuple[int, int], lexicon: Lexicon, *, sure: bool, shouting: bool) -> bool:
+    """Is the next word the rest of the name?"""
+    word = text[after[0] : after[1]]
+    low = plain(word)
+    if len(low) < 2 or low in COMMON or low in BRANDS:
+        return False
+    big = text[start].isupper() and word[0].isupper() and not shouting
+    if big:
+        return sure or not lexicon.is_word(low) or lexicon.last(low)
+    known = lexicon.last(low) or lexicon.first(low)
+    if sure:
+        return (known or len(low) > 2) and not lexicon.english(low)
+    return known and not lexicon.english(low) and not lexicon.is_word(low) and len(low) > 3
+
+
+def inside(text: str, start: int) -> bool:
+    """Not the first word of a sentence, which has its capital anyway."""
+    before = text[:start].rstrip(" \"'“‘(")
+    return bool(before) and before[-1] not in ".!?\n:;-–>*"
+
+
+def _owning(text: str, word: tuple[int, int]) -> bool:
+    return text[word[0] : word[1]].casefold().endswith(("'s", "’s"))

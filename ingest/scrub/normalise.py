@@ -8,6 +8,7 @@ they could hide something, control characters removed and lone surrogates replac
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -19,18 +20,53 @@ def normalise(text: str) -> str:
     """Idempotent; never fails."""
     if text.isascii() and text.isprintable():
         return text
-    out: list[str] = []
     composed = unicodedata.normalize("NFC", text)
+    return unicodedata.normalize("NFC", "".join(out for _, out in _simplified(composed)))
+
+
+def aligned(text: str) -> tuple[str, Sequence[tuple[int, int]]]:
+    """What `normalise` makes of a text, and for each of its characters where it comes from: (start, end) in `text`."""
+    if text.isascii() and text.isprintable():
+        return text, [(i, i + 1) for i in range(len(text))]
+    composed = _composed([(char, (i, i + 1)) for i, char in enumerate(text)])
+    shown = "".join(char for char, _ in composed)
+    simple = [(out, composed[i][1]) for i, whole in _simplified(shown) for out in whole]
+    done = _composed(simple)
+    return "".join(char for char, _ in done), [place for _, place in done]
+
+
+def _simplified(composed: str) -> Iterator[tuple[int, str]]:
+    """What stays of each character, and where it stood."""
+    previous = ""
     for i, char in enumerate(composed):
-        if " " <= char <= "~":
-            out.append(char)
-            continue
-        previous = out[-1] if out else ""
-        following = composed[i + 1] if i + 1 < len(composed) else ""
-        if _hides(char, previous, following):
-            continue
-        out.append(_plain(char))
-    return unicodedata.normalize("NFC", "".join(out))
+        if not " " <= char <= "~":
+            following = composed[i + 1] if i + 1 < len(composed) else ""
+            if _hides(char, previous, following):
+                continue
+            char = _plain(char)
+        yield i, char
+        previous = char
+
+
+def _composed(placed: Sequence[tuple[str, tuple[int, int]]]) -> list[tuple[str, tuple[int, int]]]:
+    """NFC, each new character standing where the ones it was made of stood."""
+    done: list[tuple[str, tuple[int, int]]] = []
+    group, start, end = "", 0, 0
+    for char, place in placed:
+        if group and (char.isascii() or _apart(group, char)):
+            done += [(each, (start, end)) for each in unicodedata.normalize("NFC", group)]
+            group = ""
+        if not group:
+            start, end = place
+        group, end = group + char, max(end, place[1])
+    done += [(each, (start, end)) for each in unicodedata.normalize("NFC", group)]
+    return done
+
+
+def _apart(group: str, char: str) -> bool:
+    """Whether composing these together is the same as composing each by itself."""
+    form = unicodedata.normalize
+    return not unicodedata.combining(char) and form("NFC", group + char) == form("NFC", group) + form("NFC", char)
 
 
 def _hides(char: str, previous: str, following: str) -> bool:

@@ -1,6 +1,6 @@
-"""Completes postal addresses: a found street takes its house number, door, town and postcode along.
+"""Completes postal addresses: what was found of one takes its number, door, town, country and postcode along.
 
-Only grows what a pattern found; never finds an address, so that plain places survive.
+Only grows what was found; never finds an address, so that plain places survive.
 """
 
 from __future__ import annotations
@@ -9,17 +9,33 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from ingest.scrub.gazetteer import Lexicon
 from ingest.scrub.spans import Span
+from ingest.scrub.words import PLACES
 
-_BEFORE: Final = re.compile(r"(?<![\w.-])\d{1,6}[A-Za-z]?,?[ \n]{1,3}\Z")
-_BETWEEN: Final = re.compile(r"[\s,?]{1,8}")
-_WORD: Final = r"(?:[A-ZÀ-ÖØ-ÞŁŚŽŠČ][\w'’.-]{0,24}|de|del|la|do|da|of|am)"
-_AFTER: Final = re.compile(
-    rf"(?:[ \t]{{0,3}}[,\n]?[ \t\n,]{{0,4}}(?<=[\s,]){_WORD}){{0,7}}[\s,]{{1,4}}\d{{4,6}}(?:-\d{{4}})?(?!\w)"
+MOST_WORDS: Final = 9
+MOST_LINES: Final = 5
+LONGEST: Final = 400  # characters that an address grows at most
+_NO_STREET: Final = (
+    "is|at|to|on|in|with|by|from|the|a|an|my|our|your|his|her|was|are|of|for|and|or|this|that|it|days?|weeks?|months?|hours?|"
+    "minutes?|items?|orders?|pieces|times?|name|live|lives|address|same|ordered|bought|got|have|has"
+)
+_BEFORE: Final = re.compile(
+    r"(?<![\w.$€£-])\d{1,6}[A-Za-z]?,?\s{1,3}\Z"
+    rf"|(?<![\w.$€£-])\d{{1,6}}[A-Za-z]?,?\s(?:(?!(?i:{_NO_STREET})\b)[^\W_][\w.'’/-]{{0,24}},?\s{{1,3}}){{1,6}}\Z"
+)
+_HOUSE: Final = re.compile(r"\s{1,3}\d{1,5}[A-Za-z]?(?![\w-])\.?")
+_BETWEEN: Final = re.compile(r"[\s,?>*]{1,12}")
+_DOOR: Final = re.compile(r"(?i)\b(?:apt|apartment|suite|flat|unit|box|floor)\b")
+_PART: Final = re.compile(r"(?P<gap>[ \t]*,?[ \t]*\n[ \t>?*,]*|[ \t]*,[ \t]*|[ \t]{1,3})(?P<word>[^\s,]+)")
+_LINE: Final = re.compile(r"[ \t>?*,]*([^\n\d@:]{0,40}?)[ \t,]*(\d{4,6}(?:-\d{4})?)?[ \t]*(?=\n|$)")
+_CODE: Final = re.compile(r"\d{4,6}(?:-\d{4})?(?!\w)|[A-Z]{1,2}\d[A-Z\d]?\s?\d[A-Z]{2}\b")
+_JOINERS: Final = frozenset(
+    ("of", "de", "del", "la", "do", "da", "dos", "das", "le", "am", "an", "der", "und", "and", "the", "les")
 )
 
 
-def completed(text: str, spans: Sequence[Span]) -> list[Span]:
+def completed(text: str, spans: Sequence[Span], lexicon: Lexicon) -> list[Span]:
     """The spans, with addresses joined to their neighbours and grown."""
     others = [span for span in spans if span.kind != "ADDRESS"]
     streets = sorted((span for span in spans if span.kind == "ADDRESS"), key=lambda s: s.start)
@@ -30,17 +46,54 @@ def completed(text: str, spans: Sequence[Span]) -> list[Span]:
             joined.append(Span(last.start, max(last.end, span.end), "ADDRESS", max(last.score, span.score)))
         else:
             joined.append(span)
-    return [*others, *(_grown(text, span) for span in joined)]
+    return [*others, *(_grown(text, span, lexicon) for span in joined)]
 
 
 def _near(text: str, end: int, start: int) -> bool:
     return start <= end or bool(_BETWEEN.fullmatch(text, end, start))
 
 
-def _grown(text: str, span: Span) -> Span:
+def _grown(text: str, span: Span, lexicon: Lexicon) -> Span:
     start, end = span.start, span.end
-    if before := _BEFORE.search(text[max(0, start - 10) : start]):
+    door = bool(_DOOR.search(text, start, end))
+    before = _BEFORE.search(text[max(0, start - 90) : start])
+    if before and (door or len(before.group()) < 12):
         start -= len(before.group())
-    if after := _AFTER.match(text, end, min(len(text), end + 160)):
-        end = after.end()
-    return Span(start, end, "ADDRESS", span.score)
+    if not door and (house := _HOUSE.match(text, end)):
+        end = house.end()
+    return Span(start, _end(text, end, lexicon, sure=door), "ADDRESS", span.score)
+
+
+def _end(text: str, end: int, lexicon: Lexicon, *, sure: bool) -> int:
+    """Where the address ends: behind its postcode, or a country, or, of a `sure` one, behind its last place name."""
+    small = not any(c.isupper() for c in text)
+    at, kept, limit = end, end, min(len(text), end + LONGEST)
+    words = lines = 0
+    while words < MOST_WORDS and lines < MOST_LINES and (part := _PART.match(text, at, limit)):
+        word = part["word"].rstrip(".,;:!?)")
+        closed = len(word) < len(part["word"])
+        if code := _CODE.match(text, part.start("word")):
+            return code.end() if words or sure or "\n" in part["gap"] or "," in part["gap"] else kept
+        if (
+            "\n" in part["gap"]
+            and (line := _LINE.match(text, part.start("word"), limit))
+            and len(line.group(1).split()) <= 5
+        ):
+            at, lines = line.end(), lines + 1
+            if line.group(2):
+                return at
+            if sure or line.group(1).strip().casefold() in PLACES:
+                kept = at
+            continue
+        if word.casefold() in _JOINERS and not closed:
+            at, words = part.end("word"), words + 1
+            continue
+        place = word.casefold() in PLACES
+        if not (place or word[:1].isupper() or (small and lexicon.unknown(word)) or (word == "nan" and words)):
+            break
+        at, words = part.start("word") + len(word), words + 1
+        if sure or place:
+            kept = at
+        if closed:
+            break
+    return kept

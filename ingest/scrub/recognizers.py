@@ -22,7 +22,7 @@ _STREETS: Final = (
 )
 _NO_STREET: Final = (
     r"days?|weeks?|months?|hours?|minutes?|mins?|times?|on|in|at|by|to|of|for|from|the|a|an|is|was|my|your|this|that|"
-    r"and|or|no|rupees|rs|dollars|percent|pieces|items?|orders?|more|business|working|people"
+    r"and|or|no|rupees|rs|dollars|percent|pieces|items?|orders?|more|business|working|people|size|pairs?|each|qty|email|e-mail|mail|phone|sms|text|chat|post"
 )
 
 
@@ -302,11 +302,61 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     Rule(
         "ADDRESS",
-        "number, street, number",
-        r"(?<![\w-])\d{1,5}\s\p{Lu}[\w'’-]{2,24}(?:\s\p{Lu}[\w'’-]{2,24}){0,2}\s\d{1,4}(?!\w)(?=\s?,|\s?\n|\s(?i:apt|suite|unit)\b)",
+        "number, words, door",
+        r"(?<![\w.$-])\d{1,6}[A-Za-z]?,?\s(?:(?!(?i:"
+        + _NO_STREET
+        + r")\b)[^\W_][\w.'’/-]{0,24},?\s{1,3}){1,6}(?:\d{1,5}[A-Za-z]?\.?,?\s{1,3})?"
+        r"(?i:apt|apartment|suite|flat)\.?\s?\#?\s?\d{1,5}[A-Za-z]?\b",
+        0.79,
+        (
+            ("to 64 R São Pedro 2 Suite 242, ok", "64 R São Pedro 2 Suite 242"),
+            ("91 kirkeveien apt 4", "91 kirkeveien apt 4"),
+        ),
+        ("2 nights in a suite", "order 2 in flat pack"),
+    ),
+    Rule(
+        "ADDRESS",
+        "military",
+        r"(?<!\w)(?i:(?:usnv|uss|usns|uscgc|psc|cmr|unit)\s[\w'’-]{1,24}(?:,?\sbox\s\d{1,5})?,?\s{1,3}(?:fpo|apo|dpo),?\s(?:aa|ae|ap)\s\d{5})(?!\w)",
+        0.9,
+        (
+            ("send to USS Melverd\nFPO AE 12382", "USS Melverd\nFPO AE 12382"),
+            ("unit 77 box 0219\ndpo ap 51065", "unit 77 box 0219\ndpo ap 51065"),
+        ),
+        ("unit testing in ap 5",),
+    ),
+    Rule(
+        "ADDRESS",
+        "corner",
+        r"\b(?i:(?:the\s)?corner\sof)\s\K[^\n.?!,]{2,40}?(?:\.\s[^\n.?!,]{2,40}?)?\s(?i:and|&)\s[^\W\d_][\w'’-]{1,24}(?:\s[^\W_][\w'’-]{1,24}){0,2}",
+        0.7,
+        (("at the corner of Elm Rd and Low Street", "Elm Rd and Low Street"),),
+        ("around the corner",),
+    ),
+    Rule(
+        "ADDRESS",
+        "number, words, number",
+        r"(?<![\w.$€£-])\d{1,6}\s(?:(?!(?i:"
+        + _NO_STREET
+        + r")\b)[^\W\d_][\w.'’-]{0,24}\s){1,4}\d{1,4}[A-Za-z]?(?=\s?,\s?[^\W\d_]|\s*\n[ \t>?*]*[^\W\d_])",
         0.66,
-        (("to 33 Melverd 2, Oldtown", "33 Melverd 2"),),
-        ("2 Galaxy 15 phones",),
+        (("to 33 Melverd 2, Oldtown", "33 Melverd 2"), ("It is 98 tylova 1036, recco", "98 tylova 1036")),
+        ("I bought 2 shirts size 4, please help", "order 2 pairs of 3, thanks"),
+    ),
+    Rule(
+        "ADDRESS",
+        "street and number",
+        r"(?<![\w-])(?i:ul|av|avda|c/|r|rua|calle|via|rue|str|strada|ulica|calea|bd|bvd|blvd|pza|plaza)\.?\s(?:(?!(?i:"
+        + _NO_STREET
+        + r")\b)[^\W\d_][\w.'’-]{0,24}\s){1,5}\d{1,5}[A-Za-z]?(?!\w)(?!\s(?i:days?|hours?|weeks?|minutes|items))"
+        r"|(?<![\w-])\p{L}[\w'’-]{2,24}\s(?i:strasse|straße|str|gate|gata|gatan|vej|vei|veien|tie|katu|utca|u|ut|laan|straat|rakpart|ter|cesta|ulice|n[aá]b\w*|terrasse)\.?\s\d{1,5}[A-Za-z]?(?!\w)",
+        0.76,
+        (
+            ("on ul. Niska 94 now", "ul. Niska 94"),
+            ("Grosse Feld Strasse 44", "Feld Strasse 44"),
+            ("Bem utca 12", "Bem utca 12"),
+        ),
+        ("via email in 2 days", "see you at gate 4"),
     ),
     Rule(
         "ADDRESS",
@@ -339,7 +389,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "PERSON",
         "title",
         rf"\b(?:(?:[Mm]rs?|[Mm]s|[Mm]iss|[Dd]r|[Pp]rof|[Ss]ir|[Mm]adam)\.?\s\K{_BIG_NAME}(?:\s{_BIG_NAME}){{0,2}}"
-        rf"|(?i:mrs?)\.?\s\K{_NAME})",
+        rf"|(?i:mrs?)\.?\s\K{_NAME}|(?i:ms|dr|prof)\.\s\K{_NAME})",
         0.88,
         (("Dear Mr. Okonkwo, thanks", "Okonkwo"), ("Dr Lena Vogt wrote", "Lena Vogt"), ("ask mr. vogt", "vogt")),
         ("Dear sir, hello", "Sir This is bad"),

@@ -1,4 +1,4 @@
-"""ingest, lineage."""
+"""ingest, scrub, lineage."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from shoptalk.settings import load_settings
 
 def add(app: typer.Typer) -> None:
     app.command()(ingest)
+    app.command()(scrub)
     app.command()(lineage)
 
 
@@ -47,6 +48,35 @@ def ingest(
         as_json=json,
     )
     raise typer.Exit(1 if result.failed else 0)
+
+
+def scrub(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Conversations or texts, JSONL or .gz.")],
+    output: Annotated[Path, typer.Option(help="Where the same goes, scrubbed; .gz is compressed.")],
+    spans: Annotated[bool, typer.Option("--spans", help="Add what was found where; never what it was.")] = False,
+    json: Json = False,
+) -> None:
+    """Remove personal data from a file, as it is removed from every conversation."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
+
+    from shoptalk.compose import scrub_file
+
+    settings = load_settings()
+    columns = (SpinnerColumn(), "{task.description} {task.completed}", TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("lines", total=None)
+        result = scrub_file(settings, file, output, spans, lambda n: bar.update(task, completed=n))
+    show(
+        {
+            "lines": result.lines,
+            "texts": result.texts,
+            "personal data removed": dict(sorted(result.pii.items())),
+            "not scanned, and left out": result.problems,
+        },
+        as_json=json,
+    )
+    raise typer.Exit(1 if result.problems else 0)
 
 
 def lineage(id: str, json: Json = False) -> None:

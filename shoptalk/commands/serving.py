@@ -40,8 +40,10 @@ def serve() -> None:
 
     from shoptalk import logs
     from shoptalk.compose import build_api, examine_vllm
+    from shoptalk.heap import keep_large_apart
     from shoptalk.supervise import check_port
 
+    keep_large_apart()
     logs.configure()
     settings = load_settings()
     check_port(settings)

@@ -104,8 +104,8 @@ def test_failed_scrubbing_keeps_no_text(store: Store, secrets: Secrets, tmp_path
     class Failing:
         version = "f-1"
 
-        def scrub(self, messages: Sequence[Message]) -> Scrubbed:
-            raise ScrubbingFailed("no reason")
+        def scrub_many(self, conversations: Sequence[Sequence[Message]]) -> Sequence[Scrubbed | ScrubbingFailed]:
+            return [ScrubbingFailed("no reason") for _ in conversations]
 
     importer = Importer(store, ArrivalInbox(secrets), Failing(), secrets, open_conversation)
     result = importer.import_file(written(tmp_path / "a.jsonl", GOOD[1:]))

@@ -9,12 +9,13 @@ import string
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ingest.scrub import analyzer as analyzer_module
+from ingest.scrub import presidio as presidio_module
 from ingest.scrub.analyzer import Analyzer
 from ingest.scrub.scrubber import LONGEST_TEXT, PresidioScrubber
 from ingest.scrub.spans import Span
@@ -92,9 +93,9 @@ def test_a_prefix_scrubs_to_a_prefix(scrubber: PresidioScrubber) -> None:
 
 
 def test_values_found_late_are_carried_back_in_final_only(scrubber: PresidioScrubber) -> None:
-    messages = [Message("user", "it was quexley who packed it"), Message("user", "my name is quexley")]
+    messages = [Message("user", "it was Violet who packed it"), Message("user", "my name is violet")]
     scrubbed = scrubber.scrub(messages)
-    assert scrubbed.texts[0] == "it was quexley who packed it"
+    assert scrubbed.texts[0] == "it was Violet who packed it"
     assert scrubbed.final[0] == "it was <PERSON_1> who packed it"
     assert scrubbed.counts == ({}, {"PERSON": 1})
 
@@ -143,7 +144,21 @@ def test_too_long_fails_closed(scrubber: PresidioScrubber) -> None:
     assert scrubber.scrub([Message("user", long)]).texts == (long,)
 
 
-@pytest.mark.parametrize("bad", ["9" * 32000, "1 " * 16000, "a@" * 16000, "<" * 32000, "<A_1>" * 6000, "\x00" * 99])
+HOSTILE = ["9" * 32000, "1 " * 16000, "a@" * 16000, "<" * 32000, "<A_1>" * 6000, "\x00" * 99]
+HOSTILE += [
+    "A" * 32000,
+    "Aa-" * 10000,
+    "A-" * 16000,
+    "Aa " * 10000,
+    "a" * 32000,
+    "my " * 10000,
+    "12 aa " * 5000,
+    "Aa\n" * 10000,
+]
+
+
+@pytest.mark.timeout(60)  # nothing may take time that grows with the square of its length
+@pytest.mark.parametrize("bad", HOSTILE, ids=lambda bad: repr(bad[:6]))
 def test_hostile_texts_pass_or_are_refused(scrubber: PresidioScrubber, bad: str) -> None:
     problem, outcome = "", ""
     try:
@@ -166,8 +181,8 @@ def test_any_text(scrubber: PresidioScrubber, text: str) -> None:
 class Broken:
     """A finder that fails, quoting the text as careless libraries do."""
 
-    def find(self, text: str, *, name_asked: bool = False) -> list[Span]:
-        raise ValueError(f"cannot handle {text}")
+    def find(self, texts: Sequence[str], kinds: Sequence[frozenset[str]] = ()) -> list[list[Span]]:
+        raise ValueError(f"cannot handle {texts}")
 
     def is_word(self, word: str) -> bool:
         return False
@@ -182,13 +197,10 @@ def test_errors_fail_closed_and_quote_nothing() -> None:
 
 
 def test_a_slow_pattern_fails_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    from presidio_analyzer import pattern_recognizer
-
     slow = PresidioScrubber(Analyzer([r"(?:(?:(?:a|aa)+)+)+#\b"]))
-    monkeypatch.setattr(pattern_recognizer, "REGEX_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(presidio_module, "TIMEOUT_SECONDS", 0.2)
     with pytest.raises(ScrubbingFailed, match="PatternTimedOut"):
         slow.scrub([Message("user", "a" * 3000)])
-    assert analyzer_module.TIMEOUT_SECONDS <= 5
 
 
 @pytest.mark.parametrize("pattern", ["(", "a*"])

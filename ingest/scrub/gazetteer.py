@@ -1,0 +1,108 @@
+"""People's names as lists: first and last names of the United States' census, as the `names` package brings them.
+
+Says what a word may be; does not look at its neighbours. All words are lower case.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Collection
+from functools import cache, lru_cache
+from importlib import resources
+from typing import Final
+
+from ingest.scrub.words import ALSO_NAMES, BRANDS, COMMON, PLACES, WORDS_TOO
+
+PACKAGE: Final = "names"
+_NOBODY: Final = COMMON | PLACES | BRANDS
+FIRST_FILES: Final = ("dist.male.first", "dist.female.first")
+LAST_FILES: Final = ("dist.all.last",)
+_ENDINGS: Final = ("s", "es", "ed", "d", "ing", "er", "est", "ly", "n't", "'s", "'re", "'ll", "'ve", "'m", "'d", "nt")
+
+
+class Lexicon:
+    """Who or what a word may be."""
+
+    def __init__(self, words: Collection[str], nouns: Collection[str]) -> None:
+        """`words` are English verbs, adjectives and adverbs; `nouns` hold some names too."""
+        self.words = words
+        self.nouns = nouns
+        self._english = lru_cache(maxsize=65536)(self._is_english)
+
+    def listed_first(self, word: str) -> bool:
+        """On the list of first names, whatever else it is."""
+        return plain(word) in _names(FIRST_FILES)
+
+    def first(self, word: str) -> bool:
+        """A first name that is no place, no brand and no common word."""
+        low = plain(word)
+        return low in _names(FIRST_FILES) and low not in _NOBODY
+
+    def only_first(self, word: str) -> bool:
+        """A first name that is hardly anything else, even when written small."""
+        low = plain(word)
+        return self.first(low) and low not in WORDS_TOO and (low not in self.words or low in ALSO_NAMES)
+
+    def last(self, word: str) -> bool:
+        """A last name that is no brand and no common word; many are other words too."""
+        low = plain(word)
+        return low in _names(LAST_FILES) and low not in COMMON and low not in BRANDS
+
+    def is_word(self, word: str) -> bool:
+        """An ordinary word rather than a name: common, a brand, or an English verb, adjective or adverb."""
+        low = plain(word)
+        return low in _NOBODY or (low in self.words and low not in ALSO_NAMES)
+
+    def ordinary(self, word: str) -> bool:
+        """As `is_word`, or a noun: a name is not one of these when it stands alone and is written small."""
+        low = plain(word)
+        if low in ALSO_NAMES:
+            return False
+        return self.is_word(low) or low in WORDS_TOO or self._noun(low)
+
+    def unknown(self, word: str) -> bool:
+        """No English word, no place and no brand that we know of."""
+        return not self.ordinary(word)
+
+    def english(self, word: str) -> bool:
+        """An ordinary word in any of its forms: 'deliveries', 'paid', "won't"; not what is most likely a name."""
+        return self._english(word.casefold())
+
+    def in_dictionary(self, word: str) -> bool:
+        """Any English word, names that are in dictionaries among them."""
+        low = word.casefold()
+        return self.english(low) or any(
+            stem in self.nouns for stem in (low, low.removesuffix("s"), low.removesuffix("es"))
+        )
+
+    def _is_english(self, low: str) -> bool:
+        if self.only_first(low):
+            return False
+        low = "".join(c for c in unicodedata.normalize("NFKD", low) if not unicodedata.combining(c))  # 'café'
+        if self.ordinary(low):
+            return True
+        return any(
+            low.endswith(end) and any(self.ordinary(stem) for stem in _stems(low.removesuffix(end))) for end in _ENDINGS
+        )
+
+    def _noun(self, low: str) -> bool:
+        for noun in (low, low.removesuffix("s"), low.removesuffix("es")):
+            if noun in self.nouns and noun not in _names(FIRST_FILES) and noun not in _names(LAST_FILES):
+                return True
+        return False
+
+
+def _stems(stem: str) -> tuple[str, ...]:
+    doubled = stem[:-1] if len(stem) > 2 and stem[-1] == stem[-2] else stem
+    return stem, stem + "e", doubled, stem[:-1] + "y" if stem.endswith("i") else stem
+
+
+def plain(word: str) -> str:
+    return word.casefold().removesuffix("'s").removesuffix("’s")
+
+
+@cache
+def _names(files: tuple[str, ...]) -> frozenset[str]:
+    folder = resources.files(PACKAGE)
+    lines = (line for file in files for line in (folder / file).read_text("ascii").splitlines())
+    return frozenset(line.split()[0].casefold() for line in lines if line.strip())

