@@ -15,7 +15,10 @@ same conversation in which a value found later was found too.
 `feedback`::
 
     {"id", "inference_id": str | null, "metric", "value": number, "comment": str | null, "pii": {TYPE: n},
-     "at": ISO 8601 with zone, "scrubber": version}
+     "at": ISO 8601 with zone, "scrubber": version, "caller": {"key_id", "customer": str | null} | null}
+
+Where the inference was not known yet, `caller` says whose it must turn out to be, and the arrival's conversation is the
+inference's id.
 """
 
 from __future__ import annotations

@@ -7,24 +7,30 @@ the arrival is still there. So each arrival takes effect exactly once.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from datetime import timedelta
+from typing import Final, Protocol
 
 import sqlalchemy as sa
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
-from ingest.payloads import Exchange, FeedbackIn, read
+from ingest.payloads import Caller, Exchange, FeedbackIn, read
+from shoptalk.domain import now
 from shoptalk.errors import ConfigurationError, InvalidInput, ScrubbingFailed
 from shoptalk.secrets import Secrets
-from shoptalk.store import Store, arrivals, feedback, quarantine, turns
+from shoptalk.store import Store, arrivals, chats, feedback, inferences, quarantine, turns
 from shoptalk.store.arrivals import Arrival
 
 log = structlog.get_logger(__name__)
-TELL_EVERY_S = 60.0
+TELL_EVERY_S: Final = 60.0
+CLAIM: Final = timedelta(seconds=30)  # so long the arrivals of a drain that died are left alone
+EARLY: Final = timedelta(hours=1)  # so long feedback waits for the inference it is about
 
 
 class Scanner(Protocol):
@@ -57,14 +63,19 @@ class _Plan:
     """What is to be written for one arrival."""
 
     arrival: Arrival
+    conversation: str
     item: Exchange | FeedbackIn | None
     problem: str | None = None
     sealed: bytes | None = None
     hashes: Mapping[str, str] = field(default_factory=dict)
 
 
+class _Gone(Exception):
+    """Another drain was first."""
+
+
 class _NotYet(Exception):
-    """Not for this drain, or not now: roll back, the arrival is another's or waits."""
+    """It must wait for something else to be admitted."""
 
 
 class Drain:
@@ -82,18 +93,29 @@ class Drain:
         What this process's key does not open waits, and is told now and then; the rest goes past it.
         """
         total, taken, locked, after = DrainResult(), 0, 0, 0
-        while taken < limit:
-            with self._store.read() as conn:
-                waiting = arrivals.oldest(conn, limit, after=after)
-            for arrival in waiting:
-                result = self._admit(arrival)
-                if result is None:
-                    locked += 1
-                else:
-                    taken, total = taken + 1, total + result
-            if len(waiting) < limit:
-                break
-            after = waiting[-1].seq
+        claimed: set[int] = set()
+        try:
+            while taken < limit:
+                with self._store.write() as conn:
+                    found = arrivals.claim(conn, limit, now() + CLAIM, after=after)
+                claimed |= {arrival.seq for arrival in found}
+                for arrival in found:
+                    try:
+                        total += self._admit(arrival)
+                    except ConfigurationError:
+                        locked += 1
+                        continue
+                    except _NotYet:
+                        continue
+                    except _Gone:
+                        pass
+                    claimed.remove(arrival.seq)
+                    taken += 1
+                if len(found) < limit:
+                    break
+                after = found[-1].seq
+        finally:
+            self._give_back(sorted(claimed))
         if locked and time.monotonic() >= self._tell_at:
             self._tell_at = time.monotonic() + TELL_EVERY_S
             log.error(
@@ -103,27 +125,44 @@ class Drain:
             )
         return total
 
-    def _admit(self, arrival: Arrival) -> DrainResult | None:
-        """What became of one arrival; None where it cannot be opened."""
-        try:
-            plan = self._plan(arrival)
-        except ConfigurationError:
-            return None
-        try:
-            with self._store.write() as conn:
-                return _write(conn, plan)
-        except _NotYet:
-            return DrainResult()
+    def _give_back(self, seqs: list[int]) -> None:
+        """Where that fails, as whatever ended the run may have, the claims end by themselves."""
+        if seqs:
+            with contextlib.suppress(SQLAlchemyError), self._store.write() as conn:
+                arrivals.give_back(conn, seqs)
+
+    def _admit(self, arrival: Arrival) -> DrainResult:
+        """Raises ConfigurationError where it cannot be opened."""
+        plan = self._plan(arrival)
+        with self._store.write() as conn:
+            return _write(conn, plan)
 
     def _plan(self, arrival: Arrival) -> _Plan:
+        conversation = arrival.conversation_id
         try:
             item = read(arrival.kind, self._secrets.open(arrival.body))
+            if isinstance(item, FeedbackIn) and item.caller:
+                conversation = self._conversation(arrival, item, item.caller)
         except InvalidInput as error:
-            return _Plan(arrival, None, f"invalid: {error.message}", arrival.body)
+            return _Plan(arrival, conversation, None, f"invalid: {error.message}", arrival.body)
         texts = _texts(item)
         if problem := self._problem(texts):
-            return _Plan(arrival, None, problem, arrival.body)
-        return _Plan(arrival, item, hashes={name: content_hash(text) for name, text in texts.items()})
+            return _Plan(arrival, conversation, None, problem, arrival.body)
+        hashes = {name: content_hash(text) for name, text in texts.items()}
+        return _Plan(arrival, conversation, item, hashes=hashes)
+
+    def _conversation(self, arrival: Arrival, item: FeedbackIn, caller: Caller) -> str:
+        """Of feedback that came before its inference; raises InvalidInput where that never came or is another's."""
+        with self._store.read() as conn:
+            inference = inferences.find(conn, item.inference_id or "")
+            opened = chats.find(conn, inference.conversation_id) if inference else None
+        if inference is None:
+            if arrival.created_at > now() - EARLY:
+                raise _NotYet
+            raise InvalidInput("inference_id: no such inference came within an hour", field="inference_id")
+        if opened is None or opened.key_id != caller.key_id or caller.customer not in (None, opened.customer):
+            raise InvalidInput("inference_id: is another's", field="inference_id")
+        return opened.id
 
     def _problem(self, texts: Mapping[str, str]) -> str | None:
         found: set[str] = set()
@@ -150,15 +189,15 @@ def _texts(item: Exchange | FeedbackIn) -> dict[str, str]:
 def _write(conn: sa.Connection, plan: _Plan) -> DrainResult:
     arrival, item = plan.arrival, plan.item
     if not arrivals.remove(conn, [arrival.seq]):
-        raise _NotYet
+        raise _Gone
     if item is None:
         reason = plan.problem or "invalid"
-        quarantine.add(conn, arrival.id, arrival.kind, arrival.conversation_id, reason, plan.sealed)
+        quarantine.add(conn, arrival.id, arrival.kind, plan.conversation, reason, plan.sealed)
         return DrainResult(quarantined=1)
     if isinstance(item, FeedbackIn):
-        new = feedback.add(conn, item.feedback(arrival.conversation_id))
+        new = feedback.add(conn, item.feedback(plan.conversation))
         if new:
-            turns.add_pii_counts(conn, arrival.id, arrival.conversation_id, item.pii, item.scrubber)
+            turns.add_pii_counts(conn, arrival.id, plan.conversation, item.pii, item.scrubber)
         return DrainResult(feedback=int(new), duplicates=int(not new))
     admitted, counts = 0, Counter[str]()
     for turn in item.turns:

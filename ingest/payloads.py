@@ -57,6 +57,13 @@ class Exchange(_Model):
     revisions: dict[Id, Text] = {}
 
 
+class Caller(_Model):
+    """Who sent feedback about an inference that was not known yet: it must turn out to be theirs."""
+
+    key_id: Id
+    customer: Id | None
+
+
 class FeedbackIn(_Model):
     """What somebody said of a reply or a conversation."""
 
@@ -68,6 +75,13 @@ class FeedbackIn(_Model):
     pii: Counts = {}
     at: AwareDatetime
     scrubber: Annotated[str, Field(min_length=1, max_length=32)]
+    caller: Caller | None = None
+
+    @model_validator(mode="after")
+    def _early_about_a_reply(self) -> FeedbackIn:
+        if self.caller is not None and self.inference_id is None:
+            raise ValueError("names no inference to wait for")
+        return self
 
     def feedback(self, conversation_id: str) -> Feedback:
         return Feedback(
@@ -89,6 +103,6 @@ def read(kind: str, payload: Any) -> Exchange | FeedbackIn:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         # keys of free-form objects may be anything, so only positions and our own field names are told
-        known = {"turns", "revisions", "pii", *TurnIn.model_fields, *Exchange.model_fields, *FeedbackIn.model_fields}
+        known = {name for model in (TurnIn, Exchange, FeedbackIn, Caller) for name in model.model_fields}
         field = ".".join(str(p) if isinstance(p, int) or p in known else "*" for p in first["loc"])
         raise InvalidInput(f"{field or kind}: {first['msg']}", field=field or None) from None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import anyio.to_thread
 import sqlalchemy as sa
 from fastapi import APIRouter, Request
@@ -10,6 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from sqlalchemy.exc import SQLAlchemyError
 
 from chatbot.api.services import Services, services_of
+from shoptalk.store import arrivals
 
 router = APIRouter(tags=["health"])
 
@@ -34,9 +37,17 @@ async def readyz(request: Request) -> JSONResponse:
 @router.get("/metrics", response_class=PlainTextResponse)
 async def metrics(request: Request) -> Response:
     """Prometheus text format."""
-    return Response(
-        services_of(request).metrics.render(services_of(request).engine.figures()), media_type=CONTENT_TYPE_LATEST
-    )
+    services = services_of(request)
+    backlog = await anyio.to_thread.run_sync(_backlog, services)
+    return Response(services.metrics.render(services.engine.figures(), backlog), media_type=CONTENT_TYPE_LATEST)
+
+
+def _backlog(services: Services) -> tuple[int, datetime | None] | None:
+    try:
+        with services.store.read() as conn:
+            return arrivals.backlog(conn)
+    except SQLAlchemyError:
+        return None
 
 
 def _store_answers(services: Services) -> bool:

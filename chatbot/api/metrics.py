@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from shoptalk.domain import now
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -28,11 +32,20 @@ class Metrics:
         self.commit = Histogram(
             "shoptalk_commit_seconds", "Committing an exchange.", buckets=SECONDS, registry=self.registry
         )
-
         self._engine = Gauge("shoptalk_engine", "What the engine has in use.", ["what"], registry=self.registry)
+        self._waiting = Gauge(
+            "shoptalk_arrivals_waiting", "Acknowledged, and not yet admitted by a worker.", registry=self.registry
+        )
+        self._oldest = Gauge(
+            "shoptalk_arrivals_oldest_seconds", "Age of the oldest of these; 0 for none.", registry=self.registry
+        )
 
-    def render(self, engine: Mapping[str, float]) -> bytes:
-        """`engine` is what the engine says of itself now."""
+    def render(self, engine: Mapping[str, float], backlog: tuple[int, datetime | None] | None) -> bytes:
+        """`engine` is what the engine says of itself now, `backlog` what waits for a worker, None if unknown."""
+        waiting, since = backlog or (math.nan, None)
+        age = max(0.0, (now() - since).total_seconds()) if since else 0.0
+        self._waiting.set(waiting)
+        self._oldest.set(age if backlog else math.nan)
         for what, value in engine.items():
             self._engine.labels(what).set(value)
         return generate_latest(self.registry)

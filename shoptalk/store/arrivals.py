@@ -13,6 +13,7 @@ from shoptalk.store.database import insert_new
 from shoptalk.store.tables import arrivals as t
 
 OWNER: Final = "ingest"
+COLUMNS: Final = (t.c.seq, t.c.id, t.c.kind, t.c.conversation_id, t.c.body, t.c.created_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +34,25 @@ def add(conn: sa.Connection, id: str, kind: str, conversation_id: str, body: byt
     return insert_new(conn, t, values)
 
 
-def oldest(conn: sa.Connection, limit: int, *, after: int = 0) -> list[Arrival]:
-    """In order of arrival; on request only those after a number."""
-    return [Arrival(*row) for row in conn.execute(sa.select(t).where(t.c.seq > after).order_by(t.c.seq).limit(limit))]
+def claim(conn: sa.Connection, limit: int, until: datetime, *, after: int = 0) -> list[Arrival]:
+    """The oldest that no other drain has claimed, in order of arrival, claimed by this one until then.
+
+    A claim saves others the work; that an arrival takes effect once follows from its removal alone.
+    """
+    free = (
+        sa.select(t.c.seq)
+        .where(t.c.seq > after, sa.or_(t.c.claimed_until.is_(None), t.c.claimed_until < now()))
+        .order_by(t.c.seq)
+        .limit(limit)
+        .with_for_update(skip_locked=True)  # of two drains at once, neither waits for the other
+    )
+    taken = sa.update(t).where(t.c.seq.in_(free)).values(claimed_until=until).returning(*COLUMNS)
+    return sorted((Arrival(*row) for row in conn.execute(taken)), key=lambda arrival: arrival.seq)
+
+
+def give_back(conn: sa.Connection, seqs: list[int]) -> None:
+    """End this drain's claims."""
+    conn.execute(sa.update(t).where(t.c.seq.in_(seqs)).values(claimed_until=None))
 
 
 def remove(conn: sa.Connection, seqs: list[int]) -> int:
@@ -47,6 +64,12 @@ def waits_before(conn: sa.Connection, conversation_id: str, seq: int) -> bool:
     """Does an earlier arrival of this conversation still wait?"""
     query = sa.select(t.c.seq).where(t.c.conversation_id == conversation_id, t.c.seq < seq).limit(1)
     return conn.execute(query).first() is not None
+
+
+def backlog(conn: sa.Connection) -> tuple[int, datetime | None]:
+    """How many wait, and since when the oldest does."""
+    waiting, since = conn.execute(sa.select(sa.func.count(), sa.func.min(t.c.created_at)).select_from(t)).one()
+    return waiting, since
 
 
 def count(conn: sa.Connection) -> int:

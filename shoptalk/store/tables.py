@@ -139,6 +139,7 @@ arrivals = Table(
     Column("conversation_id", ID, nullable=False),
     Column("body", LargeBinary, nullable=False),  # encrypted
     _at(),
+    Column("claimed_until", Time()),  # by one of several drains
     sqlite_autoincrement=True,  # else SQLite gives numbers of removed rows again
 )  # fmt: skip
 turns = Table(

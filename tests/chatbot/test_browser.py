@@ -24,7 +24,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 from shoptalk.compose import Parts
-from shoptalk.domain import ReleaseState, Scope
+from shoptalk.domain import ReleaseState, Scope, now
 from shoptalk.settings import Settings
 from shoptalk.store import arrivals, quarantine, releases
 from tests.chatbot.pages_world import fill
@@ -68,8 +68,8 @@ class Shop:
 
     def feedback(self) -> list[dict[str, Any]]:
         """What was acknowledged and is not drained, opened with the shop's key."""
-        with self.parts.store.read() as conn:
-            waiting = arrivals.oldest(conn, 1000)
+        with self.parts.store.write() as conn:
+            waiting = arrivals.claim(conn, 1000, now())
         return [self.parts.secrets.open(a.body) for a in waiting if a.kind == "feedback"]
 
 
@@ -241,8 +241,8 @@ def test_the_conversation_goes_on_survives_a_reload_and_ends(browser: Chrome, sh
     wait(browser, "document.querySelector('.thanks').textContent === 'Thank you.'")
     kept = browser.execute_script("return JSON.parse(sessionStorage.getItem('shoptalk.conversation'))")
     assert [m["role"] for m in kept["messages"]] == ["user", "assistant"] * 2
-    with shop.parts.store.read() as conn:
-        waiting = arrivals.oldest(conn, 1000)
+    with shop.parts.store.write() as conn:
+        waiting = arrivals.claim(conn, 1000, now())
     conversation = shop.parts.secrets.conversation(kept["id"])
     exchanges = [shop.parts.secrets.open(a.body) for a in waiting if a.conversation_id == conversation]
     assert [len(e["turns"]) for e in exchanges if "turns" in e] == [2, 2]  # only what is new was stored

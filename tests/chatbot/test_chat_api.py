@@ -88,6 +88,23 @@ def test_feedback_repeated_is_kept_once_and_changed_is_refused(client: TestClien
     assert client.post("/v1/feedback", json={**body, "idempotency_key": "f2", "value": 0}).json()["recorded"]
 
 
+def test_feedback_may_come_before_its_reply_is_stored(client: TestClient, services: Services) -> None:
+    body = {"inference_id": "inf_" + "0" * 32, "metric": "thumbs", "value": 1}
+    answer = client.post("/v1/feedback", json=body)
+    assert (answer.status_code, answer.json()["recorded"], answer.json()["pending"]) == (202, True, True)
+    kept = services.secrets.open(_rows(services, "select body from arrivals where conversation_id like 'inf_%'")[0][0])
+    assert kept["caller"] == {"key_id": kept["caller"]["key_id"], "customer": None}
+    assert client.post("/v1/feedback", json={**body, "inference_id": "inf_unlike"}).status_code == 404
+
+
+def test_what_waits_for_a_worker_is_told(client: TestClient, services: Services) -> None:
+    ask(client)
+    told = dict(line.rsplit(" ", 1) for line in client.get("/metrics").text.splitlines() if line.startswith("shop"))
+    waiting = _rows(services, "select count(*) from arrivals")[0][0]
+    assert float(told["shoptalk_arrivals_waiting"]) == waiting >= 1
+    assert 0 <= float(told["shoptalk_arrivals_oldest_seconds"]) < 3600
+
+
 def test_a_corrections_comment_is_refused_rather_than_dropped(client: TestClient) -> None:
     body = {"inference_id": ask(client).json()["id"], "metric": "correction", "value": "Better.", "comment": "because"}
     answer = client.post("/v1/feedback", json=body)

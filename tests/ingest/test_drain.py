@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,9 @@ from structlog.testing import capture_logs
 from ingest.arrivals import ArrivalInbox
 from ingest.drain import Drain, DrainResult, content_hash
 from ingest.scrub.scrubber import PresidioScrubber
-from shoptalk.domain import Message
+from shoptalk.domain import Inference, Message, now
 from shoptalk.secrets import Secrets
-from shoptalk.store import Store, arrivals, feedback, quarantine, turns
+from shoptalk.store import Store, arrivals, chats, feedback, inferences, quarantine, tables, turns
 
 AT = datetime(2026, 1, 1, tzinfo=UTC).isoformat()
 
@@ -116,16 +116,64 @@ def test_revisions_rewrite(store: Store, secrets: Secrets, drain: Drain) -> None
 def test_a_revision_waits_for_its_turn(store: Store, secrets: Secrets, drain: Drain) -> None:
     put(store, secrets, "a1", exchange(turn("t1", "it is Zorblat")))
     put(store, secrets, "a2", exchange(turn("t2"), revisions={"t1": "it is <PERSON_1>"}))
-    with store.read() as conn:
-        first, second = arrivals.oldest(conn, 2)
-    oldest, arrivals.oldest = arrivals.oldest, lambda *_, **__: [second, first]  # as another drain might see it
-    try:
-        assert drain.run_once() == DrainResult(turns=1)
-    finally:
-        arrivals.oldest = oldest
-    assert drain.run_once() == DrainResult(turns=1)
+    with store.write() as conn:
+        [first] = arrivals.claim(conn, 1, now() + timedelta(hours=1))  # by another drain
+    assert drain.run_once() == DrainResult()
+    assert counts(store) == (2, 0, 0)
+    with store.write() as conn:
+        arrivals.give_back(conn, [first.seq])
+    assert drain.run_once() == DrainResult(turns=2)
     with store.read() as conn:
         assert turns.find(conn, "t1").text == "it is <PERSON_1>"  # type: ignore[union-attr]
+
+
+def test_what_a_drain_claimed_that_died_is_admitted_by_another(store: Store, secrets: Secrets, drain: Drain) -> None:
+    put(store, secrets, "a1", exchange(turn("t1")))
+    with store.write() as conn:
+        assert len(arrivals.claim(conn, 1, now() + timedelta(hours=1))) == 1
+    assert drain.run_once() == DrainResult()
+    with store.write() as conn:
+        conn.execute(sa.update(tables.arrivals).values(claimed_until=now() - timedelta(seconds=1)))
+    assert drain.run_once() == DrainResult(turns=1)
+
+
+EARLY = {"id": "f1", "inference_id": "inf_1", "metric": "thumbs", "value": 1, "comment": None, "pii": {}, "at": AT,
+         "scrubber": "t-1", "caller": {"key_id": "key_1", "customer": "cus_1"}}  # fmt: skip
+
+
+def reply(store: Store, customer: str | None = "cus_1") -> None:
+    """The inference that early feedback was about."""
+    with store.write() as conn:
+        chats.open_conversation(conn, chats.Opened("con_1", "key_1", customer), "chat")
+        inferences.add(conn, Inference("inf_1", "con_1", "shop", "shop@v0", "live", 1.0, 5, 5, 1.0, 2.0, "stop", -0.5))
+
+
+def test_feedback_waits_for_its_inference(store: Store, secrets: Secrets, drain: Drain) -> None:
+    with store.write() as conn:
+        ArrivalInbox(secrets).accept(conn, "f1", "feedback", "inf_1", EARLY)
+    assert drain.run_once() == DrainResult()
+    assert counts(store) == (1, 0, 0)
+    reply(store)
+    assert drain.run_once() == DrainResult(feedback=1)
+    with store.read() as conn:
+        assert feedback.of_inferences(conn, ["inf_1"])["inf_1"][0].conversation_id == "con_1"
+
+
+@pytest.mark.parametrize(
+    ("theirs", "reason"), [("cus_2", "invalid: inference_id: is another's"), (None, "invalid: inference_id: no such")]
+)
+def test_early_feedback_of_others_or_about_nothing_is_quarantined(
+    store: Store, secrets: Secrets, drain: Drain, theirs: str | None, reason: str
+) -> None:
+    with store.write() as conn:
+        ArrivalInbox(secrets).accept(conn, "f1", "feedback", "inf_1", EARLY)
+        conn.execute(sa.update(tables.arrivals).values(created_at=now() - timedelta(hours=2)))
+    if theirs:
+        reply(store, theirs)
+    assert drain.run_once() == DrainResult(quarantined=1)
+    with store.read() as conn:
+        [found] = quarantine.reasons(conn)
+    assert found.startswith(reason)
 
 
 @pytest.mark.parametrize(

@@ -88,9 +88,14 @@ def test_arrivals(store: Store) -> None:
         for name, conversation in (("x", "con_1"), ("y", "con_2"), ("z", "con_1")):
             assert arrivals.add(conn, name, "exchange", conversation, name.encode())
         assert not arrivals.add(conn, "x", "feedback", "con_9", b"again")
-        x, y, z = arrivals.oldest(conn, 10)
+        x, y, z = arrivals.claim(conn, 10, now())
         assert [a.body for a in (x, y, z)] == [b"x", b"y", b"z"]
-        assert [a.id for a in arrivals.oldest(conn, 2)] == ["x", "y"]
+        assert arrivals.backlog(conn) == (3, x.created_at)
+        assert [a.id for a in arrivals.claim(conn, 2, now() + timedelta(hours=1))] == ["x", "y"]
+        assert [a.id for a in arrivals.claim(conn, 2, now())] == ["z"]
+        arrivals.give_back(conn, [y.seq, z.seq])
+        assert [a.id for a in arrivals.claim(conn, 2, now())] == ["y", "z"]
+        assert [a.id for a in arrivals.claim(conn, 2, now(), after=y.seq)] == ["z"]
         assert arrivals.waits_before(conn, "con_1", z.seq)
         assert not arrivals.waits_before(conn, "con_1", x.seq)
         assert not arrivals.waits_before(conn, "con_2", y.seq)
@@ -427,8 +432,8 @@ def test_numbers_of_arrivals_are_never_given_again(store: Store) -> None:
     """Turns are ordered by them, also after the drain has emptied the table."""
     with store.write() as conn:
         arrivals.add(conn, "arr_1", "exchange", "con_1", b"")
-        first = arrivals.oldest(conn, 1)[0].seq
+        first = arrivals.claim(conn, 1, now())[0].seq
         arrivals.remove(conn, [first])
     with store.write() as conn:
         arrivals.add(conn, "arr_2", "exchange", "con_1", b"")
-        assert arrivals.oldest(conn, 1)[0].seq > first
+        assert arrivals.claim(conn, 1, now())[0].seq > first
