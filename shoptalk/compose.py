@@ -153,6 +153,16 @@ class Parts:
 
         revoke_key(self.store, key_id)
 
+    def rotate_key(self) -> dict[str, int]:
+        """A new key for everything at rest; how many bodies of each table were sealed anew."""
+        from shoptalk.rotation import rotate
+        from shoptalk.secrets import key_file
+        from shoptalk.store import answers, arrivals, quarantine
+
+        tables = {"arrivals": arrivals, "quarantine": quarantine, "answers": answers}
+        file = None if self.settings.secret_key is not None else key_file(self.settings.home)
+        return rotate(self.store, self.secrets, tables, file)
+
     @property
     def feature_version(self) -> str:
         from ingest.features import VERSION

@@ -43,7 +43,9 @@ class Settings(BaseSettings):
     database_url: str | None = Field(None, description="SQLAlchemy URL; default: SQLite in <home>.")
     jobs_database_url: str | None = Field(None, description="DBOS's own database; default: SQLite in <home>.")
     artifacts_url: str | None = Field(None, description="fsspec URL for files by hash; default: <home>/artifacts.")
-    secret_key: SecretStr | None = Field(None, description="64 hex digits; default: made once in <home>/secret.key.")
+    secret_key: SecretStr | None = Field(
+        None, description="64 hex digits, or 'NEW,OLD' after a change; default: made once in <home>/secret.key."
+    )
 
     # the shop
     shop_name: str = Field("the shop", description="What the bot calls the shop.")

@@ -1,4 +1,4 @@
-"""setup, up, serve, worker, keys, doctor, demo."""
+"""setup, up, serve, worker, keys, secrets, doctor, demo."""
 
 from __future__ import annotations
 
@@ -24,6 +24,10 @@ def add(app: typer.Typer) -> None:
     keys.command("list")(list_keys)
     keys.command("revoke")(revoke_key)
     app.add_typer(keys, name="keys")
+    secrets = typer.Typer(help="The key that encrypts what is at rest.", no_args_is_help=True)
+    secrets.callback()(lambda: None)  # a group, although it has one command
+    secrets.command("rotate")(rotate_key)
+    app.add_typer(secrets, name="secrets")
 
 
 def setup() -> None:
@@ -166,3 +170,13 @@ def revoke_key(key_id: str) -> None:
 
     Parts(load_settings()).revoke_key(key_id)
     typer.echo(f"{key_id} is revoked")
+
+
+def rotate_key(json: Json = False) -> None:
+    """Make a new key and seal everything at rest with it; running processes take it up by themselves.
+
+    Where the key comes from SHOPTALK_SECRET_KEY: first give all processes 'NEW,OLD' there, then run this.
+    """
+    from shoptalk.compose import Parts
+
+    show({"sealed anew": Parts(load_settings()).rotate_key()}, as_json=json)

@@ -23,3 +23,14 @@ def add(conn: sa.Connection, key: str, body_sha256: str, status: int, body: byte
     """Says whether it was new."""
     values = {"id": key, "body_sha256": body_sha256, "status": status, "body": body, "created_at": now()}
     return insert_new(conn, t, values)
+
+
+def sealed(conn: sa.Connection, limit: int, after: str | None = None) -> list[tuple[str, bytes]]:
+    """(Id, body) of each that has one, in order."""
+    query = sa.select(t.c.id, t.c.body).where(t.c.body.is_not(None)).order_by(t.c.id).limit(limit)
+    return [(row.id, row.body) for row in conn.execute(query if after is None else query.where(t.c.id > after))]
+
+
+def reseal(conn: sa.Connection, id: str, before: bytes, body: bytes) -> None:
+    """Unless it is another one by now."""
+    conn.execute(sa.update(t).where(t.c.id == id, t.c.body == before).values(body=body))

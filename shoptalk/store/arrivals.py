@@ -74,3 +74,14 @@ def backlog(conn: sa.Connection) -> tuple[int, datetime | None]:
 
 def count(conn: sa.Connection) -> int:
     return conn.execute(sa.select(sa.func.count()).select_from(t)).scalar_one()
+
+
+def sealed(conn: sa.Connection, limit: int, after: int | None = None) -> list[tuple[int, bytes]]:
+    """(Number, body) of each that has one, in order."""
+    query = sa.select(t.c.seq, t.c.body).where(t.c.body.is_not(None)).order_by(t.c.seq).limit(limit)
+    return [(row.seq, row.body) for row in conn.execute(query if after is None else query.where(t.c.seq > after))]
+
+
+def reseal(conn: sa.Connection, seq: int, before: bytes, body: bytes) -> None:
+    """Unless it is another one by now."""
+    conn.execute(sa.update(t).where(t.c.seq == seq, t.c.body == before).values(body=body))

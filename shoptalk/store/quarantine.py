@@ -22,3 +22,14 @@ def add(conn: sa.Connection, id: str, kind: str, conversation_id: str | None, re
 def reasons(conn: sa.Connection) -> dict[str, int]:
     rows = conn.execute(sa.select(t.c.reason, sa.func.count()).group_by(t.c.reason))
     return {reason: n for reason, n in rows}
+
+
+def sealed(conn: sa.Connection, limit: int, after: str | None = None) -> list[tuple[str, bytes]]:
+    """(Id, body) of each that has one, in order."""
+    query = sa.select(t.c.id, t.c.body).where(t.c.body.is_not(None)).order_by(t.c.id).limit(limit)
+    return [(row.id, row.body) for row in conn.execute(query if after is None else query.where(t.c.id > after))]
+
+
+def reseal(conn: sa.Connection, id: str, before: bytes, body: bytes) -> None:
+    """Unless it is another one by now."""
+    conn.execute(sa.update(t).where(t.c.id == id, t.c.body == before).values(body=body))

@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 
 from shoptalk.errors import ConfigurationError
-from shoptalk.secrets import Secrets, load_secrets
+from shoptalk.rotation import Sealed, reseal, rotate
+from shoptalk.secrets import Secrets, add_key, key_file, load_secrets, parse_ring
 from shoptalk.settings import Settings, load_settings
+from shoptalk.store import Store, answers, arrivals, quarantine
+from shoptalk.store.tables import metadata
 
 RACE = """
 import sys
@@ -76,3 +79,73 @@ def test_digests_depend_on_the_key_and_the_purpose() -> None:
     assert len(found) == 4
     assert one.customer("v") != one.conversation("v").replace("con_", "cus_")
     assert len(one.digest("x", "\ud800")) == 64
+
+
+def test_a_new_key_is_taken_up_without_a_restart(bare: Path) -> None:
+    settings = load_settings(home=bare)
+    running = load_secrets(settings)
+    before, customer = running.seal("before"), running.customer("jo")
+    add_key(key_file(bare))
+    after = running.seal("after")
+    with pytest.raises(ConfigurationError):
+        Secrets(*parse_ring(key_file(bare).read_text())[1:]).open(after)
+    fresh = load_secrets(settings)
+    assert [fresh.open(s) for s in (before, after)] == [running.open(s) for s in (before, after)] == ["before", "after"]
+    assert fresh.customer("jo") == running.customer("jo") == customer
+    assert stat.S_IMODE(key_file(bare).stat().st_mode) == 0o600
+    renewed = running.renew(before)
+    assert renewed is not None
+    assert running.renew(renewed) is None
+    assert running.open(renewed) == "before"
+
+
+def test_a_ring_keeps_its_newest_keys_and_the_one_that_hashes(bare: Path) -> None:
+    load_secrets(load_settings(home=bare))
+    rings = [parse_ring(key_file(bare).read_text())]
+    for _ in range(3):
+        add_key(key_file(bare))
+        rings.append(parse_ring(key_file(bare).read_text()))
+    assert [len(ring) for ring in rings] == [1, 2, 3, 3]
+    assert {ring[-1] for ring in rings} == {rings[0][0]}
+    assert rings[3][1] == rings[2][0]
+
+
+def test_a_key_file_that_lost_its_last_key_is_refused(bare: Path) -> None:
+    running = load_secrets(load_settings(home=bare))
+    key_file(bare).write_text("ab" * 32 + "\n")
+    with pytest.raises(ConfigurationError, match="last key"):
+        running.seal("x")
+    key_file(bare).unlink()
+    assert running.open(running.seal("x")) == "x"
+
+
+def test_rotation_seals_everything_anew(store: Store, bare: Path) -> None:
+    secrets = load_secrets(load_settings(home=bare))
+    tables: dict[str, Sealed] = {"arrivals": arrivals, "quarantine": quarantine, "answers": answers}
+    old = parse_ring(key_file(bare).read_text())
+    with store.write() as conn:
+        for n in range(450):
+            arrivals.add(conn, f"a{n}", "exchange", "con_1", secrets.seal(n))
+        quarantine.add(conn, "q1", "exchange", "con_1", "invalid", secrets.seal("q"))
+        quarantine.add(conn, "q2", "exchange", "con_1", "invalid", None)
+        answers.add(conn, "k1", "0" * 64, 200, secrets.seal("k"))
+    assert rotate(store, secrets, tables, key_file(bare)) == {"arrivals": 450, "quarantine": 1, "answers": 1}
+    assert reseal(store, secrets, tables) == {"arrivals": 0, "quarantine": 0, "answers": 0}
+    with store.read() as conn:
+        bodies = [body for table in tables.values() for _, body in table.sealed(conn, 1000)]
+        assert [row[1] for row in arrivals.sealed(conn, 2, 449)] == bodies[449:450]
+    assert [secrets.open(body) for body in bodies] == [*range(450), "q", "k"]
+    for body in bodies:
+        with pytest.raises(ConfigurationError):
+            Secrets(*old).open(body)
+    with store.write() as conn:
+        arrivals.add(conn, "foreign", "exchange", "con_1", Secrets(b"f" * 32).seal("x"))
+    with pytest.raises(ConfigurationError, match="1 rows"):
+        rotate(store, secrets, tables, None)
+
+
+def test_every_encrypted_column_is_sealed_anew() -> None:
+    """Of the columns of bytes, those that are not encrypted are named here."""
+    plain = {"turn_features.embedding"}
+    columns = {f"{t.name}.{c.name}" for t in metadata.tables.values() for c in t.columns if str(c.type) == "BLOB"}
+    assert columns - plain == {"arrivals.body", "quarantine.body", "answers.body"}

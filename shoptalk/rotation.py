@@ -1,0 +1,80 @@
+"""Seals everything at rest anew with the newest key. Knows no content: what it opens it seals at once.
+
+Other processes see the new key when they next seal or open something, as all of them look at the key file. What they
+were just sealing with the former key is found by going through everything until a pass finds nothing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import sqlalchemy as sa
+
+from shoptalk.errors import ConfigurationError
+from shoptalk.secrets import Secrets, add_key
+from shoptalk.store import Store
+
+BATCH: Final = 200
+
+
+class Sealed(Protocol):
+    """A store module of rows with a sealed body."""
+
+    def sealed(self, conn: sa.Connection, limit: int, after: Any = None, /) -> list[tuple[Any, bytes]]: ...
+
+    def reseal(self, conn: sa.Connection, key: Any, before: bytes, body: bytes, /) -> None: ...
+
+
+def rotate(store: Store, secrets: Secrets, tables: Mapping[str, Sealed], file: Path | None) -> dict[str, int]:
+    """Make a new key, where the ring is in a file, and seal everything with the newest; how much of each table was.
+
+    Safe to interrupt and repeat: no key goes while something could still need it.
+    """
+    counts = reseal(store, secrets, tables)
+    if file is None:
+        return counts
+    with file.with_name(f"{file.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        add_key(file)
+        after = reseal(store, secrets, tables)
+    return {name: counts[name] + after[name] for name in tables}
+
+
+def reseal(store: Store, secrets: Secrets, tables: Mapping[str, Sealed]) -> dict[str, int]:
+    """How many bodies of each table were sealed anew; may be interrupted and repeated.
+
+    Raises ConfigurationError, at the end, where some could not be opened: they are left as they are.
+    """
+    counts = dict.fromkeys(tables, 0)
+    while True:
+        passed = {name: _pass(store, secrets, table) for name, table in tables.items()}
+        counts = {name: counts[name] + renewed for name, (renewed, _) in passed.items()}
+        if not any(renewed for renewed, _ in passed.values()):
+            break
+    if locked := sum(shut for _, shut in passed.values()):
+        raise ConfigurationError(f"secret_key: {locked} rows were encrypted with another key and are as they were")
+    return counts
+
+
+def _pass(store: Store, secrets: Secrets, table: Sealed) -> tuple[int, int]:
+    """(renewed, not to be opened)"""
+    renewed, shut, after = 0, 0, None
+    while True:
+        with store.read() as conn:
+            rows = table.sealed(conn, BATCH, after)
+        if not rows:
+            return renewed, shut
+        fresh = []
+        for key, body in rows:
+            try:
+                if (new := secrets.renew(body)) is not None:
+                    fresh.append((key, body, new))
+            except ConfigurationError:
+                shut += 1
+        with store.write() as conn:
+            for key, body, new in fresh:
+                table.reseal(conn, key, body, new)
+        renewed, after = renewed + len(fresh), rows[-1][0]
