@@ -12,6 +12,7 @@ import importlib
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from ingest.scrub import lean
 from ingest.scrub.recognizers import Rule
 from ingest.scrub.spans import Span
 from shoptalk.errors import ConfigurationError
@@ -35,6 +36,7 @@ class Presidio:
     """Presidio's engine with our rules and a lean spaCy model. Not thread-safe."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
+        lean.load()
         cut_off_network()
         self.nlp, self.lookups = _language()
         self._engine = _engine(self.nlp, rules)

@@ -1,0 +1,48 @@
+"""Loads Presidio and spaCy without the large libraries they would load, where these are installed, and never use here.
+
+That is five seconds of each start and a quarter of a gigabyte. Knows nothing of what they are used for.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Final
+
+UNUSED: Final = frozenset({"torch", "transformers", "stanza", "gliner", "cupy"})
+
+
+class _Absent(MetaPathFinder):
+    """Says of the unused libraries that they are not there, to one thread: others may be loading them right now."""
+
+    def __init__(self) -> None:
+        self._thread = threading.get_ident()
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname in UNUSED and threading.get_ident() == self._thread:
+            raise ModuleNotFoundError(f"{fullname} is not used here", name=fullname)
+        return None
+
+
+@contextmanager
+def _without_unused() -> Iterator[None]:
+    finder = _Absent()
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+
+
+def load() -> None:
+    """Import both; does nothing the second time. Both take what is absent for an option not chosen."""
+    with _without_unused():
+        import presidio_analyzer  # noqa: F401
+        import spacy  # noqa: F401
