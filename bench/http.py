@@ -216,7 +216,7 @@ def alone(home: Path) -> dict[str, Row]:
     with Stack(home) as stack:
         services = build_api(stack.settings).state.services
         caller = Caller("key_bench", frozenset({Scope.CHAT}))
-        reply = TEXT.format(adapter="shop@v0")
+        reply = TEXT.format(adapter="shop v0")
         scrubbing: list[float] = []
         commits: list[float] = []
         done = Finished("stop", reply, 20, 17, 0.0, 0.0, 0.0)

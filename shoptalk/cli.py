@@ -6,6 +6,7 @@ import os
 import sys
 
 import typer
+from sqlalchemy.exc import SQLAlchemyError
 
 from shoptalk.commands import data, labels, learning, releasing, serving, watching
 from shoptalk.errors import ShoptalkError
@@ -36,6 +37,14 @@ def main() -> None:
         app()
     except ShoptalkError as error:
         sys.stderr.write(f"shoptalk: {error.message}\n")
+        sys.exit(2)
+    except (SQLAlchemyError, OSError) as error:
+        from shoptalk.store.trouble import explain
+
+        if isinstance(error, BrokenPipeError):  # whoever read the output has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
+        sys.stderr.write(f"shoptalk: {explain(error)}\n")
         sys.exit(2)
 
 

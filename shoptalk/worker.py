@@ -11,12 +11,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from shoptalk.domain import new_id
 from shoptalk.errors import ShoptalkError
 from shoptalk.jobs import Jobs
 from shoptalk.store import Store, rounds
 from shoptalk.store.database import exclusively
+from shoptalk.store.trouble import explain
 
 log = structlog.get_logger(__name__)
 LONGEST_PAUSE_S = 60.0
@@ -73,6 +75,8 @@ class Worker:
             item.failures += 1
             pause = min(LONGEST_PAUSE_S, item.every_s * 2 ** min(item.failures, 30))
             problem = error.message if isinstance(error, ShoptalkError) else type(error).__name__
+            if isinstance(error, SQLAlchemyError | OSError):
+                problem = explain(error)
             log.warning("reconciler failed", reconciler=item.name, problem=problem, again_in_s=round(pause, 1))
             item.due = time.monotonic() + pause
             return

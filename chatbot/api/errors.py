@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from shoptalk import errors as e
+from shoptalk.store.trouble import explain
 
 log = structlog.get_logger(__name__)
 
@@ -40,7 +41,8 @@ def error_body(error: Exception) -> tuple[int, dict[str, Any]]:
     if isinstance(error, SQLAlchemyError | OSError):
         message = STORE_MESSAGE
     if status >= 500:
-        log.error("request failed", error=type(error).__name__, cause=type(error.__cause__).__name__)
+        told = {"problem": explain(error)} if isinstance(error, SQLAlchemyError | OSError) else {}
+        log.error("request failed", error=type(error).__name__, cause=type(error.__cause__).__name__, **told)
     field = error.field if isinstance(error, e.InvalidInput) else None
     own = error.code if isinstance(error, e.InvalidInput) else None
     if isinstance(error, e.NotFound) and error.message.startswith("The model "):

@@ -54,7 +54,8 @@ class NullEngine:
             )
         self._slots.hold(request.adapter)
         self._slots.release(request.adapter)  # the reply is complete when this returns
-        words = TEXT.format(adapter=request.adapter).split(" ")
+        # not 'shop@v3', in which the scrubber sees an address
+        words = TEXT.format(adapter=str(request.adapter).replace("@", " ")).split(" ")
         taken = words[: request.sampling.max_tokens]
         pieces = [w if i == 0 else f" {w}" for i, w in enumerate(taken)]
         for piece in pieces:

@@ -216,7 +216,7 @@ def test_a_customer_chats_and_says_what_was_wrong(browser: Chrome, shop: Shop) -
     one(browser, "#send").click()
     wait(browser, replied())
     assert one(browser, ".mine .text").text == "Where is my <b>parcel</b>?"
-    assert "This answer comes from shop@v0" in one(browser, ".theirs .text").text
+    assert "This answer comes from shop v0" in one(browser, ".theirs .text").text
     assert browser.execute_script("return document.activeElement.id") == "message"
     one(browser, ".thumb.down").click()
     wait(browser, "document.querySelector('.thanks').textContent === 'Thank you.'")

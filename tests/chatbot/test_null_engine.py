@@ -26,8 +26,8 @@ def engine() -> Iterator[NullEngine]:
 
 def test_each_reply_names_its_adapter(engine: NullEngine) -> None:
     engine.load(A, adapter())
-    assert "shop@v1" in answer(engine, adapter=A, max_tokens=99)
-    assert "shop@v0" in answer(engine, adapter=BASE, max_tokens=99)
+    assert "shop v1" in answer(engine, adapter=A, max_tokens=99)
+    assert "shop v0" in answer(engine, adapter=BASE, max_tokens=99)
     assert list(engine.resident()) == [A]
     assert engine.unload(A)
     assert engine.unload(A)

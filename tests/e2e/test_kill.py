@@ -2,110 +2,27 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
-from uuid import uuid4
 
-import httpx
 import pytest
-import sqlalchemy as sa
 
 from shoptalk.store import arrivals, rounds, runs
-from shoptalk.store.tables import feedback, inferences, turns
+from tests.e2e.kills import chat_while_killed, faults
 from tests.e2e.stack import Stack, models_folder, until
 
 pytestmark = pytest.mark.slow
-KILLS = 20
+KILLS = 20  # on both databases together; bench/kills.py does hundreds
 
 
-@pytest.fixture
-def running(tmp_path: Path) -> Iterator[Stack]:
-    with Stack(tmp_path / "home") as stack:
+@pytest.mark.parametrize("database", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def test_killed_while_customers_chat(database: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    values = {"database_url": request.getfixturevalue("postgres_url")} if database == "postgres" else {}
+    with Stack(tmp_path / "home", **values) as stack:
         stack.start("serve")
-        yield stack
-
-
-class Customer(threading.Thread):
-    """Chats until told to stop; repeats a request under the same idempotency key until it is acknowledged."""
-
-    def __init__(self, stack: Stack, key: str, number: int, stop: threading.Event) -> None:
-        super().__init__(daemon=True)
-        headers = {"Authorization": f"Bearer {key}"}
-        self._http = httpx.Client(base_url=stack.url, headers=headers, timeout=10, trust_env=False)
-        self._number, self._halt = number, stop
-        self.inferences: list[str] = []
-        self.messages: list[str] = []
-        self.feedback: list[str] = []
-
-    def run(self) -> None:
-        with self._http:
-            self._chat()
-
-    def _chat(self) -> None:
-        turn = 0
-        while not self._halt.is_set():
-            turn += 1
-            text = f"customer {self._number} asks question {turn} about a kettle"
-            body = {"model": "shop", "messages": [{"role": "user", "content": text}]}
-            body["metadata"] = {"conversation_id": f"talk-{self._number}-{turn}"}  # type: ignore[assignment]
-            answer = self._until_acknowledged("/v1/chat/completions", body, {"Idempotency-Key": uuid4().hex})
-            if answer is None:
-                return
-            self.inferences.append(str(answer["id"]))
-            self.messages.append(text)
-            body = {"inference_id": answer["id"], "metric": "thumbs", "value": 1, "idempotency_key": uuid4().hex}
-            told = self._until_acknowledged("/v1/feedback", body, {})
-            if told is not None:
-                self.feedback.append(str(told["id"]))
-
-    def _until_acknowledged(self, path: str, body: object, headers: dict[str, str]) -> dict[str, object] | None:
-        while True:
-            try:
-                response = self._http.post(path, json=body, headers=headers)
-                response.raise_for_status()
-                return dict(response.json())
-            except httpx.HTTPError:
-                if self._halt.is_set():
-                    return None
-                time.sleep(0.2)
-
-
-def test_the_api_killed_while_customers_chat(running: Stack) -> None:
-    key = running.key()
-    stop = threading.Event()
-    customers = [Customer(running, key, n, stop) for n in range(4)]
-    for customer in customers:
-        customer.start()
-    running.start("worker")
-    for _ in range(KILLS):
-        before = sum(len(c.inferences) for c in customers)
-        until(lambda: sum(len(c.inferences) for c in customers) > before + 8, "acknowledgements")  # noqa: B023
-        running.kill("serve")
-        running.start("serve")
-    stop.set()
-    for customer in customers:
-        customer.join()
-    store = running.parts.store
-
-    def drained() -> bool:
-        with store.read() as conn:
-            return arrivals.count(conn) == 0
-
-    until(drained, "the drain")
-    with store.read() as conn:
-        kept = Counter(conn.execute(sa.select(inferences.c.id)).scalars())
-        replies = Counter(conn.execute(sa.select(turns.c.inference_id).where(turns.c.role == "assistant")).scalars())
-        texts = Counter(conn.execute(sa.select(turns.c.text).where(turns.c.role == "user")).scalars())
-        thumbs = Counter(conn.execute(sa.select(feedback.c.id)).scalars())
-    acknowledged = [i for c in customers for i in c.inferences]
-    assert len(acknowledged) > 8 * KILLS
-    assert [i for i in acknowledged if kept[i] != 1] == []
-    assert [i for i in acknowledged if replies[i] != 1] == []
-    assert [t for c in customers for t in c.messages if texts[t] != 1] == []
-    assert [f for c in customers for f in c.feedback if thumbs[f] != 1] == []
+        told = chat_while_killed(stack, KILLS // 2, 24)
+        assert told.turns > 20 * KILLS // 2
+        assert told.repeated > 0
+        assert faults(stack, told) == []
 
 
 def test_the_worker_killed_while_it_trains(tmp_path: Path) -> None:

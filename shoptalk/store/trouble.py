@@ -1,0 +1,38 @@
+"""What is wrong with the storage, in words an operator can act on. Knows no table and quotes no value."""
+
+from __future__ import annotations
+
+import errno
+from typing import Final
+
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+OWNER: Final = "shoptalk"  # writes nothing
+_FULL: Final = "the disk is full; make room, then everything goes on: nothing acknowledged is lost"
+_READ_ONLY: Final = "the data folder cannot be written; let this user write it, or set SHOPTALK_HOME to another one"
+_SAID: Final = (
+    ("disk is full", _FULL),
+    ("no space left", _FULL),
+    ("readonly database", _READ_ONLY),
+    ("unable to open database file", _READ_ONLY),
+    ("database is locked", "another process holds the database; if none should, end it"),
+    ("malformed", "the database file is damaged; restore it from a backup"),
+    ("not a database", "the database file is damaged, or is none; restore it from a backup"),
+    ("connection", "the database cannot be reached; see SHOPTALK_DATABASE_URL, and whether the server runs"),
+)
+_NUMBERS: Final = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EROFS: _READ_ONLY,
+    errno.EACCES: _READ_ONLY,
+    errno.EPERM: _READ_ONLY,
+}
+
+
+def explain(error: SQLAlchemyError | OSError) -> str:
+    """One line with the mend where it is known, else the error's kind."""
+    if isinstance(error, OSError):
+        return _NUMBERS.get(error.errno or 0, f"storage failed: {error.strerror or type(error).__name__}")
+    said = str(error.orig).lower() if isinstance(error, DBAPIError) else ""
+    known = next((words for part, words in _SAID if part in said), None)
+    return known or f"the database failed: {type(getattr(error, 'orig', None) or error).__name__}"
