@@ -1,13 +1,14 @@
 """How much personal data scrubbing finds and how much else it takes, beside stock Presidio in the same run.
 
-Usage: python -m bench.ingest [--spans FILE] [--conversations FILE] [--retail N] [--speed] [--imports N,N] [--limit N]
-                              [--misses N] [--json OUT]
+Usage: python -m bench.ingest [--spans FILE] [--conversations FILE] [--retail N] [--speed]
+                              [--request-path N] [--imports N,N] [--limit N] [--misses N] [--json OUT]
 
 `--spans` is JSONL of `{"text", "spans": [{"start", "end", "label"}]}`; a span counts as covered when each of its
 letters and digits is replaced, whatever the type given. `--conversations` is a conversation file without labels: what
 an independent set of patterns still finds in it is counted. `--retail` makes up so many shop chats whose values are
 known (`bench.retail`) and counts what is left of them. `--speed` is messages a second of processor time, one at a
-time and read together, at two lengths. `--imports 2000,20000` imports made-up conversations of so many turns, each in
+time and read together, at two lengths. `--request-path N` is what a chat's eleventh turn pays for scrubbing, in N chats
+each way. `--imports 2000,20000` imports made-up conversations of so many turns, each in
 a process of its own: turns a second, and the most memory it held at a tenth of the way and at the end. `--misses`
 prints so many spans that were not covered.
 """
@@ -28,6 +29,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from bench.client import percentile
 from bench.retail import chats
 from ingest.files import opened
 from ingest.scrub.scrubber import PresidioScrubber, in_raw
@@ -194,6 +196,36 @@ def _texts(length: int, count: int, seed: int) -> list[str]:
     raise AssertionError("too few chats")
 
 
+def request_path(scrubber: PresidioScrubber, count: int) -> dict[str, Any]:
+    """Milliseconds a request pays for scrubbing that brings an eleventh turn: its history and words, then the reply.
+
+    `known` as the API meets it, which saw the ten turns before; `new` where it did not, after a restart say.
+    """
+    roles: dict[str, Role] = {"customer": "user", "agent": "assistant"}
+    times: dict[str, list[float]] = {"known": [], "new": []}
+    said: list[Message] = []
+    for row in chats(count * 20, seed=11):
+        said += [Message(roles[turn["role"]], turn["text"]) for turn in row["turns"]]
+        if len(said) < 12 or said[10].role != "user":
+            said = said if len(said) < 12 else []
+            continue
+        history, reply, said = said[:11], said[11].content, []
+        which = "known" if len(times["known"]) <= len(times["new"]) else "new"
+        if which == "known":
+            for turns in range(1, 10, 2):
+                scrubber.scrub(history[:turns])
+        began = time.perf_counter()
+        before = scrubber.scrub(history)
+        scrubber.scrub_correction(before.texts, before.vault.settle(reply))
+        times[which].append(1000 * (time.perf_counter() - began))
+        if len(times["new"]) >= count:
+            break
+    return {
+        which: {"requests": len(each), **{f"p{p}_ms": round(percentile(each, p / 100), 1) for p in (50, 95, 99)}}
+        for which, each in times.items()
+    }
+
+
 def imports(count: int) -> dict[str, Any]:
     """Import `count` turns into a new SQLite database."""
     from ingest.arrivals import ArrivalInbox
@@ -253,6 +285,7 @@ def main() -> None:
     parser.add_argument("--conversations", type=Path)
     parser.add_argument("--retail", type=int)
     parser.add_argument("--speed", action="store_true")
+    parser.add_argument("--request-path", type=int)
     parser.add_argument("--imports", help="numbers of turns, with commas between")
     parser.add_argument("--limit", type=int)
     parser.add_argument("--misses", type=int, default=0)
@@ -274,6 +307,8 @@ def main() -> None:
         result["retail"] = retail(scrubber, options.retail)
     if options.speed:
         result["messages_per_cpu_second"] = speed(scrubber)
+    if options.request_path:
+        result["request_path"] = request_path(scrubber, options.request_path)
     if options.imports:
         counts = [int(count) for count in options.imports.split(",")]
         with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:

@@ -24,7 +24,7 @@ from ingest.payloads import Caller, Exchange, FeedbackIn, read
 from shoptalk.domain import now
 from shoptalk.errors import ConfigurationError, InvalidInput, ScrubbingFailed
 from shoptalk.secrets import Secrets
-from shoptalk.store import Store, arrivals, chats, feedback, inferences, quarantine, turns
+from shoptalk.store import Store, arrivals, chats, feedback, inferences, quarantine, topics, turns
 from shoptalk.store.arrivals import Arrival
 
 log = structlog.get_logger(__name__)
@@ -214,5 +214,6 @@ def _write(conn: sa.Connection, plan: _Plan) -> DrainResult:
         if turn_before is None or turn_before.text is None or turn_before.conversation_id != arrival.conversation_id:
             continue
         turns.rewrite(conn, turn_id, text, plan.hashes[f"revision {turn_id}"])
+        topics.forget(conn, [turn_id])
     turns.add_pii_counts(conn, arrival.id, arrival.conversation_id, counts, item.scrubber)
     return DrainResult(turns=admitted, duplicates=len(item.turns) - admitted)

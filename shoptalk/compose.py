@@ -19,7 +19,7 @@ from shoptalk.errors import ScrubbingFailed
 from shoptalk.registry import Registry
 from shoptalk.secrets import Secrets, load_secrets
 from shoptalk.settings import Settings
-from shoptalk.store import Store, chats, releases, rounds
+from shoptalk.store import Store, chats, releases, rounds, turns
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -165,9 +165,7 @@ class Parts:
 
     @property
     def feature_version(self) -> str:
-        from ingest.features import VERSION
-
-        return VERSION
+        return turns.FEATURES
 
     def scrub_texts(self, texts: Sequence[str]) -> list[str]:
         """Each text scrubbed by itself; those that cannot be are left out."""
@@ -432,6 +430,7 @@ def build_worker(settings: Settings) -> Worker:
     """The worker: drain, features, Label Studio, drift and rounds."""
     from ingest.drain import Drain
     from ingest.features import FeatureComputer
+    from ingest.topics import Topics
     from shoptalk.heartbeat import EVERY_S
     from shoptalk.jobs import Jobs
     from shoptalk.round import RoundPlan, RoundSteps
@@ -446,6 +445,7 @@ def build_worker(settings: Settings) -> Worker:
         Reconciler("alive", EVERY_S, heartbeat(settings).beat),
         Reconciler("drain", 0.5, drain.run_once),
         Reconciler("features", 2.0, features.run_once),
+        Reconciler("topics", 60.0, Topics(parts.store).run_once),
         Reconciler("drift", settings.drift_check_s, parts.watcher.run_once),
     ]
     if settings.round_every_s:

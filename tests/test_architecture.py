@@ -29,6 +29,9 @@ HEAVY: Mapping[str, tuple[str, ...]] = {  # library -> the modules or packages t
     "evidently": ("monitoring.reports",),
     "label_studio_sdk": ("labeling.client",),
     "dbos": ("shoptalk.jobs",),
+    "datasketch": ("shoptalk.minhash",),
+    "sklearn": ("ingest.topics",),
+    "py3langid": ("ingest.language",),
 }
 EAGER = frozenset({"chatbot.engine", "shoptalk.jobs", "labeling.client", "ingest.scrub"})  # imported when they are used
 STATEMENTS = frozenset({"select", "insert", "update", "delete", "text", "exists", "join", "union"})

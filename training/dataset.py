@@ -9,13 +9,14 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from shoptalk.artifacts import Artifacts
 from shoptalk.domain import Example, Label, Message, now
 from shoptalk.errors import LeakageError, NotEnoughData, NotFound
+from shoptalk.minhash import ALIKE, Signature, bands, signatures, similarity
 from shoptalk.store import Store, chats, datasets, labels, turns
 from shoptalk.store.database import exclusively
 
@@ -144,9 +145,16 @@ def capped(examples: Sequence[Example]) -> list[Example]:
 
 
 def without_overlap(train: Sequence[Example], holdout: Sequence[Example]) -> list[Example]:
-    """Leave out training examples that read like a held-out one."""
-    held = {fingerprint(e) for e in holdout}
-    return [e for e in train if fingerprint(e) not in held]
+    """Leave out training examples that read nearly like a held-out one: the last message and the reply together."""
+    held: dict[str, list[Signature]] = {}
+    for signature in signatures([_read(e) for e in holdout]):
+        for band in bands(signature):
+            held.setdefault(band, []).append(signature)
+    return [e for e, own in zip(train, signatures([_read(e) for e in train]), strict=True) if not _among(held, own)]
+
+
+def _among(held: Mapping[str, Sequence[Signature]], own: Signature) -> bool:
+    return any(similarity(own, other) >= ALIKE for band in bands(own) for other in held.get(band, ()))
 
 
 def check_disjoint(dataset: FrozenDataset) -> None:
@@ -159,10 +167,8 @@ def check_disjoint(dataset: FrozenDataset) -> None:
         raise LeakageError(f"dataset {dataset.id}: train and holdout share texts")
 
 
-def fingerprint(example: Example) -> str:
-    """The last message and the reply, without case, punctuation and spacing."""
-    text = example.messages[-1].content + "\0" + example.reply
-    return "".join(c for c in text.casefold() if c.isalnum() or c == "\0")
+def _read(example: Example) -> str:
+    return f"{example.messages[-1].content}\n{example.reply}"
 
 
 def invents(said: Iterable[str], reply: str) -> bool:

@@ -86,6 +86,15 @@ def first_replies(conn: sa.Connection, turn_ids: Sequence[str]) -> set[str]:
     return found
 
 
+def answered(conn: sa.Connection, turn_ids: Sequence[str]) -> dict[str, str]:
+    """The turn that each of these replies answers."""
+    found: dict[str, str] = {}
+    for start in range(0, len(turn_ids), 500):
+        query = sa.select(turns.c.id, turns.c.parent_id).where(turns.c.id.in_(list(turn_ids[start : start + 500])))
+        found.update({row.id: row.parent_id for row in conn.execute(query) if row.parent_id})
+    return found
+
+
 def conversation_feedback(conn: sa.Connection, conversation_ids: Sequence[str]) -> dict[str, list[Feedback]]:
     """Feedback on whole conversations, that is without an inference."""
     found: dict[str, list[Feedback]] = {}

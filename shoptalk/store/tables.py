@@ -163,6 +163,35 @@ turn_features = Table(
     Column("words", Integer, nullable=False),
     Column("refusal", Integer, nullable=False),
     Column("embedding", LargeBinary),  # float32, little-endian, L2-normalised
+    Column("language", String(8)),
+    Column("sentiment", Float),
+    Column("mean_logprob", Float),
+    Column("cluster_id", ID, index=True),
+)  # fmt: skip
+near_clusters = Table(  # of turns that say nearly the same
+    "near_clusters", metadata, _id(),
+    Column("signature", LargeBinary, nullable=False),  # of the first one; uint32, little-endian
+    _at(),
+)  # fmt: skip
+near_bands = Table(
+    "near_bands", metadata,
+    Column("role", String(16), primary_key=True),
+    Column("band", String(16), primary_key=True),
+    Column("cluster_id", ID, primary_key=True),
+)  # fmt: skip
+topic_models = Table(
+    "topic_models", metadata, _id(),
+    Column("version", String(32), nullable=False),
+    Column("topics", Integer, nullable=False),
+    Column("turns", Integer, nullable=False),
+    Column("centroids", LargeBinary, nullable=False),  # float32, little-endian
+    _at(),
+)  # fmt: skip
+turn_topics = Table(
+    "turn_topics", metadata,
+    Column("turn_id", ID, primary_key=True),
+    Column("model_id", ID, nullable=False, index=True),
+    Column("topic", Integer, nullable=False),
 )  # fmt: skip
 feedback = Table(
     "feedback", metadata, _id(),

@@ -14,17 +14,28 @@ from shoptalk.store.database import insert_new, upsert
 from shoptalk.store.tables import pii_counts, turn_features, turns
 
 OWNER: Final = "ingest"
+FEATURES: Final = "turn-2"
+"""The version of turns' features: computed anew, beside the older ones, where it changes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """Computed once per turn. `embedding` is little-endian float32, L2-normalised, None for empty turns."""
+    """Computed once per turn.
+
+    `embedding` is little-endian float32, L2-normalised, None for empty turns; `language` an ISO 639-1 code, None where
+    it is not certain; `sentiment` from -1 to 1, None for languages it is not known for; `mean_logprob` of the inference
+    that said it; `cluster` names the turns of the same role that say nearly the same.
+    """
 
     turn_id: str
     characters: int
     words: int
     refusal: bool
     embedding: bytes | None
+    language: str | None = None
+    sentiment: float | None = None
+    mean_logprob: float | None = None
+    cluster: str | None = None
 
 
 def add(conn: sa.Connection, turn: Turn, seq: int, content_hash: str) -> bool:
@@ -108,7 +119,8 @@ def add_features(conn: sa.Connection, version: str, rows: Sequence[Features]) ->
         insert_new(
             conn, turn_features,
             {"turn_id": f.turn_id, "version": version, "characters": f.characters, "words": f.words,
-             "refusal": int(f.refusal), "embedding": f.embedding},
+             "refusal": int(f.refusal), "embedding": f.embedding, "language": f.language, "sentiment": f.sentiment,
+             "mean_logprob": f.mean_logprob, "cluster_id": f.cluster},
         )  # fmt: skip
 
 
@@ -118,7 +130,10 @@ def features(conn: sa.Connection, version: str, turn_ids: Sequence[str]) -> dict
         part = list(turn_ids[start : start + 500])
         query = sa.select(turn_features).where(turn_features.c.version == version, turn_features.c.turn_id.in_(part))
         for r in conn.execute(query):
-            found[r.turn_id] = Features(r.turn_id, r.characters, r.words, bool(r.refusal), r.embedding)
+            found[r.turn_id] = Features(
+                r.turn_id, r.characters, r.words, bool(r.refusal), r.embedding, r.language, r.sentiment, r.mean_logprob,
+                r.cluster_id,
+            )  # fmt: skip
     return found
 
 

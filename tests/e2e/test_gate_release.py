@@ -18,11 +18,12 @@ from safetensors.numpy import save
 from shoptalk.adapterfile import AdapterFiles
 from shoptalk.compose import Parts, StageWork, recipe
 from shoptalk.demo.shop import Shop
-from shoptalk.domain import AdapterRef, Message, Verdict, new_id, now
+from shoptalk.domain import AdapterRef, Example, Message, Verdict, new_id, now
 from shoptalk.errors import IllegalMove
 from shoptalk.settings import load_settings
 from shoptalk.store import datasets, evaluations, releases
 from tests.e2e.stack import Stack, models_folder, until
+from training.dataset import without_overlap
 
 pytestmark = pytest.mark.slow
 MODULES = {"q_proj": (576, 576), "v_proj": (576, 192)}
@@ -138,8 +139,9 @@ def test_an_adapter_trained_on_shuffled_answers_is_rejected(tmp_path: Path) -> N
     shuffled = [row["reply"] for row in rows[60:]]
     rng.shuffle(shuffled)
     rows[60:] = [{**row, "reply": reply} for row, reply in zip(rows[60:], shuffled, strict=True)]
-    held = {_reads(row) for row in rows[:60]}
-    rows[60:] = [row for row in rows[60:] if _reads(row) not in held]  # the trainer refuses what is held out too
+    train, holdout = ([_example(row) for row in part] for part in (rows[60:], rows[:60]))
+    kept = {e.label_id for e in without_overlap(train, holdout)}  # the trainer refuses what is held out too
+    rows[60:] = [row for row in rows[60:] if row["label_id"] in kept]
     content = {"version": 1, "system_prompt": settings.prompt, "examples": rows}
     sha = parts.artifacts.put(json.dumps(content).encode())
     dataset = parts.add_dataset(datasets.Dataset("ds_shuffled", sha, len(rows) - 60, 60, None, now()))
@@ -154,6 +156,6 @@ def test_an_adapter_trained_on_shuffled_answers_is_rejected(tmp_path: Path) -> N
     assert str(parts.served()) == "shop@v0"
 
 
-def _reads(row: dict[str, Any]) -> str:
-    """A row's texts, without case, punctuation and spacing."""
-    return "".join(c for c in (row["messages"][0][1] + "|" + row["reply"]).casefold() if c.isalnum() or c == "|")
+def _example(row: dict[str, Any]) -> Example:
+    messages = tuple(Message(role, text) for role, text in row["messages"])
+    return Example(row["label_id"], row["conversation_id"], row["group"], messages, row["reply"])

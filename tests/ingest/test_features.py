@@ -9,9 +9,9 @@ import numpy.typing as npt
 import pytest
 
 from ingest.drain import content_hash
-from ingest.features import DIMENSIONS, VERSION, Embedder, FeatureComputer, refuses
-from shoptalk.domain import Role, Turn, now
-from shoptalk.store import Store, turns
+from ingest.features import DIMENSIONS, Embedder, FeatureComputer, refuses
+from shoptalk.domain import Inference, Role, Turn, now
+from shoptalk.store import Store, inferences, turns
 
 
 class Ones:
@@ -38,12 +38,30 @@ def test_once_per_turn(store: Store) -> None:
     assert computer.run_once() == 1
     assert computer.run_once() == 0
     with store.read() as conn:
-        found = turns.features(conn, VERSION, ["t1", "t2", "t3", "t4"])
+        found = turns.features(conn, turns.FEATURES, ["t1", "t2", "t3", "t4"])
     assert (found["t1"].characters, found["t1"].words, found["t1"].refusal) == (9, 2, False)
     assert found["t2"].refusal
     assert "t3" not in found
     assert found["t4"].embedding is None
     assert len(found["t1"].embedding or b"") == 4 * DIMENSIONS
+
+
+def test_what_else_is_computed(store: Store) -> None:
+    admit(store, "t1", "This is terrible, my kettle leaks and I hate it!")
+    admit(store, "t2", "this is TERRIBLE - my kettle leaks and I hate it")
+    admit(store, "t3", "Das ist sehr schade, mein Wasserkocher ist leider undicht.")
+    with store.write() as conn:
+        inferences.add(conn, Inference("inf_1", "con_1", "shop", "shop@v1", "live", 1.0, 5, 5, 1.0, 2.0, "stop", -0.75))
+        said = Turn("t4", "con_1", "t1", "assistant", "I am so glad to help you with that!", now(), "inf_1", None)
+        turns.add(conn, said, 2, content_hash(said.text))
+    FeatureComputer(store, Ones()).run_once()
+    with store.read() as conn:
+        found = turns.features(conn, turns.FEATURES, ["t1", "t2", "t3", "t4"])
+    assert [found[t].language for t in ("t1", "t2", "t3", "t4")] == ["en", "en", "de", "en"]
+    assert (found["t1"].sentiment or 0) < -0.5 < 0.5 < (found["t4"].sentiment or 0)
+    assert found["t3"].sentiment is None
+    assert [found[t].mean_logprob for t in ("t1", "t4")] == [None, -0.75]
+    assert found["t1"].cluster == found["t2"].cluster != found["t3"].cluster
 
 
 def test_a_turn_rewritten_meanwhile_is_left(store: Store) -> None:

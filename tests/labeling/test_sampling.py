@@ -12,7 +12,7 @@ import pytest
 from labeling.sampling import sample
 from labeling.usefulness import BASE, FIRST, MOST, THUMBS_DOWN, UNRESOLVED, Signals, usefulness
 from shoptalk.domain import Feedback
-from shoptalk.store import samples
+from shoptalk.store import samples, turns
 from shoptalk.store.database import Store
 
 from .world import START, add_conversation, add_feedback
@@ -28,6 +28,19 @@ def test_a_round_keeps_its_samples(store: Store) -> None:
     assert len(second) == 20
     assert not {s.turn_id for s in first} & {s.turn_id for s in second}
     assert all(s.inclusion_probability == 1.0 for s in second)
+
+
+def test_of_what_says_nearly_the_same_the_newest_is_sampled(store: Store) -> None:
+    for i in range(6):
+        add_conversation(store, f"c{i}", [("hi", "hello")])
+    clusters = {"turn_c1_0_user": "u1", "turn_c2_0_user": "u1", "turn_c3_0_user": "u2", "turn_c4_0_user": "u1"}
+    clusters |= {"turn_c1_0_assistant": "a1", "turn_c2_0_assistant": "a1", "turn_c3_0_assistant": "a1"}
+    clusters |= {"turn_c4_0_assistant": "a2"}
+    with store.write() as conn:
+        rows = [turns.Features(turn, 2, 1, False, None, cluster=cluster) for turn, cluster in clusters.items()]
+        turns.add_features(conn, turns.FEATURES, rows)
+    chosen = sample(store, "r1", 50, random.Random(1))
+    assert {s.conversation_id for s in chosen} == {"c0", "c2", "c3", "c4", "c5"}
 
 
 def test_at_most_three_of_a_conversation(store: Store) -> None:

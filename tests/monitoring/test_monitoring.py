@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from monitoring.mmd import mmd_test
-from monitoring.watcher import FEATURES, Watcher
+from monitoring.watcher import Watcher
 from monitoring.windows import read_windows
 from shoptalk.artifacts import Artifacts
 from shoptalk.domain import Feedback, Turn, now
@@ -72,7 +72,7 @@ def chat(store: Store, count: int, *, topic: int, text: str = "Where is my order
             for i, turn in enumerate((asked, said)):
                 turns.add(conn, turn, seq + 1 + i, f"{turn.id:0>64}")
                 row = turns.Features(turn.id, 20, 4 + n % 5, n % 7 == 0, vector.astype("<f4").tobytes())
-                turns.add_features(conn, FEATURES, [row])
+                turns.add_features(conn, turns.FEATURES, [row])
             feedback.add(conn, Feedback(f"fb_{name}", f"con_{name}", f"inf_{name}", "thumbs", float(n % 2), None, at))
 
 
@@ -99,7 +99,7 @@ def raised(store: Store) -> list[str]:
 def test_too_few_conversations_make_no_windows(sqlite_store: Store, watcher: Watcher) -> None:
     assert watcher.run_once() is None
     chat(sqlite_store, WINDOW, topic=0)
-    assert read_windows(sqlite_store, WINDOW, FEATURES) is None
+    assert read_windows(sqlite_store, WINDOW, turns.FEATURES) is None
     assert watcher.check() is None
     with pytest.raises(NotEnoughData, match="SHOPTALK_DRIFT_WINDOW"):
         watcher.report()
@@ -109,7 +109,7 @@ def test_windows_meet_where_the_dataset_was_frozen(sqlite_store: Store) -> None:
     chat(sqlite_store, 30, topic=0)
     freeze(sqlite_store, "ds_1")
     chat(sqlite_store, 25, topic=1)
-    windows = read_windows(sqlite_store, WINDOW, FEATURES)
+    windows = read_windows(sqlite_store, WINDOW, turns.FEATURES)
     assert windows is not None
     assert {c.id[4] for c in windows.reference} == {"0"}
     assert [c.id for c in windows.current] == [f"con_1_{n}" for n in range(5, 25)]
@@ -126,7 +126,7 @@ def test_a_conversation_that_goes_on_stays_on_its_side(sqlite_store: Store) -> N
         for n in range(10):
             more = Turn(f"m{n}", f"con_0_{n}", f"a0_{n}", "user", "And now?", now())
             turns.add(conn, more, turns.last_seq(conn) + 1, f"{n:0>64}")
-    windows = read_windows(sqlite_store, WINDOW, FEATURES)
+    windows = read_windows(sqlite_store, WINDOW, turns.FEATURES)
     assert windows is not None
     assert {c.id[4] for c in windows.reference} == {"0"}
     assert {c.id[4] for c in windows.current} == {"1"}
@@ -137,7 +137,7 @@ def test_the_reference_is_found_however_much_came_since(sqlite_store: Store, mon
     freeze(sqlite_store, "ds_1")
     chat(sqlite_store, 120, topic=1)
     monkeypatch.setattr("monitoring.windows.REFERENCE", 25)
-    windows = read_windows(sqlite_store, WINDOW, FEATURES)
+    windows = read_windows(sqlite_store, WINDOW, turns.FEATURES)
     assert windows is not None
     assert [c.id for c in windows.reference] == [f"con_0_{n}" for n in range(5, 30)]
     assert [c.id for c in windows.current] == [f"con_1_{n}" for n in range(100, 120)]

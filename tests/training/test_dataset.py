@@ -202,7 +202,10 @@ def test_assignments_respect_what_is_sealed(groups: set[str], sealed: dict[str, 
     assert split == assign(sorted(groups), sealed, share)
 
 
-OURS = FrozenDataset("ds_1", PROMPT, (example(1), example(2)), (example(3),))
+LONG = "I bought a kettle from you a week ago; it leaks at the bottom. Could you send me another, and a label?"
+NEARLY = replace(example(4, text=LONG + "?"), reply="Of course, another kettle is on its way to you.")
+TRAINED = replace(NEARLY, messages=example(4, text=f"hi {LONG}").messages)
+OURS = FrozenDataset("ds_1", PROMPT, (example(1), example(2), TRAINED), (example(3),))
 
 
 @pytest.mark.parametrize(
@@ -212,6 +215,7 @@ OURS = FrozenDataset("ds_1", PROMPT, (example(1), example(2)), (example(3),))
         (replace(example(9), conversation_id="con_2"), "conversation_id"),
         (replace(example(1), group="cus_9", conversation_id="con_9"), "texts"),
         (replace(example(9, text="where is ORDER 1"), reply="order 1 is on its way"), "texts"),
+        (replace(NEARLY, label_id="lab_9", group="cus_9", conversation_id="con_9"), "texts"),
     ],
 )
 def test_a_leak_refuses_to_train(leak: object, said: str) -> None:

@@ -1,0 +1,38 @@
+"""Puts turns that say nearly the same into clusters. Knows neither embeddings nor who reads the clusters.
+
+Each cluster is what is alike to its first turn, so clusters neither merge nor grow away from where they began, and a
+turn's cluster never changes. Customers' messages and replies are apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import sqlalchemy as sa
+
+from shoptalk.domain import Turn, new_id
+from shoptalk.minhash import ALIKE, Signature, bands, similarity
+from shoptalk.store import clusters
+from shoptalk.store.database import exclusively
+
+LOCK: Final = "near duplicates"
+
+
+def place(conn: sa.Connection, turns: Sequence[tuple[Turn, Signature]]) -> dict[str, str]:
+    """The cluster of each turn, by turn; begins those that are missing."""
+    exclusively(conn, LOCK)  # two that see a new text at once must agree
+    return {turn.id: _cluster(conn, turn.role, signature) for turn, signature in turns}
+
+
+def _cluster(conn: sa.Connection, role: str, signature: Signature) -> str:
+    parts = bands(signature)
+    known = clusters.candidates(conn, role, parts)
+    near = {id: similarity(np.frombuffer(raw, dtype="<u4"), signature) for id, raw in known.items()}
+    best = max(near, key=lambda id: (near[id], id), default=None)
+    if best is not None and near[best] >= ALIKE:
+        return best
+    made = new_id("clu")
+    clusters.found(conn, made, role, signature.astype("<u4").tobytes(), parts)
+    return made

@@ -1,0 +1,30 @@
+"""Clusters of turns that say nearly the same: the first one's signature, and the bands it is found by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import sqlalchemy as sa
+
+from shoptalk.domain import now
+from shoptalk.store.tables import near_bands, near_clusters
+
+OWNER: Final = "ingest"
+
+
+def candidates(conn: sa.Connection, role: str, bands: Sequence[str]) -> dict[str, bytes]:
+    """Signatures of clusters of such turns that share a band, by cluster."""
+    query = (
+        sa.select(near_clusters.c.id, near_clusters.c.signature)
+        .join(near_bands, near_bands.c.cluster_id == near_clusters.c.id)
+        .where(near_bands.c.role == role, near_bands.c.band.in_(list(bands)))
+        .distinct()
+    )
+    return {row.id: row.signature for row in conn.execute(query)}
+
+
+def found(conn: sa.Connection, cluster_id: str, role: str, signature: bytes, bands: Sequence[str]) -> None:
+    """Begin a cluster with its first turn's signature."""
+    conn.execute(sa.insert(near_clusters), {"id": cluster_id, "signature": signature, "created_at": now()})
+    conn.execute(sa.insert(near_bands), [{"role": role, "band": band, "cluster_id": cluster_id} for band in bands])
