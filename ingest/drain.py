@@ -24,7 +24,7 @@ from ingest.payloads import Caller, Exchange, FeedbackIn, read
 from shoptalk.domain import now
 from shoptalk.errors import ConfigurationError, InvalidInput, ScrubbingFailed
 from shoptalk.secrets import Secrets
-from shoptalk.store import Store, arrivals, chats, feedback, inferences, quarantine, topics, turns
+from shoptalk.store import Store, arrivals, chats, erasures, feedback, inferences, quarantine, topics, turns
 from shoptalk.store.arrivals import Arrival
 
 log = structlog.get_logger(__name__)
@@ -41,21 +41,22 @@ class Scanner(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DrainResult:
-    """What one run did. `duplicates` are turns and feedback that were there already."""
+    """What one run did. `duplicates` are turns and feedback that were there already, `erased` came after an erasure."""
 
     turns: int = 0
     feedback: int = 0
     quarantined: int = 0
     duplicates: int = 0
+    erased: int = 0
 
     def __add__(self, other: DrainResult) -> DrainResult:
         return DrainResult(
             self.turns + other.turns, self.feedback + other.feedback,
-            self.quarantined + other.quarantined, self.duplicates + other.duplicates,
+            self.quarantined + other.quarantined, self.duplicates + other.duplicates, self.erased + other.erased,
         )  # fmt: skip
 
     def __bool__(self) -> bool:
-        return bool(self.turns or self.feedback or self.quarantined or self.duplicates)
+        return self != DrainResult()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +136,7 @@ class Drain:
         """Raises ConfigurationError where it cannot be opened."""
         plan = self._plan(arrival)
         with self._store.write() as conn:
-            return _write(conn, plan)
+            return _write(conn, plan, self._secrets.tombstone(plan.conversation))
 
     def _plan(self, arrival: Arrival) -> _Plan:
         conversation = arrival.conversation_id
@@ -186,10 +187,12 @@ def _texts(item: Exchange | FeedbackIn) -> dict[str, str]:
     return {**texts, **{f"revision {name}": text for name, text in item.revisions.items()}}
 
 
-def _write(conn: sa.Connection, plan: _Plan) -> DrainResult:
+def _write(conn: sa.Connection, plan: _Plan, tombstone: str) -> DrainResult:
     arrival, item = plan.arrival, plan.item
     if not arrivals.remove(conn, [arrival.seq]):
         raise _Gone
+    if erasures.buried(conn, [tombstone]):
+        return DrainResult(erased=1)
     if item is None:
         reason = plan.problem or "invalid"
         quarantine.add(conn, arrival.id, arrival.kind, plan.conversation, reason, plan.sealed)

@@ -20,7 +20,7 @@ from shoptalk.domain import Message, now
 from shoptalk.errors import ScrubbingFailed
 from shoptalk.ports import Inbox, Scrubbed, Scrubber
 from shoptalk.secrets import Secrets
-from shoptalk.store import Store, turns
+from shoptalk.store import Store, erasures, turns
 
 BATCH: Final = 20
 MOST_PROBLEMS: Final = 100
@@ -30,12 +30,17 @@ OpenConversation = Callable[[sa.Connection, str, str | None], object]
 
 @dataclass(slots=True)
 class ImportResult:
-    """What an import did, or would do. `turns` and `pii` count what is new; `problems` are the first hundred."""
+    """What an import did, or would do.
+
+    `erased` are conversations left out since their customer or they themselves were erased; `turns` and `pii` count
+    what is new; `problems` are the first hundred.
+    """
 
     read: int = 0
     new: int = 0
     unchanged: int = 0
     failed: int = 0
+    erased: int = 0
     turns: int = 0
     pii: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
@@ -131,9 +136,11 @@ class Importer:
         if not batch:
             return
         with self._store.read() as conn:
-            known = turns.many(conn, [row["id"] for ready in batch for row in ready.turns])
+            kept = [ready for ready in batch if not self._buried(conn, ready)]
+            known = turns.many(conn, [row["id"] for ready in kept for row in ready.turns])
+        result.erased += len(batch) - len(kept)
         stored = {turn_id: turn.text for turn_id, turn in known.items()}
-        plans = [(ready, self._payload(ready, stored)) for ready in batch]
+        plans = [(ready, self._payload(ready, stored)) for ready in kept]
         if dry_run:
             for ready, payload in plans:
                 _count(result, ready, payload, accepted=payload is not None)
@@ -144,6 +151,10 @@ class Importer:
                 outcomes.append(payload is not None and self._accept(conn, ready, payload))
         for (ready, payload), accepted in zip(plans, outcomes, strict=True):
             _count(result, ready, payload, accepted)
+
+    def _buried(self, conn: sa.Connection, ready: _Ready) -> bool:
+        whose = [ready.conversation] if ready.customer is None else [ready.conversation, ready.customer]
+        return erasures.buried(conn, [self._secrets.tombstone(id) for id in whose])
 
     def _payload(self, ready: _Ready, stored: Mapping[str, str | None]) -> dict[str, Any] | None:
         """What of a conversation is not stored yet; None where all of it is."""
@@ -158,6 +169,8 @@ class Importer:
         return {"source": "import", "scrubber": self._scrubber.version, "turns": fresh, "revisions": revisions}
 
     def _accept(self, conn: sa.Connection, ready: _Ready, payload: dict[str, Any]) -> bool:
+        if self._buried(conn, ready):  # while this batch was read
+            return False
         self._open(conn, ready.conversation, ready.customer)
         revised = sorted(payload["revisions"].items())
         names = "\0".join([row["id"] for row in payload["turns"]] + [part for pair in revised for part in pair])

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from chatbot.engine.protocol import Engine
     from chatbot.engine.vllm.client import VllmClient
     from chatbot.engine.vllm.engine import VllmEngine
+    from chatbot.erasure import Withdrawals
     from chatbot.release.moves import Releases
+    from ingest.erasure import Erasures
     from ingest.importer import Importer
     from ingest.scrub.scrubber import PresidioScrubber
     from ingest.scrubfile import ScrubResult
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from labeling.server import LabelStudioServer
     from monitoring.watcher import Watcher
     from shoptalk.heartbeat import Heartbeat
+    from shoptalk.ports import Eraser
     from shoptalk.store.datasets import Dataset
     from shoptalk.store.evaluations import Evaluation
     from shoptalk.worker import Worker
@@ -140,6 +143,36 @@ class Parts:
 
         s = self.settings
         return Watcher(self.store, self.artifacts, s.drift_window, s.drift_p_value)
+
+    @cached_property
+    def erasures(self) -> Erasures:
+        from ingest.erasure import Erasures
+
+        return Erasures(self.store, self.secrets, self.erasers, self.settings.erasure_policy)
+
+    @cached_property
+    def withdrawals(self) -> Withdrawals:
+        from chatbot.erasure import Withdrawals
+
+        return Withdrawals(self.store, self.releases, self.registry)
+
+    def erasers(self) -> list[Eraser]:
+        """Of every stage, in the order in which they work: what leads to others goes last."""
+        from chatbot.erasure import ChatEraser
+        from ingest.erasure import IngestEraser
+        from labeling.erasure import LabelEraser
+        from monitoring.erasure import ReportEraser
+        from training.erasure import TrainingEraser
+
+        local = self.settings.home / "label-studio" / "label_studio.sqlite3"
+        return [
+            IngestEraser(self.store),
+            ChatEraser(self.store),
+            LabelEraser(self.store, lambda: self.label_studio, local if local.exists() else None),
+            ReportEraser(self.store, self.artifacts),
+            TrainingEraser(self.store, self.artifacts, self.registry, self.settings.home / "work"),
+            self.withdrawals,
+        ]
 
     def new_key(self, name: str, scopes: Iterable[Scope]) -> tuple[ApiKey, str]:
         """A new API key and its secret, which is not kept."""
@@ -326,6 +359,7 @@ def build_api(settings: Settings, engine: Engine | None = None) -> FastAPI:
             inbox=inbox,
             recorder=Recorder(parts.store, parts.secrets, inbox, parts.scrubber.version),
             releases=parts.releases,
+            erasures=parts.erasures,
             loader=loader,
             reconciler=Reconciler(parts.store, loader, engine, router, process),
             metrics=Metrics(),
@@ -446,6 +480,8 @@ def build_worker(settings: Settings) -> Worker:
         Reconciler("drain", 0.5, drain.run_once),
         Reconciler("features", 2.0, features.run_once),
         Reconciler("topics", 60.0, Topics(parts.store).run_once),
+        Reconciler("erasures", 5.0, parts.erasures.run_once),
+        Reconciler("withdrawals", 5.0, parts.withdrawals.run_once),
         Reconciler("drift", settings.drift_check_s, parts.watcher.run_once),
     ]
     if settings.round_every_s:

@@ -6,12 +6,15 @@ Stages import these and `shoptalk`, never each other.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 import sqlalchemy as sa
 
 from shoptalk.domain import Message
 from shoptalk.errors import ScrubbingFailed
+from shoptalk.store.erasures import Erasure
 
 
 class Filler(Protocol):
@@ -86,4 +89,51 @@ class Inbox(Protocol):
 
     def accept(self, conn: sa.Connection, id: str, kind: str, conversation_id: str, payload: Mapping[str, Any]) -> bool:
         """Says whether it was new. The payloads are described in `ingest.arrivals`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What an erasure is about: stored ids. `since` is when the first of it was admitted, None where nothing was."""
+
+    erasure: str
+    policy: str
+    customer: str | None
+    conversations: tuple[str, ...]
+    inferences: tuple[str, ...]
+    since: datetime | None
+
+
+class Eraser(Protocol):
+    """Takes erased conversations out of what one stage keeps."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def covers(self) -> frozenset[str]:
+        """Tables, and folders under the home folder (`folder/`), in which nothing erased remains."""
+        ...
+
+    def erase(self, what: Erased) -> Mapping[str, Any]:
+        """What was removed, by kind; for the receipt. May be killed anywhere and called again.
+
+        Raises what may pass, such as LabelStudioUnavailable: then it is tried again later.
+        """
+        ...
+
+
+class Erasures(Protocol):
+    """Erases customers; `ingest.erasure` does it."""
+
+    def begin_customer(self, public_id: str, policy: str | None = None) -> str:
+        """Durable when it returns the erasure's id: from then on nothing of the customer's past comes in."""
+        ...
+
+    def run(self, erasure_id: str) -> Erasure:
+        """Go on as far as is possible now."""
+        ...
+
+    def find(self, erasure_id: str) -> Erasure:
+        """Raises NotFound."""
         ...

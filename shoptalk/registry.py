@@ -10,7 +10,7 @@ from shoptalk.adapterfile import AdapterFiles, verify
 from shoptalk.artifacts import Artifacts
 from shoptalk.domain import Adapter, AdapterRef, now
 from shoptalk.errors import AdapterRefused, ArtifactCorrupt, ArtifactMissing, NotFound
-from shoptalk.store import Store, adapters
+from shoptalk.store import Store, adapters, datasets, erasures
 
 
 class Registry:
@@ -38,6 +38,10 @@ class Registry:
             size = len(files.weights)
             adapter = Adapter(ref, weights, config, size, facts.rank, base_sha256, dataset_id, run_id, now())
             adapters.add(conn, adapter)
+            trained_on = datasets.find(conn, dataset_id) if dataset_id else None
+            if trained_on is not None and trained_on.erasure_id:  # while it was being trained
+                erasure = erasures.find(conn, trained_on.erasure_id)
+                adapters.mark(conn, ref, trained_on.erasure_id, erasure.policy if erasure else "now")
         return adapter
 
     def find(self, ref: AdapterRef) -> Adapter:
@@ -51,6 +55,10 @@ class Registry:
     def resolve(self, ref: AdapterRef, *, base_sha256: str) -> AdapterFiles:
         """The files, their hashes checked; raises NotFound or AdapterRefused saying what is wrong."""
         adapter = self.find(ref)
+        with self._store.read() as conn:
+            mark = adapters.mark_of(conn, ref)
+        if mark is not None and mark.withdrawn_at is not None:
+            raise AdapterRefused(f"{ref} was withdrawn: it was trained on what was erased ({mark.erasure_id})")
         if adapter.base_sha256 != base_sha256:
             raise AdapterRefused(f"{ref} was trained on another base model ({adapter.base_sha256[:8]})")
         try:
@@ -60,3 +68,24 @@ class Registry:
         except OSError as error:
             raise AdapterRefused(f"{ref} was not loaded: {type(error).__name__} while reading its files") from error
         return AdapterFiles(config, weights, adapter.weights_sha256 + adapter.config_sha256)
+
+    def mark(self, ref: AdapterRef, erasure_id: str, policy: str) -> None:
+        """It was trained on what was erased: no release of it begins any more."""
+        with self._store.write() as conn:
+            adapters.mark(conn, ref, erasure_id, policy)
+
+    def withdraw(self, ref: AdapterRef) -> None:
+        """It is not resolved any more."""
+        with self._store.write() as conn:
+            adapters.withdraw(conn, ref)
+
+    def delete_files(self, ref: AdapterRef) -> None:
+        """Of a withdrawn adapter; those another one shares stay."""
+        adapter = self.find(ref)
+        with self._store.read() as conn:
+            others = [other for other in adapters.everything(conn) if other.ref != ref]
+        kept = {sha for other in others for sha in (other.weights_sha256, other.config_sha256)}
+        for sha in {adapter.weights_sha256, adapter.config_sha256} - kept:
+            self._artifacts.delete(sha)
+        with self._store.write() as conn:
+            adapters.deleted(conn, ref)

@@ -89,6 +89,10 @@ class Secrets:
         """The stored form of a conversation's id: clients may put anything into theirs."""
         return "con_" + self.digest("conversation", public_id)[:32]
 
+    def tombstone(self, stored: str) -> str:
+        """What remains of an erased customer's or conversation's stored id: enough to know it again, not to find it."""
+        return "tmb_" + self.digest("tombstone", stored)[:32]
+
 
 def load_secrets(settings: Settings) -> Secrets:
     """The key from settings, else from `<home>/secret.key`, made there at first use."""

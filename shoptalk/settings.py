@@ -100,6 +100,12 @@ class Settings(BaseSettings):
     label_studio_venv: Path = Field(Path(".venv-label-studio"), description="Where a local Label Studio is installed.")
     label_studio_project: str = Field("shoptalk", description="Title of the project there.")
 
+    # erasure
+    erasure_policy: Literal["now", "when_replaced"] = Field(
+        "now",
+        description="When an adapter trained on what was erased leaves service: now, or when its successor is live.",
+    )
+
     # the loop
     sample_size: int = Field(100, ge=1, description="Replies sent to annotators per round.")
     labels_wanted: int = Field(100, ge=1, description="Labels a round waits for before it trains.")

@@ -49,15 +49,7 @@ class Datasets:
             examples = [e for label in labels.everything(conn) if (e := self._example(conn, label))]
         train, holdout = self._split(examples)
         content = self._content(train, holdout)
-        data = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
-        frozen = datasets.Dataset(
-            "ds_" + hashlib.sha256(data).hexdigest()[:32],
-            self._artifacts.put(data),
-            len(train),
-            len(holdout),
-            round_id,
-            now(),
-        )
+        frozen = _stored(content, self._artifacts, len(train), len(holdout), round_id)
         with self._store.write() as conn:
             members = [(e.label_id, part, e.conversation_id) for part, es in _parts(train, holdout) for e in es]
             datasets.add(conn, frozen, members)
@@ -77,12 +69,15 @@ class Datasets:
         return train, holdout
 
     def read(self, dataset_id: str) -> FrozenDataset:
-        """Read a dataset back; raises NotFound, ArtifactMissing or ArtifactCorrupt."""
+        """Read a dataset back, or its successor after an erasure.
+
+        Raises NotFound, ArtifactMissing or ArtifactCorrupt.
+        """
         with self._store.read() as conn:
-            row = datasets.find(conn, dataset_id)
+            row = datasets.current(conn, dataset_id)
         if row is None:
             raise NotFound(f"there is no dataset {dataset_id[:80]}")
-        return parse(dataset_id, self._artifacts.get(row.manifest_sha256))
+        return parse(row.id, self._artifacts.get(row.manifest_sha256))
 
     def _example(self, conn: Any, label: Label) -> Example | None:
         """A label as an example; None where there is nothing to learn or the conversation has gaps."""
@@ -105,6 +100,22 @@ class Datasets:
     def _content(self, train: Sequence[Example], holdout: Sequence[Example]) -> dict[str, Any]:
         rows = [{"split": part, **_row(e)} for part, es in _parts(train, holdout) for e in es]
         return {"version": 1, "system_prompt": self._prompt, "examples": rows}
+
+
+def rewritten(old: datasets.Dataset, artifacts: Artifacts, gone: set[str]) -> datasets.Dataset:
+    """The dataset without these conversations: its file is stored, its row is not."""
+    content = json.loads(artifacts.get(old.manifest_sha256))
+    content["examples"] = [row for row in content["examples"] if row["conversation_id"] not in gone]
+    sizes = Counter(row["split"] for row in content["examples"])
+    return _stored(content, artifacts, sizes[TRAIN], sizes[HOLDOUT], old.round_id)
+
+
+def _stored(
+    content: dict[str, Any], artifacts: Artifacts, train: int, holdout: int, round_id: str | None
+) -> datasets.Dataset:
+    data = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+    id = "ds_" + hashlib.sha256(data).hexdigest()[:32]
+    return datasets.Dataset(id, artifacts.put(data), train, holdout, round_id, now())
 
 
 def parse(dataset_id: str, data: bytes) -> FrozenDataset:
@@ -145,16 +156,22 @@ def capped(examples: Sequence[Example]) -> list[Example]:
 
 
 def without_overlap(train: Sequence[Example], holdout: Sequence[Example]) -> list[Example]:
-    """Leave out training examples that read nearly like a held-out one: the last message and the reply together."""
-    held: dict[str, list[Signature]] = {}
-    for signature in signatures([_read(e) for e in holdout]):
-        for band in bands(signature):
-            held.setdefault(band, []).append(signature)
-    return [e for e, own in zip(train, signatures([_read(e) for e in train]), strict=True) if not _among(held, own)]
+    """Leave out training examples whose last message and reply both read nearly like a held-out example's."""
+    held: dict[str, list[tuple[Signature, Signature]]] = {}
+    for pair in _signed(holdout):
+        for band in bands(pair[0]):
+            held.setdefault(band, []).append(pair)
+    return [example for example, pair in zip(train, _signed(train), strict=True) if not _among(held, pair)]
 
 
-def _among(held: Mapping[str, Sequence[Signature]], own: Signature) -> bool:
-    return any(similarity(own, other) >= ALIKE for band in bands(own) for other in held.get(band, ()))
+def _signed(examples: Sequence[Example]) -> list[tuple[Signature, Signature]]:
+    asked = signatures([e.messages[-1].content for e in examples])
+    return list(zip(asked, signatures([e.reply for e in examples]), strict=True))
+
+
+def _among(held: Mapping[str, Sequence[tuple[Signature, Signature]]], own: tuple[Signature, Signature]) -> bool:
+    near = (pair for band in bands(own[0]) for pair in held.get(band, ()))
+    return any(all(similarity(a, b) >= ALIKE for a, b in zip(own, pair, strict=True)) for pair in near)
 
 
 def check_disjoint(dataset: FrozenDataset) -> None:
@@ -165,10 +182,6 @@ def check_disjoint(dataset: FrozenDataset) -> None:
             raise LeakageError(f"dataset {dataset.id}: train and holdout share {len(shared)} of {name}")
     if len(without_overlap(dataset.train, dataset.holdout)) != len(dataset.train):
         raise LeakageError(f"dataset {dataset.id}: train and holdout share texts")
-
-
-def _read(example: Example) -> str:
-    return f"{example.messages[-1].content}\n{example.reply}"
 
 
 def invents(said: Iterable[str], reply: str) -> bool:

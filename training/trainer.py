@@ -47,21 +47,21 @@ class Trainer:
     def train(self, run_id: str, dataset_id: str, recipe: Recipe, on_step: OnStep | None = None) -> Adapter:
         """Train and publish; raises TrainingFailed with the end of the child's output."""
         with self._store.read() as conn:
-            done, dataset = adapters.of_run(conn, run_id), datasets.find(conn, dataset_id)
+            done, dataset = adapters.of_run(conn, run_id), datasets.current(conn, dataset_id)
         if done:  # published, and perhaps killed before it was written down
             self._close(run_id, done)
             return done
         if dataset is None:
             raise NotFound(f"there is no dataset {dataset_id[:80]}")
         with self._store.write() as conn:
-            runs.start(conn, run_id, dataset_id, recipe.as_dict(), recipe.steps)
+            runs.start(conn, run_id, dataset.id, recipe.as_dict(), recipe.steps)
         folder = self._prepare(run_id, dataset, recipe)
         problem = self._follow(run_id, folder, recipe, on_step)
         if problem:
             with self._store.write() as conn:
                 runs.finish(conn, run_id, problem=problem)
             raise TrainingFailed(f"training {run_id} failed: {problem}")
-        adapter = self._publish(run_id, dataset_id, folder / "adapter")
+        adapter = self._publish(run_id, dataset.id, folder / "adapter")
         self._close(run_id, adapter)
         return adapter
 

@@ -97,6 +97,8 @@ async def get_report(request: Request, report_id: StoredId, _: Reader) -> Respon
             report = watch.find_report(conn, report_id)
         if report is None:
             raise NotFound(f"There is no report {report_id[:80]}.")
+        if report.erased_at is not None:
+            raise NotFound("This report's page was erased, with a customer whom it may have quoted.")
         return services.artifacts.get(report.artifact_sha256)
 
     html = await anyio.to_thread.run_sync(read)

@@ -16,7 +16,7 @@ from shoptalk.domain import Inference, Message, now
 from shoptalk.errors import AlreadyAnswered, IdempotencyMismatch, NotFound
 from shoptalk.ports import Inbox
 from shoptalk.secrets import Secrets
-from shoptalk.store import Store, answers, chats, inferences
+from shoptalk.store import Store, answers, chats, erasures, inferences
 from shoptalk.store.database import exclusively
 
 
@@ -42,9 +42,9 @@ class Recorder:
             exclusively(conn, exchange.conversation)  # what is new depends on what is there
             if exchange.idempotency and answers.find(conn, exchange.idempotency[0]):
                 raise AlreadyAnswered
+            self._owned(conn, exchange.conversation, exchange.key_id, exchange.customer)
             opened = chats.Opened(exchange.conversation, exchange.key_id, exchange.customer)
-            if not chats.open_conversation(conn, opened, "chat"):
-                self._owned(conn, exchange.conversation, exchange.key_id, exchange.customer)
+            chats.open_conversation(conn, opened, "chat")
             found = match(chats.nodes(conn, exchange.conversation), sent)
             turns = self._new_turns(conn, exchange, found, sent)
             turns.append(self._reply_turn(conn, exchange, reply, turns[-1]["id"] if turns else found.parent))
@@ -58,7 +58,8 @@ class Recorder:
             self._inbox.accept(conn, exchange.id, "exchange", exchange.conversation, payload)
             if exchange.idempotency and answer is not None:
                 key, body = exchange.idempotency
-                if not answers.add(conn, key, body, 200, self._secrets.seal(answer)):  # in another conversation
+                sealed = self._secrets.seal(answer)
+                if not answers.add(conn, key, body, 200, sealed, exchange.conversation):  # in another conversation
                     raise AlreadyAnswered
 
     def answered(self, key: str) -> tuple[str, Any] | None:
@@ -77,7 +78,7 @@ class Recorder:
         with self._store.write() as conn:
             if idempotency:
                 key, body = idempotency
-                if not answers.add(conn, key, body, 201, self._secrets.seal({"id": id})):
+                if not answers.add(conn, key, body, 201, self._secrets.seal({"id": id}), conversation):
                     known = answers.find(conn, key)
                     if known and known[0] != body:
                         raise IdempotencyMismatch
@@ -91,6 +92,8 @@ class Recorder:
         opened = chats.find(conn, conversation)
         if opened is not None and (opened.key_id, opened.customer) != (key_id, customer):
             raise NotFound("There is no such conversation for this API key and customer.")
+        if opened is None and erasures.buried(conn, [self._secrets.tombstone(conversation)]):
+            raise NotFound("There is no such conversation any more; begin another one.")
 
     def _new_turns(
         self, conn: sa.Connection, exchange: Exchange, found: Match, sent: list[Sent]

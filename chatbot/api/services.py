@@ -16,7 +16,7 @@ from chatbot.release.moves import Releases
 from chatbot.release.reconciler import Reconciler
 from chatbot.router import Router
 from shoptalk.artifacts import Artifacts
-from shoptalk.ports import Inbox, Scrubber
+from shoptalk.ports import Erasures, Inbox, Scrubber
 from shoptalk.secrets import Secrets
 from shoptalk.settings import Settings
 from shoptalk.store import Store
@@ -39,6 +39,7 @@ class Services:
     inbox: Inbox
     recorder: Recorder
     releases: Releases
+    erasures: Erasures
     loader: Loader
     reconciler: Reconciler
     metrics: Metrics

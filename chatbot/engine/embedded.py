@@ -7,6 +7,7 @@ nor what is recorded.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import sys
@@ -173,6 +174,11 @@ class EmbeddedEngine:
                 "held": self._slots.held(),
                 "prefix_bytes": cached,
             }
+
+    def forget(self) -> None:
+        """Nothing to forget where it does not run."""
+        with contextlib.suppress(EngineStopped):
+            self._between_turns(lambda: self._prefixes.clear())  # noqa: PLW0108 - there only once it runs
 
     def _between_turns(self, task: Callable[[], T]) -> T:
         done: Future[T] = Future()

@@ -81,3 +81,6 @@ class NullEngine:
 
     def figures(self) -> Mapping[str, float]:
         return {"rows": 0, "waiting": 0, "held": self._slots.held()}
+
+    def forget(self) -> None:
+        """It remembers nothing."""

@@ -85,6 +85,10 @@ class PrefixCache:
         for number in [n for n, e in self._entries.items() if e.adapter == adapter]:
             self._drop(number)
 
+    def clear(self) -> None:
+        self._entries.clear()
+        self.nbytes = 0
+
     def _drop(self, number: int) -> None:
         self.nbytes -= self._entries.pop(number).store.nbytes
 

@@ -126,3 +126,7 @@ class Engine(Protocol):
     def figures(self) -> Mapping[str, float]:
         """What is in use now, for metrics: at least `rows`, `waiting` and `held` (slots held by requests)."""
         ...
+
+    def forget(self) -> None:
+        """Keep nothing of finished requests, such as keys and values for a conversation's next turn."""
+        ...

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from shoptalk.domain import BASE_VERSION, AdapterRef, Release, ReleaseState, Verdict, new_id, now
 from shoptalk.errors import IllegalMove, InvalidInput, NotFound
 from shoptalk.registry import Registry
-from shoptalk.store import Store, evaluations, releases
+from shoptalk.store import Store, adapters, evaluations, releases
 
 UNDECIDED = (ReleaseState.PENDING, ReleaseState.SHADOW, ReleaseState.CANARY)
 
@@ -37,6 +37,7 @@ class Releases:
             if any(r.state in UNDECIDED for r in releases.newest(conn, alias=alias)):
                 raise IllegalMove(f"alias '{alias}' has an undecided release; promote or abort it first")
             _not_rejected(conn, adapter)
+            _not_marked(conn, ref)
             current = releases.desired_of(conn, alias)
             serving = current.adapter if current else str(AdapterRef(alias, BASE_VERSION))
             if serving == adapter:
@@ -54,6 +55,7 @@ class Releases:
             releases.alone(conn)
             release = self._undecided(conn, release_id, "promote")
             _not_rejected(conn, release.adapter)  # the gate may have judged since the release was opened
+            _not_marked(conn, AdapterRef.parse(release.adapter))
             if former := releases.live(conn, release.alias):
                 releases.put(conn, _moved(former, ReleaseState.SUPERSEDED))
                 releases.add_event(conn, former.id, "supersede", ReleaseState.SUPERSEDED, actor, release.adapter)
@@ -81,6 +83,7 @@ class Releases:
             release = _found(releases.find(conn, release_id), release_id)
             if release.state is not ReleaseState.LIVE:
                 raise IllegalMove(f"release {release_id} is {release.state.value}; only a live one can be rolled back")
+            _not_marked(conn, AdapterRef.parse(release.previous))
             back = _moved(release, ReleaseState.ROLLED_BACK)
             releases.put(conn, back)
             releases.set_desired(conn, release.alias, release.previous, release.adapter)
@@ -91,6 +94,40 @@ class Releases:
                     releases.add_event(conn, former.id, "restore", ReleaseState.LIVE, actor, f"after {release.adapter}")
                     break
         return back
+
+    def withdraw(self, ref: AdapterRef, actor: str, reason: str) -> None:
+        """Take an adapter out of service wherever it is served or on trial, whatever came of it.
+
+        The alias goes back to what it served before and may still serve, else to the base model.
+        """
+        adapter = str(ref)
+        with self._store.write() as conn:
+            releases.alone(conn)
+            for row in releases.all_desired(conn):
+                former = releases.newest(conn, alias=row.alias)
+                for release in former:
+                    if release.adapter == adapter and release.state in UNDECIDED:
+                        releases.put(conn, _moved(release, ReleaseState.ABORTED))
+                        releases.add_event(conn, release.id, "abort", ReleaseState.ABORTED, actor, reason)
+                if row.adapter == adapter:
+                    self._go_back(conn, row.alias, adapter, former, actor, reason)
+                elif row.previous == adapter:
+                    releases.set_desired(conn, row.alias, row.adapter, None)
+
+    def _go_back(
+        self, conn: sa.Connection, alias: str, adapter: str, former: list[Release], actor: str, reason: str
+    ) -> None:
+        live = releases.live(conn, alias)
+        if live is not None:
+            releases.put(conn, _moved(live, ReleaseState.ROLLED_BACK))
+            releases.add_event(conn, live.id, "withdraw", ReleaseState.ROLLED_BACK, actor, reason)
+        marked = {str(mark.ref) for mark in adapters.all_marks(conn)} | {adapter}
+        fit = [r for r in former if r.state is ReleaseState.SUPERSEDED and r.adapter not in marked]
+        target = max(fit, key=lambda release: release.updated_at, default=None)
+        if target is not None:
+            releases.put(conn, _moved(target, ReleaseState.LIVE))
+            releases.add_event(conn, target.id, "restore", ReleaseState.LIVE, actor, f"after {adapter}")
+        releases.set_desired(conn, alias, target.adapter if target else str(AdapterRef(alias, BASE_VERSION)), None)
 
     def rollback_alias(self, alias: str, actor: str, reason: str = "") -> Release:
         """Roll back whatever release the alias serves by."""
@@ -111,6 +148,12 @@ def _found(release: Release | None, release_id: str) -> Release:
     if release is None:
         raise NotFound(f"there is no release {release_id[:80]}")
     return release
+
+
+def _not_marked(conn: sa.Connection, ref: AdapterRef) -> None:
+    mark = adapters.mark_of(conn, ref)
+    if mark is not None:
+        raise IllegalMove(f"{ref} was trained on what {mark.erasure_id} erased; it is not served any more")
 
 
 def _not_rejected(conn: sa.Connection, adapter: str) -> None:

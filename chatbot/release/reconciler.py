@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from datetime import datetime
 
 import structlog
 
@@ -16,7 +17,7 @@ from chatbot.release.loader import Loader
 from chatbot.router import Router
 from shoptalk.domain import AdapterRef
 from shoptalk.errors import NoFreeSlot, ShoptalkError
-from shoptalk.store import Store, releases
+from shoptalk.store import Store, adapters, erasures, releases
 
 log = structlog.get_logger(__name__)
 RETRY_S = 30.0
@@ -37,6 +38,7 @@ class Reconciler:
         self._held: set[AdapterRef] = set()  # former adapters that were loaded, or could not be
         self._reported: dict[str, tuple[str, str | None]] = {}
         self._reported_at = 0.0
+        self._erased: datetime | None = None
 
     def start(self) -> None:
         """Follow once, so that the API answers with the right adapter from its first request, then keep on."""
@@ -58,6 +60,8 @@ class Reconciler:
         """One round."""
         with self._store.read() as conn:
             wanted = releases.all_desired(conn)
+            erased, marks = erasures.last_change(conn), adapters.all_marks(conn)
+        self._forget(erased)
         desired = {(row.alias, row.adapter) for row in wanted}
         self._failed = {what: failed for what, failed in self._failed.items() if what in desired}
         problems = {row.alias: self._serve(row.alias, row.adapter) for row in wanted}
@@ -65,7 +69,16 @@ class Reconciler:
         for former in formers - self._held:
             self._hold(former)
         self._held = formers
+        served = set(self._router.aliases.values())
+        for ref in {mark.ref for mark in marks if mark.withdrawn_at} & set(self._engine.resident()) - served:
+            self._engine.unload(ref)  # or in a later round, when the last reply in progress has ended
         self._report(problems)
+
+    def _forget(self, erased: datetime | None) -> None:
+        """After each step of an erasure, what is remembered of conversations may be what it erased."""
+        if erased != self._erased:
+            self._engine.forget()
+            self._erased = erased
 
     def _serve(self, alias: str, name: str) -> str | None:
         """Point the alias at the adapter, loading it first; returns the problem if that fails."""

@@ -1,7 +1,8 @@
-"""ingest, scrub, lineage."""
+"""ingest, scrub, lineage, erase."""
 
 from __future__ import annotations
 
+import enum
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,7 @@ def add(app: typer.Typer) -> None:
     app.command()(ingest)
     app.command()(scrub)
     app.command()(lineage)
+    app.command()(erase)
 
 
 def ingest(
@@ -41,6 +43,7 @@ def ingest(
             "new": result.new,
             "unchanged": result.unchanged,
             "failed": result.failed,
+            "erased before": result.erased,
             "turns": result.turns,
             "personal data removed": dict(result.pii),
             "problems": list(result.problems),
@@ -85,3 +88,45 @@ def lineage(id: str, json: Json = False) -> None:
     from shoptalk.lineage import trace
 
     show(trace(Parts(load_settings()), id), as_json=json)
+
+
+class Policy(enum.StrEnum):
+    """When an adapter that was trained on what is erased leaves service."""
+
+    NOW = "now"
+    WHEN_REPLACED = "when_replaced"
+
+
+def erase(
+    customer: Annotated[str | None, typer.Argument(help="The customer's id, as requests name it in 'user'.")] = None,
+    conversation: Annotated[str | None, typer.Option(help="A conversation's id instead, an anonymous one say.")] = None,
+    policy: Annotated[Policy | None, typer.Option(help="When adapters trained on it leave service.")] = None,
+    receipt: Annotated[str | None, typer.Option(help="Show the receipt of an erasure.")] = None,
+    json: Json = False,
+) -> None:
+    """Erase everything a customer said, everywhere; prints a receipt. Running it again goes on where it stopped."""
+    from shoptalk import logs
+    from shoptalk.compose import Parts
+
+    logs.configure()
+    if sum(given is not None for given in (customer, conversation, receipt)) != 1:
+        raise typer.BadParameter("name a customer, or --conversation, or --receipt")
+    parts = Parts(load_settings())
+    if receipt is not None:
+        found = parts.erasures.find(receipt)
+    else:
+        chosen = policy.value if policy else None
+        if customer is not None:
+            erasure_id = parts.erasures.begin_customer(customer, chosen)
+        else:
+            erasure_id = parts.erasures.begin_conversation(str(conversation), chosen)
+        found = parts.erasures.run(erasure_id)
+    waits = {
+        "erasure": found.id,
+        "state": found.state,
+        "waits for": found.problem,
+        "then": "a worker goes on by itself",
+    }
+    show(found.receipt or waits, as_json=json)
+    parts.close()
+    raise typer.Exit(0 if found.state == "done" else 3)

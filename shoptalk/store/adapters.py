@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 import sqlalchemy as sa
 
-from shoptalk.domain import Adapter, AdapterRef
-from shoptalk.store.database import exclusively
+from shoptalk.domain import Adapter, AdapterRef, now
+from shoptalk.store.database import exclusively, insert_new
+from shoptalk.store.tables import adapter_marks as marks
 from shoptalk.store.tables import adapters as t
 
 OWNER: Final = "shoptalk"  # by `shoptalk.registry`
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """An adapter that was trained on what was erased since; `policy` says when it leaves service."""
+
+    ref: AdapterRef
+    erasure_id: str
+    policy: str
+    created_at: datetime
+    withdrawn_at: datetime | None
+    deleted_at: datetime | None
 
 
 def add(conn: sa.Connection, adapter: Adapter) -> None:
@@ -63,3 +79,41 @@ def _adapter(row: sa.Row[tuple[object, ...]]) -> Adapter:
         r["run_id"],
         r["created_at"],
     )
+
+
+def of_datasets(conn: sa.Connection, dataset_ids: Sequence[str]) -> list[Adapter]:
+    query = sa.select(t).where(t.c.dataset_id.in_(list(dataset_ids))).order_by(t.c.created_at, t.c.version)
+    return [_adapter(row) for row in conn.execute(query)]
+
+
+def mark(conn: sa.Connection, ref: AdapterRef, erasure_id: str, policy: str) -> bool:
+    """It was trained on what this erasure erased; says whether that is news."""
+    values = {"name": ref.name, "version": ref.version, "erasure_id": erasure_id, "policy": policy}
+    return insert_new(conn, marks, {**values, "created_at": now()})
+
+
+def mark_of(conn: sa.Connection, ref: AdapterRef) -> Mark | None:
+    row = conn.execute(sa.select(marks).where(marks.c.name == ref.name, marks.c.version == ref.version)).first()
+    return _mark(row) if row else None
+
+
+def all_marks(conn: sa.Connection) -> list[Mark]:
+    return [_mark(row) for row in conn.execute(sa.select(marks).order_by(marks.c.created_at, marks.c.version))]
+
+
+def withdraw(conn: sa.Connection, ref: AdapterRef) -> None:
+    """From now on it is not loaded any more."""
+    mine = sa.update(marks).where(marks.c.name == ref.name, marks.c.version == ref.version)
+    conn.execute(mine.where(marks.c.withdrawn_at.is_(None)).values(withdrawn_at=now()))
+
+
+def deleted(conn: sa.Connection, ref: AdapterRef) -> None:
+    """Its files are gone."""
+    mine = sa.update(marks).where(marks.c.name == ref.name, marks.c.version == ref.version)
+    conn.execute(mine.values(deleted_at=now()))
+
+
+def _mark(row: sa.Row[tuple[object, ...]]) -> Mark:
+    r = row._mapping
+    ref = AdapterRef(r["name"], r["version"])
+    return Mark(ref, r["erasure_id"], r["policy"], r["created_at"], r["withdrawn_at"], r["deleted_at"])

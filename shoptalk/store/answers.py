@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import sqlalchemy as sa
@@ -19,10 +20,10 @@ def find(conn: sa.Connection, key: str) -> tuple[str, int, bytes] | None:
     return (row.body_sha256, row.status, row.body) if row else None
 
 
-def add(conn: sa.Connection, key: str, body_sha256: str, status: int, body: bytes) -> bool:
+def add(conn: sa.Connection, key: str, body_sha256: str, status: int, body: bytes, conversation: str) -> bool:
     """Says whether it was new."""
     values = {"id": key, "body_sha256": body_sha256, "status": status, "body": body, "created_at": now()}
-    return insert_new(conn, t, values)
+    return insert_new(conn, t, {**values, "conversation_id": conversation})
 
 
 def sealed(conn: sa.Connection, limit: int, after: str | None = None) -> list[tuple[str, bytes]]:
@@ -34,3 +35,9 @@ def sealed(conn: sa.Connection, limit: int, after: str | None = None) -> list[tu
 def reseal(conn: sa.Connection, id: str, before: bytes, body: bytes) -> None:
     """Unless it is another one by now."""
     conn.execute(sa.update(t).where(t.c.id == id, t.c.body == before).values(body=body))
+
+
+def erase(conn: sa.Connection, conversations: Sequence[str]) -> int:
+    """Also those that are too old to say whose they were."""
+    whose = sa.or_(t.c.conversation_id.in_(list(conversations)), t.c.conversation_id.is_(None))
+    return conn.execute(sa.delete(t).where(whose)).rowcount

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -85,3 +86,8 @@ def sealed(conn: sa.Connection, limit: int, after: int | None = None) -> list[tu
 def reseal(conn: sa.Connection, seq: int, before: bytes, body: bytes) -> None:
     """Unless it is another one by now."""
     conn.execute(sa.update(t).where(t.c.seq == seq, t.c.body == before).values(body=body))
+
+
+def erase(conn: sa.Connection, conversations: Sequence[str]) -> int:
+    """Also early feedback, whose conversation is the inference's id."""
+    return conn.execute(sa.delete(t).where(t.c.conversation_id.in_(list(conversations)))).rowcount

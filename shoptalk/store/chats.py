@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -74,3 +75,16 @@ def customers(conn: sa.Connection, conversation_ids: list[str]) -> dict[str, str
 
 def count(conn: sa.Connection) -> int:
     return conn.execute(sa.select(sa.func.count()).select_from(conversations)).scalar_one()
+
+
+def of_customer(conn: sa.Connection, customer: str) -> list[str]:
+    """The conversations of a customer's hash."""
+    query = sa.select(conversations.c.id).where(conversations.c.customer == customer).order_by(conversations.c.id)
+    return list(conn.execute(query).scalars())
+
+
+def erase(conn: sa.Connection, ids: Sequence[str]) -> int:
+    """Conversations with their turns' places; how many turns had one."""
+    places = conn.execute(sa.delete(chat_turns).where(chat_turns.c.conversation_id.in_(list(ids)))).rowcount
+    conn.execute(sa.delete(conversations).where(conversations.c.id.in_(list(ids))))
+    return places

@@ -28,3 +28,8 @@ def found(conn: sa.Connection, cluster_id: str, role: str, signature: bytes, ban
     """Begin a cluster with its first turn's signature."""
     conn.execute(sa.insert(near_clusters), {"id": cluster_id, "signature": signature, "created_at": now()})
     conn.execute(sa.insert(near_bands), [{"role": role, "band": band, "cluster_id": cluster_id} for band in bands])
+
+
+def erase(conn: sa.Connection, ids: Sequence[str]) -> int:
+    conn.execute(sa.delete(near_bands).where(near_bands.c.cluster_id.in_(list(ids))))
+    return conn.execute(sa.delete(near_clusters).where(near_clusters.c.id.in_(list(ids)))).rowcount

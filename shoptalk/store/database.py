@@ -8,6 +8,7 @@ is deleted.
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -19,7 +20,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import event
 
-from shoptalk.errors import ConfigurationError
+from shoptalk.errors import ConfigurationError, Conflict
 
 PRAGMAS = (
     "journal_mode=WAL",
@@ -128,3 +129,26 @@ def _insert_new(table: sa.Table, dialect: str) -> Any:
 
     of_dialect = sqlite if dialect == "sqlite" else postgresql
     return of_dialect.insert(table).on_conflict_do_nothing().returning(sa.literal(1))
+
+
+def clean(store: Store, patience_s: float = 30.0) -> str:
+    """Take what was deleted out of the files: SQLite's log into its database, dead rows out of PostgreSQL's tables.
+
+    Deleted content is overwritten by SQLite as it goes (`secure_delete`), and the log cut here. Returns what was done;
+    raises Conflict where readers kept the log busy for so long.
+    """
+    if not store.sqlite:
+        with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+            conn.exec_driver_sql("VACUUM")
+        return "vacuumed"
+    deadline = time.monotonic() + patience_s
+    while True:
+        with store.engine.connect() as conn:
+            raw = conn.connection.driver_connection
+            assert isinstance(raw, sqlite3.Connection)
+            (busy, *_) = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if not busy:
+            return "the write-ahead log was emptied"
+        if time.monotonic() >= deadline:
+            raise Conflict("the database's log is busy; it is emptied when its readers are done")
+        time.sleep(0.1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -27,6 +27,8 @@ class Dataset:
     holdout: int
     round_id: str | None
     created_at: datetime
+    replaced_by: str | None = None
+    erasure_id: str | None = None
 
 
 def add(conn: sa.Connection, dataset: Dataset, members: Iterable[tuple[str, str, str]]) -> bool:
@@ -56,7 +58,9 @@ def find(conn: sa.Connection, dataset_id: str) -> Dataset | None:
 
 
 def newest(conn: sa.Connection, limit: int = 50) -> list[Dataset]:
-    return [Dataset(**row._mapping) for row in conn.execute(sa.select(t).order_by(t.c.created_at.desc()).limit(limit))]
+    """Without those that were replaced."""
+    query = sa.select(t).where(t.c.replaced_by.is_(None)).order_by(t.c.created_at.desc()).limit(limit)
+    return [Dataset(**row._mapping) for row in conn.execute(query)]
 
 
 def conversations_of(conn: sa.Connection, dataset_id: str) -> list[str]:
@@ -72,3 +76,46 @@ def splits(conn: sa.Connection) -> dict[str, str]:
 def seal(conn: sa.Connection, group: str, split: str) -> None:
     """Fix a group's split for ever; a second call changes nothing."""
     insert_new(conn, holdout_groups, {"group": group, "split": split, "created_at": now()})
+
+
+def current(conn: sa.Connection, dataset_id: str) -> Dataset | None:
+    """The dataset, or the one that took its place after erasures."""
+    found = find(conn, dataset_id)
+    while found is not None and found.replaced_by:
+        found = find(conn, found.replaced_by)
+    return found
+
+
+def holding(conn: sa.Connection, conversations: Sequence[str]) -> list[Dataset]:
+    """Those that were not replaced and hold any of these conversations."""
+    mine = sa.select(dataset_examples.c.dataset_id).where(dataset_examples.c.conversation_id.in_(list(conversations)))
+    query = sa.select(t).where(t.c.id.in_(mine), t.c.replaced_by.is_(None)).order_by(t.c.created_at)
+    return [Dataset(**row._mapping) for row in conn.execute(query)]
+
+
+def of_erasure(conn: sa.Connection, erasure_id: str) -> list[Dataset]:
+    """Those it replaced."""
+    query = sa.select(t).where(t.c.erasure_id == erasure_id).order_by(t.c.created_at)
+    return [Dataset(**row._mapping) for row in conn.execute(query)]
+
+
+def members(conn: sa.Connection, dataset_id: str) -> list[tuple[str, str, str]]:
+    """(label, split, conversation) of each example."""
+    query = sa.select(dataset_examples).where(dataset_examples.c.dataset_id == dataset_id)
+    return [(row.label_id, row.split, row.conversation_id) for row in conn.execute(query)]
+
+
+def replace(conn: sa.Connection, dataset_id: str, by: str, erasure_id: str) -> None:
+    """Its row stays, for what refers to it; which examples it had does not."""
+    conn.execute(sa.update(t).where(t.c.id == dataset_id).values(replaced_by=by, erasure_id=erasure_id))
+    conn.execute(sa.delete(dataset_examples).where(dataset_examples.c.dataset_id == dataset_id))
+
+
+def in_use(conn: sa.Connection, manifest_sha256: str) -> bool:
+    query = sa.select(t.c.id).where(t.c.manifest_sha256 == manifest_sha256, t.c.replaced_by.is_(None)).limit(1)
+    return conn.execute(query).first() is not None
+
+
+def unseal(conn: sa.Connection, groups: Iterable[str]) -> int:
+    """Forget groups of which nothing is left to keep apart."""
+    return conn.execute(sa.delete(holdout_groups).where(holdout_groups.c.group.in_(list(groups)))).rowcount

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Final
 
 import sqlalchemy as sa
@@ -44,3 +45,7 @@ def totals(conn: sa.Connection) -> dict[str, tuple[int, float]]:
 
 def count(conn: sa.Connection) -> int:
     return conn.execute(sa.select(sa.func.count()).select_from(t)).scalar_one()
+
+
+def erase(conn: sa.Connection, conversations: Sequence[str]) -> int:
+    return conn.execute(sa.delete(t).where(t.c.conversation_id.in_(list(conversations)))).rowcount

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Final
 
 import sqlalchemy as sa
@@ -32,3 +33,12 @@ def by_adapter(conn: sa.Connection) -> dict[str, int]:
     """How many replies each adapter gave."""
     rows = conn.execute(sa.select(t.c.adapter, sa.func.count()).group_by(t.c.adapter))
     return {adapter: n for adapter, n in rows}
+
+
+def of_conversations(conn: sa.Connection, conversations: Sequence[str]) -> list[str]:
+    query = sa.select(t.c.id).where(t.c.conversation_id.in_(list(conversations))).order_by(t.c.id)
+    return list(conn.execute(query).scalars())
+
+
+def erase(conn: sa.Connection, conversations: Sequence[str]) -> int:
+    return conn.execute(sa.delete(t).where(t.c.conversation_id.in_(list(conversations)))).rowcount

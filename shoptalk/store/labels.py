@@ -94,3 +94,15 @@ def verdicts(conn: sa.Connection) -> dict[str, int]:
 def _label(row: sa.Row[tuple[object, ...]]) -> Label:
     r = dict(row._mapping)
     return Label(**{**r, "flags": tuple(r["flags"])})
+
+
+def erase(conn: sa.Connection, conversations: Sequence[str]) -> tuple[int, int]:
+    """(annotations, labels) that were there, before their samples are gone."""
+    mine = sa.select(samples.c.id).where(samples.c.conversation_id.in_(list(conversations)))
+    annotations = conn.execute(sa.delete(a).where(a.c.sample_id.in_(mine))).rowcount
+    return annotations, conn.execute(sa.delete(t).where(t.c.conversation_id.in_(list(conversations)))).rowcount
+
+
+def erase_stray(conn: sa.Connection) -> int:
+    """Annotations whose sample is gone: they were on their way while it was erased."""
+    return conn.execute(sa.delete(a).where(a.c.sample_id.not_in(sa.select(samples.c.id)))).rowcount

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import sqlalchemy as sa
@@ -33,3 +34,7 @@ def sealed(conn: sa.Connection, limit: int, after: str | None = None) -> list[tu
 def reseal(conn: sa.Connection, id: str, before: bytes, body: bytes) -> None:
     """Unless it is another one by now."""
     conn.execute(sa.update(t).where(t.c.id == id, t.c.body == before).values(body=body))
+
+
+def erase(conn: sa.Connection, conversations: Sequence[str]) -> int:
+    return conn.execute(sa.delete(t).where(t.c.conversation_id.in_(list(conversations)))).rowcount

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -47,7 +47,7 @@ def start(conn: sa.Connection, run_id: str, dataset_id: str, config: Mapping[str
         "updated_at": now(),
     }
     if not insert_new(conn, t, values):
-        again = {"state": "running", "step": 0, "problem": None, "updated_at": now()}
+        again = {"dataset_id": dataset_id, "state": "running", "step": 0, "problem": None, "updated_at": now()}
         conn.execute(sa.update(t).where(t.c.id == run_id).values(**again))
 
 
@@ -69,3 +69,14 @@ def find(conn: sa.Connection, run_id: str) -> Run | None:
 
 def newest(conn: sa.Connection, limit: int = 50) -> list[Run]:
     return [Run(**row._mapping) for row in conn.execute(sa.select(t).order_by(t.c.created_at.desc()).limit(limit))]
+
+
+def of_datasets(conn: sa.Connection, dataset_ids: Sequence[str]) -> list[Run]:
+    query = sa.select(t).where(t.c.dataset_id.in_(list(dataset_ids))).order_by(t.c.created_at)
+    return [Run(**row._mapping) for row in conn.execute(query)]
+
+
+def erase_problems(conn: sa.Connection, run_ids: Sequence[str]) -> None:
+    """What a trainer said last may quote what it read."""
+    failed = sa.update(t).where(t.c.id.in_(list(run_ids)), t.c.problem.is_not(None))
+    conn.execute(failed.values(problem="(erased)"))

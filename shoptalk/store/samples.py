@@ -121,3 +121,17 @@ def _sample(row: sa.Row[tuple[object, ...]]) -> Sample:
         r["id"], r["turn_id"], r["conversation_id"], r["round_id"], r["inclusion_probability"], r["strategy"],
         r["task_id"],
     )  # fmt: skip
+
+
+def of_conversations(conn: sa.Connection, conversations: Sequence[str]) -> list[Sample]:
+    query = sa.select(t).where(t.c.conversation_id.in_(list(conversations))).order_by(t.c.id)
+    return [_sample(row) for row in conn.execute(query)]
+
+
+def projects(conn: sa.Connection) -> list[int]:
+    """Of Label Studio, those tasks were sent to."""
+    return sorted(set(conn.execute(sa.select(label_projects.c.project_id)).scalars()))
+
+
+def erase(conn: sa.Connection, conversations: Sequence[str]) -> int:
+    return conn.execute(sa.delete(t).where(t.c.conversation_id.in_(list(conversations)))).rowcount

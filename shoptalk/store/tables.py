@@ -91,7 +91,7 @@ answers = Table(  # what an Idempotency-Key was answered with
     Column("body_sha256", String(64), nullable=False),
     Column("status", Integer, nullable=False),
     Column("body", LargeBinary, nullable=False),  # encrypted
-    _at(),
+    _at(), Column("conversation_id", ID, index=True),
 )  # fmt: skip
 releases = Table(
     "releases", metadata, _id(),
@@ -219,6 +219,31 @@ quarantine = Table(
     _at(),
 )  # fmt: skip
 
+erasures = Table(
+    "erasures", metadata, _id(),
+    Column("state", String(16), nullable=False),
+    Column("policy", String(16), nullable=False),
+    Column("customer", ID, index=True),  # keyed hash; both until it is done
+    Column("conversations", Json),
+    Column("inferences", Json),
+    Column("since", Time()),  # of the first turn
+    Column("problem", Text),
+    Column("receipt", Json),
+    _at(), _at("updated_at"),
+)  # fmt: skip
+erasure_steps = Table(
+    "erasure_steps", metadata,
+    Column("erasure_id", ID, primary_key=True),
+    Column("step", String(32), primary_key=True),
+    Column("counts", Json, nullable=False),
+    _at(),
+)  # fmt: skip
+tombstones = Table(  # customers and conversations that must not come back, as keyed hashes of their own
+    "tombstones", metadata, _id(),
+    Column("erasure_id", ID, nullable=False),
+    _at(),
+)  # fmt: skip
+
 # labeling
 label_projects = Table(
     "label_projects", metadata,
@@ -269,6 +294,8 @@ datasets = Table(
     Column("holdout", Integer, nullable=False),
     Column("round_id", ID),
     _at(),
+    Column("replaced_by", ID),  # by an erasure
+    Column("erasure_id", ID),
 )  # fmt: skip
 dataset_examples = Table(
     "dataset_examples", metadata,
@@ -308,6 +335,14 @@ adapters = Table(
     Column("run_id", ID, unique=True),
     _at(),
 )  # fmt: skip
+adapter_marks = Table(  # adapters that were trained on what was erased since
+    "adapter_marks", metadata,
+    Column("name", String(64), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("erasure_id", ID, nullable=False),
+    Column("policy", String(16), nullable=False),
+    _at(), Column("withdrawn_at", Time()), Column("deleted_at", Time()),
+)  # fmt: skip
 evaluations = Table(
     "evaluations", metadata, _id(),
     Column("adapter", String(80), nullable=False, index=True),
@@ -325,7 +360,7 @@ reports = Table(
     Column("title", String(200), nullable=False),
     Column("artifact_sha256", String(64), nullable=False),
     Column("summary", Json, nullable=False),
-    _at(),
+    _at(), Column("erased_at", Time()),
 )  # fmt: skip
 drift_checks = Table(
     "drift_checks", metadata, _id(),

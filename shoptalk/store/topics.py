@@ -86,3 +86,8 @@ def _embedded(query: sa.Select[*Columns], version: str) -> sa.Select[*Columns]:
     return query.select_from(turns.join(turn_features, turn_features.c.turn_id == turns.c.id)).where(
         turns.c.role == "user", turn_features.c.version == version, turn_features.c.embedding.is_not(None)
     )
+
+
+def forget_stray(conn: sa.Connection) -> int:
+    """Topics of turns that are gone."""
+    return conn.execute(sa.delete(turn_topics).where(turn_topics.c.turn_id.not_in(sa.select(turns.c.id)))).rowcount

@@ -171,3 +171,25 @@ def _turn(row: sa.Row[tuple[object, ...]]) -> Turn:
 
 def last_seq(conn: sa.Connection) -> int:
     return conn.execute(sa.select(sa.func.max(turns.c.seq))).scalar() or 0
+
+
+def first_admitted(conn: sa.Connection, conversations: Sequence[str]) -> datetime | None:
+    query = sa.select(sa.func.min(turns.c.admitted_at)).where(turns.c.conversation_id.in_(list(conversations)))
+    return conn.execute(query).scalar()
+
+
+def ids_of(conn: sa.Connection, conversations: Sequence[str]) -> list[str]:
+    return list(conn.execute(sa.select(turns.c.id).where(turns.c.conversation_id.in_(list(conversations)))).scalars())
+
+
+def erase(conn: sa.Connection, conversations: Sequence[str]) -> tuple[int, list[str]]:
+    """With features and counts of personal data; (turns that were there, clusters that have no turn any more)."""
+    ids = ids_of(conn, conversations)
+    mine = turn_features.c.turn_id.in_(ids)
+    query = sa.select(turn_features.c.cluster_id).where(mine, turn_features.c.cluster_id.is_not(None)).distinct()
+    clusters = list(conn.execute(query).scalars())
+    conn.execute(sa.delete(turn_features).where(mine))
+    conn.execute(sa.delete(pii_counts).where(pii_counts.c.conversation_id.in_(list(conversations))))
+    conn.execute(sa.delete(turns).where(turns.c.id.in_(ids)))
+    others = sa.select(turn_features.c.cluster_id).where(turn_features.c.cluster_id.in_(clusters)).distinct()
+    return len(ids), sorted(set(clusters) - set(conn.execute(others).scalars()))

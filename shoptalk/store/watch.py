@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from shoptalk.domain import now
 from shoptalk.store.database import insert_new
 from shoptalk.store.tables import drift_checks, reports, triggers
 
@@ -39,6 +40,7 @@ class Report:
     artifact_sha256: str
     summary: Mapping[str, Any]
     created_at: datetime
+    erased_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,3 +84,14 @@ def add_trigger(conn: sa.Connection, trigger: Trigger) -> bool:
 def all_triggers(conn: sa.Connection, limit: int = 50) -> list[Trigger]:
     query = sa.select(triggers).order_by(triggers.c.created_at.desc()).limit(limit)
     return [Trigger(**row._mapping) for row in conn.execute(query)]
+
+
+def reports_since(conn: sa.Connection, moment: datetime) -> list[Report]:
+    """Made at or after this moment, with their page still there."""
+    query = sa.select(reports).where(reports.c.created_at >= moment, reports.c.erased_at.is_(None))
+    return [Report(**row._mapping) for row in conn.execute(query.order_by(reports.c.created_at))]
+
+
+def erase_page(conn: sa.Connection, report_id: str) -> None:
+    """Its page is gone; its figures stay."""
+    conn.execute(sa.update(reports).where(reports.c.id == report_id).values(erased_at=now()))

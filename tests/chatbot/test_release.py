@@ -193,7 +193,7 @@ def test_a_process_follows_and_says_so(api: Api, moves: Releases) -> None:
     live(moves, V1)
     api.follow()
     assert (api.serves, api.observed) == (V1, ("shop@v1", None))
-    assert "shop@v1" in answer(api.engine, adapter=api.serves, max_tokens=99)
+    assert "shop v1" in answer(api.engine, adapter=api.serves, max_tokens=99)
 
 
 def test_the_former_stays_resident_and_older_ones_leave(api: Api, moves: Releases) -> None:
@@ -228,7 +228,7 @@ def test_an_adapter_that_cannot_be_loaded_leaves_the_alias(
     assert adapter_name == "shop@v1"
     assert problem is not None
     assert problem.startswith("shop@v2 was not loaded")
-    assert "shop@v1" in answer(api.engine, adapter=api.serves, max_tokens=99)
+    assert "shop v1" in answer(api.engine, adapter=api.serves, max_tokens=99)
     moves.rollback_alias("shop", "cli")
     api.follow()
     assert api.observed == ("shop@v1", None)
@@ -243,7 +243,7 @@ def test_a_version_that_had_to_leave_comes_back(api: Api, moves: Releases, regis
     loader.ensure(V3)
     assert set(api.engine.resident()) == {V2, V3}
     loader.ensure(V1)
-    assert "shop@v1" in answer(api.engine, adapter=V1, max_tokens=99)
+    assert "shop v1" in answer(api.engine, adapter=V1, max_tokens=99)
     api.follow()
     assert api.observed == ("shop@v1", None)
 

@@ -128,7 +128,7 @@ def test_rotation_seals_everything_anew(store: Store, bare: Path) -> None:
             arrivals.add(conn, f"a{n}", "exchange", "con_1", secrets.seal(n))
         quarantine.add(conn, "q1", "exchange", "con_1", "invalid", secrets.seal("q"))
         quarantine.add(conn, "q2", "exchange", "con_1", "invalid", None)
-        answers.add(conn, "k1", "0" * 64, 200, secrets.seal("k"))
+        answers.add(conn, "k1", "0" * 64, 200, secrets.seal("k"), "con_1")
     assert rotate(store, secrets, tables, key_file(bare)) == {"arrivals": 450, "quarantine": 1, "answers": 1}
     assert reseal(store, secrets, tables) == {"arrivals": 0, "quarantine": 0, "answers": 0}
     with store.read() as conn:

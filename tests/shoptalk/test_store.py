@@ -78,8 +78,8 @@ def test_adapters(store: Store) -> None:
 def test_answers(store: Store) -> None:
     with store.write() as conn:
         assert answers.find(conn, "ans_1") is None
-        assert answers.add(conn, "ans_1", "d" * 64, 200, b"sealed")
-        assert not answers.add(conn, "ans_1", "e" * 64, 500, b"other")
+        assert answers.add(conn, "ans_1", "d" * 64, 200, b"sealed", "con_1")
+        assert not answers.add(conn, "ans_1", "e" * 64, 500, b"other", "con_1")
         assert answers.find(conn, "ans_1") == ("d" * 64, 200, b"sealed")
 
 

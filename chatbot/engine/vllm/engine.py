@@ -165,6 +165,9 @@ class VllmEngine:
             waiting = len(self._waiting)
             return {"rows": len(self._jobs) - waiting, "waiting": waiting, "held": self._residents.held()}
 
+    def forget(self) -> None:
+        """vLLM's own prefix cache cannot be told; it holds scrubbed text only, and new requests take its place."""
+
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
         """Let the loop do it, and wait."""
         with self._lock:

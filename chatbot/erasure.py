@@ -1,0 +1,67 @@
+"""What the API keeps of erased conversations, and adapters that were trained on them. Knows no dataset.
+
+Prefix caches in memory are emptied by each API process itself (`chatbot.release.reconciler`).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from chatbot.release.moves import Releases
+from shoptalk.domain import AdapterRef
+from shoptalk.ports import Erased
+from shoptalk.registry import Registry
+from shoptalk.store import Store, adapters, answers, chats, inferences, releases
+
+ACTOR: Final = "erasure"
+
+
+class ChatEraser:
+    """Conversations, inferences, and what idempotency keys were answered with."""
+
+    name: Final = "chatbot"
+    covers: Final = frozenset({"conversations", "chat_turns", "inferences", "answers"})
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def erase(self, what: Erased) -> dict[str, int]:
+        with self._store.write() as conn:
+            return {
+                "answers": answers.erase(conn, [*what.conversations, *what.inferences]),
+                "inferences": inferences.erase(conn, what.conversations),
+                "places of turns": chats.erase(conn, what.conversations),
+            }
+
+
+class Withdrawals:
+    """Takes marked adapters out of service, each by its policy, and deletes the files of those nobody serves."""
+
+    name: Final = "service"
+    covers: Final = frozenset({"adapter_marks", "artifacts/"})
+
+    def __init__(self, store: Store, releases: Releases, registry: Registry) -> None:
+        self._store, self._releases, self._registry = store, releases, registry
+
+    def erase(self, what: Erased) -> dict[str, Any]:
+        self.run_once()
+        with self._store.read() as conn:
+            mine = [mark for mark in adapters.all_marks(conn) if mark.erasure_id == what.erasure]
+        return {str(mark.ref): "withdrawn" if mark.withdrawn_at else "serves until replaced" for mark in mine}
+
+    def run_once(self) -> int:
+        """How many were withdrawn, or their files deleted."""
+        with self._store.read() as conn:
+            marks = adapters.all_marks(conn)
+            served = {AdapterRef.parse(row.adapter) for row in releases.all_desired(conn)}
+            observed = {AdapterRef.parse(row.adapter) for row in releases.all_observed(conn)}
+        count = 0
+        for mark in marks:
+            if mark.withdrawn_at is None and (mark.policy == "now" or mark.ref not in served):
+                self._releases.withdraw(mark.ref, ACTOR, f"trained on what {mark.erasure_id} erased")
+                self._registry.withdraw(mark.ref)
+                count += 1
+            elif mark.withdrawn_at is not None and mark.deleted_at is None and mark.ref not in observed:
+                self._registry.delete_files(mark.ref)
+                count += 1
+        return count

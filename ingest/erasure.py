@@ -1,0 +1,152 @@
+"""Erases a customer, or one conversation, step by step. Knows no stage but its own: the other erasers are handed in.
+
+Begun in one transaction that also sets the tombstones, so that nothing more comes in; then every eraser, and every
+eraser once more, for what was on its way meanwhile; then deleted content is cleaned out of the database's files. A
+step that is done is on record, so whoever comes after a crash goes on with the next. When all is done the erasure
+forgets whom it was about and keeps a receipt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from shoptalk.domain import new_id, now
+from shoptalk.errors import NotFound, ShoptalkError
+from shoptalk.ports import Erased, Eraser
+from shoptalk.secrets import Secrets
+from shoptalk.store import Store, arrivals, chats, clusters, erasures, feedback, inferences, quarantine, topics, turns
+from shoptalk.store.database import clean
+from shoptalk.store.erasures import Erasure
+
+log = structlog.get_logger(__name__)
+AGAIN: Final = ", once more"
+CLEAN: Final = "clean"
+
+
+class Erasures:
+    """Begins erasures and carries them out. Several processes may work on one: each step is idempotent."""
+
+    def __init__(self, store: Store, secrets: Secrets, erasers: Callable[[], Sequence[Eraser]], policy: str) -> None:
+        """`erasers` are made when they are first needed. `policy` is the default."""
+        self._store, self._secrets, self._erasers, self._policy = store, secrets, erasers, policy
+
+    def begin_customer(self, public_id: str, policy: str | None = None) -> str:
+        """The erasure's id: the running one's where this customer has one. Durable when it returns."""
+        customer = self._secrets.customer(public_id)
+        with self._store.write() as conn:
+            if known := erasures.running(conn, customer):
+                return known[0].id
+            return self._begin(conn, customer, chats.of_customer(conn, customer), policy)
+
+    def begin_conversation(self, public_id: str, policy: str | None = None) -> str:
+        """The same for one conversation, an anonymous one say."""
+        with self._store.write() as conn:
+            return self._begin(conn, None, [self._secrets.conversation(public_id)], policy)
+
+    def _begin(self, conn: sa.Connection, customer: str | None, conversations: list[str], policy: str | None) -> str:
+        erasure = Erasure(
+            new_id("era"), "running", policy or self._policy, customer, conversations,
+            inferences.of_conversations(conn, conversations), turns.first_admitted(conn, conversations), None, None,
+            now(), now(),
+        )  # fmt: skip
+        erasures.add(conn, erasure)
+        whose = [*conversations, customer] if customer else conversations
+        erasures.bury(conn, erasure.id, [self._secrets.tombstone(id) for id in whose])
+        return erasure.id
+
+    def find(self, erasure_id: str) -> Erasure:
+        """Raises NotFound."""
+        with self._store.read() as conn:
+            found = erasures.find(conn, erasure_id)
+        if found is None:
+            raise NotFound(f"There is no erasure {erasure_id[:80]}.")
+        return found
+
+    def run(self, erasure_id: str) -> Erasure:
+        """Go on until it is done, or a step cannot be done now: then it is still running and says why."""
+        erasure = self.find(erasure_id)
+        if erasure.state == "done":
+            return erasure
+        try:
+            self._steps(erasure)
+        except (ShoptalkError, SQLAlchemyError, OSError) as error:
+            problem = error.message if isinstance(error, ShoptalkError) else type(error).__name__
+            log.warning("erasure waits", erasure=erasure_id, problem=problem)
+            with self._store.write() as conn:
+                erasures.fail(conn, erasure_id, problem)
+        return self.find(erasure_id)
+
+    def run_once(self) -> int:
+        """Go on with those that are running; how many are done now."""
+        with self._store.read() as conn:
+            waiting = erasures.running(conn)
+        return sum(self.run(erasure.id).state == "done" for erasure in waiting)
+
+    def _steps(self, erasure: Erasure) -> None:
+        what = Erased(
+            erasure.id, erasure.policy, erasure.customer, tuple(erasure.conversations or ()),
+            tuple(erasure.inferences or ()), erasure.since,
+        )  # fmt: skip
+        with self._store.read() as conn:
+            done = erasures.steps(conn, erasure.id)
+        erasers = self._erasers()
+        for again in ("", AGAIN):
+            for eraser in erasers:
+                if f"{eraser.name}{again}" not in done:
+                    self._record(erasure.id, f"{eraser.name}{again}", eraser.erase(what))
+        if CLEAN not in done:
+            self._record(erasure.id, CLEAN, {"database": clean(self._store)})
+        with self._store.write() as conn:
+            erasures.finish(conn, erasure.id, _receipt(erasure, erasures.steps(conn, erasure.id)))
+        clean(self._store)  # what it was about was in its row until now
+        log.info("erased", erasure=erasure.id)
+
+    def _record(self, erasure_id: str, step: str, counts: Mapping[str, Any]) -> None:
+        with self._store.write() as conn:
+            erasures.step_done(conn, erasure_id, step, counts)
+
+
+def _receipt(erasure: Erasure, steps: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Counts and hashes; nothing that tells whom it was about."""
+    return {
+        "id": erasure.id,
+        "began": erasure.created_at.isoformat(),
+        "ended": now().isoformat(),
+        "policy": erasure.policy,
+        "conversations": len(erasure.conversations or ()),
+        "removed": {
+            name: dict(counts) for name, counts in steps.items() if not name.endswith(AGAIN) or any(counts.values())
+        },
+    }
+
+
+class IngestEraser:
+    """What arrived and what was admitted."""
+
+    name: Final = "ingest"
+    covers: Final = frozenset({
+        "arrivals", "turns", "turn_features", "turn_topics", "near_clusters", "near_bands", "pii_counts", "feedback",
+        "quarantine", "erasures", "erasure_steps",
+    })  # fmt: skip
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def erase(self, what: Erased) -> dict[str, int]:
+        whose = [*what.conversations, *what.inferences]  # early feedback knows only the inference
+        with self._store.write() as conn:
+            topics.forget(conn, turns.ids_of(conn, what.conversations))
+            gone, empty = turns.erase(conn, what.conversations)
+            clusters.erase(conn, empty)
+            topics.forget_stray(conn)
+            return {
+                "arrivals": arrivals.erase(conn, whose),
+                "turns": gone,
+                "feedback": feedback.erase(conn, whose),
+                "quarantine": quarantine.erase(conn, whose),
+            }

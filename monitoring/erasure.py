@@ -1,0 +1,30 @@
+"""Takes away the reports that may quote erased conversations. Figures, which quote nobody, stay."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from shoptalk.artifacts import Artifacts
+from shoptalk.ports import Erased
+from shoptalk.store import Store, watch
+
+
+class ReportEraser:
+    """Pages of reports made since the first of what is erased was admitted: each may hold some of it."""
+
+    name: Final = "monitoring"
+    covers: Final = frozenset({"reports", "artifacts/"})
+
+    def __init__(self, store: Store, artifacts: Artifacts) -> None:
+        self._store, self._artifacts = store, artifacts
+
+    def erase(self, what: Erased) -> dict[str, Any]:
+        if what.since is None:
+            return {"reports": 0}
+        with self._store.read() as conn:
+            pages = watch.reports_since(conn, what.since)
+        for report in pages:
+            self._artifacts.delete(report.artifact_sha256)
+            with self._store.write() as conn:
+                watch.erase_page(conn, report.id)
+        return {"reports": len(pages), "files": [report.artifact_sha256 for report in pages]}

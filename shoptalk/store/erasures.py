@@ -1,0 +1,102 @@
+"""Erasures of customers: whom and what they are about until they are done, which steps are, and the tombstones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from shoptalk.domain import now
+from shoptalk.store.database import insert_new
+from shoptalk.store.tables import erasure_steps, tombstones
+from shoptalk.store.tables import erasures as t
+
+OWNER: Final = "ingest"
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """`state` is running or done. When done, what tells whom it was about is gone and the receipt is there."""
+
+    id: str
+    state: str
+    policy: str
+    customer: str | None
+    conversations: Sequence[str] | None
+    inferences: Sequence[str] | None
+    since: datetime | None
+    problem: str | None
+    receipt: Mapping[str, Any] | None
+    created_at: datetime
+    updated_at: datetime
+
+
+def add(conn: sa.Connection, erasure: Erasure) -> None:
+    conn.execute(sa.insert(t), {name: getattr(erasure, name) for name in Erasure.__slots__})
+
+
+def find(conn: sa.Connection, erasure_id: str) -> Erasure | None:
+    row = conn.execute(sa.select(t).where(t.c.id == erasure_id)).first()
+    return Erasure(**row._mapping) if row else None
+
+
+def running(conn: sa.Connection, customer: str | None = None) -> list[Erasure]:
+    """Oldest first; on request only a customer's."""
+    query = sa.select(t).where(t.c.state == "running").order_by(t.c.created_at, t.c.id)
+    rows = conn.execute(query.where(t.c.customer == customer) if customer else query)
+    return [Erasure(**row._mapping) for row in rows]
+
+
+def newest(conn: sa.Connection, limit: int = 50) -> list[Erasure]:
+    return [Erasure(**row._mapping) for row in conn.execute(sa.select(t).order_by(t.c.created_at.desc()).limit(limit))]
+
+
+def last_change(conn: sa.Connection) -> datetime | None:
+    """When any of them last went on: what is kept in memory from before may hold what was erased."""
+    return conn.execute(sa.select(sa.func.max(t.c.updated_at))).scalar()
+
+
+def fail(conn: sa.Connection, erasure_id: str, problem: str) -> None:
+    """It goes on later; say why it could not now."""
+    conn.execute(sa.update(t).where(t.c.id == erasure_id).values(problem=problem))
+
+
+def finish(conn: sa.Connection, erasure_id: str, receipt: Mapping[str, Any]) -> None:
+    """Keep the receipt and forget whom it was about."""
+    conn.execute(
+        sa.update(t)
+        .where(t.c.id == erasure_id)
+        .values(
+            state="done", receipt=dict(receipt), customer=None, conversations=sa.null(), inferences=sa.null(),
+            since=None, problem=None, updated_at=now(),
+        )
+    )  # fmt: skip
+
+
+def step_done(conn: sa.Connection, erasure_id: str, step: str, counts: Mapping[str, Any]) -> None:
+    values = {"erasure_id": erasure_id, "step": step, "counts": dict(counts), "created_at": now()}
+    insert_new(conn, erasure_steps, values)
+    conn.execute(sa.update(t).where(t.c.id == erasure_id).values(updated_at=now()))
+
+
+def steps(conn: sa.Connection, erasure_id: str) -> dict[str, dict[str, Any]]:
+    """What each step that is done counted."""
+    query = (
+        sa.select(erasure_steps).where(erasure_steps.c.erasure_id == erasure_id).order_by(erasure_steps.c.created_at)
+    )
+    return {row.step: row.counts for row in conn.execute(query)}
+
+
+def bury(conn: sa.Connection, erasure_id: str, ids: Iterable[str]) -> None:
+    """Whatever has one of these tombstones is not taken in again."""
+    for id in ids:
+        insert_new(conn, tombstones, {"id": id, "erasure_id": erasure_id, "created_at": now()})
+
+
+def buried(conn: sa.Connection, ids: Sequence[str]) -> bool:
+    """Has any of these a tombstone?"""
+    query = sa.select(tombstones.c.id).where(tombstones.c.id.in_(list(ids))).limit(1)
+    return conn.execute(query).first() is not None

@@ -1,0 +1,327 @@
+"""A customer is erased from everything there is, the database file's bytes included; kills do not stop it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import sqlalchemy as sa
+from starlette.testclient import TestClient
+
+from chatbot.engine.null import NullEngine
+from ingest import topics as topic_module
+from ingest.drain import Drain
+from ingest.features import DIMENSIONS, FeatureComputer
+from ingest.files import FileConversation, FileTurn
+from ingest.topics import Topics
+from shoptalk.compose import Parts, build_api
+from shoptalk.domain import AdapterRef, Scope, Verdict, now
+from shoptalk.errors import IllegalMove
+from shoptalk.lineage import trace
+from shoptalk.settings import Settings, load_settings
+from shoptalk.store import datasets, evaluations, quarantine, releases, runs, tables, watch
+from tests.e2e.stack import ROOT, until
+from tests.e2e.test_gate_release import adapter_files
+
+WORDS = ("zanzibarred", "quuxcomment", "importmarker", "jollyimport", "labelmarker", "brokenmarker", "pendingmarker")
+JO = "jo-the-customer"
+OTHERS = (
+    "does this kettle whistle when it boils", "how long do you keep parcels at the shop", "I want my money back for it",
+    "is the big toaster still made in green", "why was delivery so late this time", "can I pay when it arrives",
+    "what is your policy on broken lids", "do you repair coffee mills", "my coupon is not accepted at all",
+    "the handle came off after one day",
+)  # fmt: skip
+EXEMPT = {  # table -> why nothing a customer said or was can be in it
+    "api_keys": "of programs, not customers",
+    "releases": "names of adapters",
+    "release_events": "names of adapters, and words of those who release",
+    "desired": "names of adapters",
+    "observed": "names of adapters",
+    "tombstones": "hashes made for this, by which alone what comes back is known",
+    "topic_models": "means of very many messages",
+    "label_projects": "numbers of projects",
+    "drift_checks": "figures",
+    "triggers": "words of those who raise them",
+    "rounds": "ids and states",
+    "round_steps": "ids and counts",
+}
+FOLDERS = {  # under the home folder -> why, for those that no eraser covers
+    "models/": "base models",
+    "executors/": "signs of life",
+    "logs/": "logs, which never hold a text or a customer",
+    "vllm-adapters/": "copies of adapters, taken away as these are withdrawn",
+}
+
+
+IMPORTED = (FileTurn("user", "importmarker is what I said there", None), FileTurn("assistant", "jollyimport", None))
+
+
+class Ones:
+    def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        return np.full((len(texts), DIMENSIONS), DIMENSIONS**-0.5, dtype=np.float32)
+
+
+class Shop:
+    """A shop in which Jo left something everywhere, beside others who did too."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings, self.parts = settings, Parts(settings)
+        self.app = build_api(settings, NullEngine())
+        self.services = self.app.state.services
+        _, secret = self.parts.new_key("test", [Scope.ADMIN])
+        self.http = TestClient(self.app, headers={"Authorization": f"Bearer {secret}"})
+
+    def ask(self, who: str | None, text: str, conversation: str, key: str | None = None) -> Any:
+        body = {"model": "shop", "messages": [{"role": "user", "content": text}]}
+        body |= {"metadata": {"conversation_id": conversation}} | ({"user": who} if who else {})
+        return self.http.post("/v1/chat/completions", json=body, headers={"Idempotency-Key": key} if key else {})
+
+    def drain(self) -> None:
+        Drain(self.parts.store, self.parts.secrets, self.parts.scrubber).run_once()
+
+    def fill(self) -> None:
+        said = self.ask(JO, "my zanzibarred kettle leaks and I want another one", "jo-1", "key-1").json()["id"]
+        rating = {"inference_id": said, "metric": "thumbs", "value": 0, "comment": "quuxcomment"}
+        assert self.http.post("/v1/feedback", json={**rating, "idempotency_key": "f"}).status_code == 201
+        for n, text in enumerate(OTHERS):
+            assert self.ask(f"other-{n}", text, f"other-{n}").status_code == 200
+        self.parts.importer.import_conversations([FileConversation(1, "jo-import", JO, None, IMPORTED)])
+        self.drain()
+        FeatureComputer(self.parts.store, Ones()).run_once()
+        Topics(self.parts.store).run_once()
+        self.label()
+        self.train()
+        self.ask(JO, "this one is pendingmarker for now", "jo-2")  # not drained yet
+        secrets = self.parts.secrets
+        with self.parts.store.write() as conn:
+            sealed = secrets.seal({"turns": "brokenmarker"})
+            quarantine.add(conn, "q1", "exchange", secrets.conversation("jo-1"), "invalid", sealed)
+            quarantine.add(conn, "q2", "exchange", secrets.conversation("other-1"), "invalid", sealed[:9])
+        page = self.parts.artifacts.put(b"<html>they said zanzibarred</html>")
+        with self.parts.store.write() as conn:
+            watch.add_report(conn, watch.Report("rep_1", "drift", page, {"rows": 3}, now()))
+            old = self.parts.artifacts.put(b"<html>before all this</html>")
+            watch.add_report(conn, watch.Report("rep_0", "drift", old, {}, now() - timedelta(days=1)))
+
+    def label(self) -> None:
+        import random
+
+        from labeling.sampling import sample
+
+        sample(self.parts.store, "rnd_1", 100, random.Random(1))
+
+        def correct(data: Mapping[str, Any]) -> dict[str, Any]:
+            words = "labelmarker" if "zanzibarred" in str(data) else f"A reply to {data['dialog'][0]['text']}"
+            return {"verdict": "fixable", "correction": words}
+
+        self.parts.annotate(correct, label_studio=False)
+
+    def train(self) -> None:
+        self.dataset = self.parts.datasets.freeze("rnd_1").id
+        work = self.settings.home / "work" / "run_1"
+        work.mkdir(parents=True)
+        (work / "dataset.json").write_text("zanzibarred")
+        with self.parts.store.write() as conn:
+            runs.start(conn, "run_1", self.dataset, {}, 1)
+            runs.finish(conn, "run_1", problem="KeyError: zanzibarred")
+            found = {"losses": [1.0] * 40, "mismatched": [2.0] * 40}
+            evidence = {"candidate": {**found, "losses": [0.5] * 40}, "live": found, "bank_failed": []}
+            record = evaluations.Evaluation(
+                "evl_1", "shop@v1", "shop@v0", self.dataset, evidence, Verdict.PROMOTE, ("better",), now()
+            )
+            evaluations.add(conn, record)
+        base = self.services.engine.base_sha256
+        for seed, dataset in ((1, self.dataset), (2, None)):
+            self.parts.registry.publish("shop", adapter_files(seed), base_sha256=base, dataset_id=dataset)
+        self.release("shop@v1")
+
+    def release(self, adapter: str) -> None:
+        started = self.parts.releases.start("shop", adapter, "test")
+        self.parts.releases.promote(started.id, "test")
+        self.services.reconciler.follow()
+
+    def serves(self) -> str:
+        self.services.reconciler.follow()
+        return str(self.services.router.aliases["shop"])
+
+    def left(self) -> list[str]:
+        """Where Jo's words or ids are still found."""
+        secrets = self.parts.secrets
+        ids = [secrets.customer(JO), *(secrets.conversation(c) for c in ("jo-1", "jo-2", "jo-import")), JO]
+        found = []
+        with self.parts.store.read() as conn:
+            for table in tables.metadata.sorted_tables:
+                for row in conn.execute(sa.select(table)):
+                    text = " ".join(_opened(self.parts, value) for value in row)
+                    found += [f"table {table.name}: {word}" for word in (*WORDS, *ids) if word in text]
+        for path in sorted(self.settings.home.rglob("*")):
+            data = path.read_bytes() if path.is_file() else b""
+            found += [f"file {path.name}: {word}" for word in (*WORDS, *ids) if word.encode() in data]
+        return found
+
+
+def _opened(parts: Parts, value: Any) -> str:
+    if not isinstance(value, bytes):
+        return str(value)
+    try:
+        return str(parts.secrets.open(value))
+    except Exception:  # noqa: BLE001 - not everything of bytes is sealed
+        return repr(value)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def shop(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+    monkeypatch.setattr(topic_module, "LEAST", 10)
+    values: dict[str, Any] = {"home": tmp_path / "home", "engine": "null", "holdout_share": 0.4}
+    if request.param == "postgres":
+        values["database_url"] = request.getfixturevalue("postgres_url")
+    made = Shop(load_settings(**values))
+    with made.http:
+        made.fill()
+        yield made
+    made.parts.close()
+    made.services.store.close()
+
+
+def test_nothing_is_left_of_a_customer(shop: Shop) -> None:
+    before = shop.left()
+    for place in ("turns", "feedback", "quarantine", "annotations", "labels", "arrivals", "answers", "runs"):
+        assert [line for line in before if line.startswith(f"table {place}:")], place
+    assert [line for line in before if line.startswith("file ")]
+    assert shop.serves() == "shop@v1"
+    others = _counted(shop)
+
+    answer = shop.http.delete(f"/v1/customers/{JO}")
+    assert (answer.status_code, answer.json()["state"]) == (200, "done"), answer.json()
+    receipt = answer.json()["receipt"]
+    assert receipt["conversations"] == 3
+    assert receipt["removed"]["ingest"] == {"arrivals": 1, "turns": 4, "feedback": 1, "quarantine": 1}
+    assert receipt["removed"]["service"] == {"shop@v1": "withdrawn"}
+    assert receipt["removed"]["training"]["adapters"] == ["shop@v1"]
+    assert shop.http.get(f"/v1/erasures/{receipt['id']}").json()["receipt"] == receipt
+    assert shop.serves() == "shop@v0"
+    assert AdapterRef("shop", 1) not in shop.services.engine.resident()
+    shop.parts.withdrawals.run_once()  # its files, now that nobody serves it
+    assert shop.left() == []
+    assert _counted(shop) == {**others, "turns": others["turns"] - 4, "conversations": others["conversations"] - 3}
+
+    assert shop.http.get("/v1/reports/rep_1").status_code == 404
+    assert shop.http.get("/v1/reports/rep_0").status_code == 200
+    with pytest.raises(IllegalMove, match="erased"):
+        shop.parts.releases.start("shop", "shop@v1", "test")
+    replayed = trace(shop.parts, "shop@v1")
+    assert (replayed["verdict"], replayed["judged again"]) == ("promote", "promote")
+    successor = receipt["removed"]["training"]["datasets"][shop.dataset]
+    read = shop.parts.datasets.read(shop.dataset)
+    assert read.id == successor
+    assert "labelmarker" not in repr(read)
+    assert shop.parts.datasets.freeze("rnd_2").id  # the next round goes on without
+
+
+def _counted(shop: Shop) -> dict[str, int]:
+    with shop.parts.store.read() as conn:
+        return {
+            name: conn.execute(sa.select(sa.func.count()).select_from(tables.metadata.tables[name])).scalar_one()
+            for name in ("turns", "conversations", "adapters", "evaluations", "api_keys", "reports")
+        }
+
+
+def test_what_was_erased_does_not_come_back(shop: Shop) -> None:
+    shop.http.delete(f"/v1/customers/{JO}")
+    assert shop.ask(JO, "my zanzibarred kettle again", "jo-1").status_code == 404
+    for id, who in (("jo-import", None), ("jo-other-import", JO)):
+        result = shop.parts.importer.import_conversations([FileConversation(1, id, who, None, IMPORTED)])
+        assert (result.erased, result.new) == (1, 0)
+    assert shop.ask(JO, "hello, I am back", "jo-new").status_code == 200  # a new conversation is new
+    shop.drain()
+    assert [line for line in shop.left() if JO not in line and not line.endswith(shop.parts.secrets.customer(JO))] == []
+
+
+def test_an_adapter_may_serve_until_it_is_replaced(shop: Shop) -> None:
+    answer = shop.http.delete(f"/v1/customers/{JO}?policy=when_replaced").json()
+    assert answer["receipt"]["removed"]["service"] == {"shop@v1": "serves until replaced"}
+    assert shop.serves() == "shop@v1"
+    shop.parts.withdrawals.run_once()
+    assert shop.serves() == "shop@v1"
+    shop.release("shop@v2")
+    with pytest.raises(IllegalMove, match="erased"):
+        shop.parts.releases.rollback_alias("shop", "test")
+    assert shop.parts.withdrawals.run_once() == 1
+    assert shop.serves() == "shop@v2"
+    until(lambda: not shop.parts.withdrawals.run_once() and _deleted(shop), "its files to be deleted", 30)
+    with shop.parts.store.read() as conn:
+        desired = releases.desired_of(conn, "shop")
+    assert desired is not None
+    assert desired.previous is None
+
+
+def _deleted(shop: Shop) -> bool:
+    adapter = shop.parts.registry.find(AdapterRef("shop", 1))
+    return not Path(shop.parts.artifacts.path_of(adapter.weights_sha256)).exists()
+
+
+def test_customers_nobody_knows_and_wrong_requests(shop: Shop) -> None:
+    answer = shop.http.delete("/v1/customers/nobody@here")
+    assert (answer.status_code, answer.json()["receipt"]["conversations"]) == (200, 0)
+    assert shop.http.delete("/v1/customers/x?policy=never").status_code == 400
+    assert shop.http.get("/v1/erasures/era_unknown").status_code == 404
+    _, reader = shop.parts.new_key("reader", [Scope.READ, Scope.CHAT])
+    refused = shop.http.delete(f"/v1/customers/{JO}", headers={"Authorization": f"Bearer {reader}"})
+    assert refused.status_code == 403
+    assert shop.left()
+
+
+DYING = """
+import os, signal, sys
+from ingest.erasure import Erasures
+from shoptalk.compose import Parts
+from shoptalk.settings import load_settings
+real = Erasures._record
+
+def record(self, *what):
+    if sys.argv[1] == "before":
+        os.kill(os.getpid(), signal.SIGKILL)
+    real(self, *what)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+Erasures._record = record
+parts = Parts(load_settings())
+print(parts.erasures.run(parts.erasures.begin_customer(sys.argv[2])).receipt)
+"""
+
+
+@pytest.mark.parametrize("shop", ["sqlite"], indirect=True)
+def test_a_kill_at_each_step_does_not_stop_it(shop: Shop) -> None:
+    values: Mapping[str, Any] = shop.settings.model_dump(include={"home", "database_url", "engine"}, exclude_none=True)
+    environment = {**os.environ, **{f"SHOPTALK_{k.upper()}": str(v) for k, v in values.items()}}
+    kills = 0
+    while True:
+        when = "before" if kills % 2 == 0 else "after"
+        command = [sys.executable, "-c", DYING, when, JO]
+        done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            break
+        assert done.returncode == -9, done.stderr[-800:]
+        kills += 1
+        assert kills < 60
+    assert kills == 2 * (2 * len(shop.parts.erasers()) + 1)  # each eraser twice, and the cleaning
+    shop.serves()
+    shop.parts.withdrawals.run_once()
+    assert shop.left() == []
+
+
+def test_every_table_and_folder_is_covered(shop: Shop) -> None:
+    covered: set[str] = set().union(*(eraser.covers for eraser in shop.parts.erasers()))
+    assert {t.name for t in tables.metadata.sorted_tables} - covered == set(EXEMPT)
+    made = {f"{path.name}/" for path in shop.settings.home.iterdir() if path.is_dir()}
+    assert made <= covered | set(FOLDERS)
+    with shop.parts.store.read() as conn:
+        assert datasets.newest(conn)

@@ -1,0 +1,78 @@
+"""Takes erased conversations out of datasets, and marks the adapters that were trained on them.
+
+A dataset is rewritten without them under a new id, as its id is its content's hash; the row of the old one stays, for
+what refers to it, and names its successor. Gate decisions are repeated from recorded scores, which hold no text. Knows
+nothing of what is served.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any, Final
+
+from shoptalk.artifacts import Artifacts
+from shoptalk.ports import Erased
+from shoptalk.registry import Registry
+from shoptalk.store import Store, adapters, datasets, runs
+from shoptalk.store.datasets import Dataset
+from training.dataset import rewritten
+
+
+class TrainingEraser:
+    """Datasets, the sealed split, training runs' files, and marks on adapters."""
+
+    name: Final = "training"
+    covers: Final = frozenset({
+        "datasets", "dataset_examples", "holdout_groups", "runs", "adapters", "evaluations", "artifacts/", "work/",
+    })  # fmt: skip
+
+    def __init__(self, store: Store, artifacts: Artifacts, registry: Registry, work: Path) -> None:
+        self._store, self._artifacts, self._registry, self._work = store, artifacts, registry, work
+
+    def erase(self, what: Erased) -> dict[str, Any]:
+        with self._store.read() as conn:
+            holding = datasets.holding(conn, what.conversations)
+        for old in holding:
+            self._rewrite(old, what)
+        with self._store.read() as conn:
+            replaced = datasets.of_erasure(conn, what.erasure)
+            old_ids = [dataset.id for dataset in replaced]
+            trained, tried = adapters.of_datasets(conn, old_ids), runs.of_datasets(conn, old_ids)
+        for dataset in replaced:  # all of them again, for one who was killed in between
+            self._forget(dataset)
+        for run in tried:
+            self._clear(self._work / run.id, running=run.state == "running")
+        with self._store.write() as conn:
+            runs.erase_problems(conn, [run.id for run in tried])
+            datasets.unseal(conn, [*what.conversations, *([what.customer] if what.customer else [])])
+        for adapter in trained:
+            self._registry.mark(adapter.ref, what.erasure, what.policy)
+        return {
+            "datasets": {dataset.id: dataset.replaced_by for dataset in replaced},
+            "files": [dataset.manifest_sha256 for dataset in replaced],
+            "adapters": [str(adapter.ref) for adapter in trained],
+        }
+
+    def _rewrite(self, old: Dataset, what: Erased) -> None:
+        gone = set(what.conversations)
+        made = rewritten(old, self._artifacts, gone)
+        if made.id == old.id:
+            return
+        with self._store.write() as conn:
+            kept = [member for member in datasets.members(conn, old.id) if member[2] not in gone]
+            datasets.add(conn, made, kept)
+            datasets.replace(conn, old.id, made.id, what.erasure)
+
+    def _forget(self, dataset: Dataset) -> None:
+        with self._store.read() as conn:
+            if datasets.in_use(conn, dataset.manifest_sha256):
+                return
+        self._artifacts.delete(dataset.manifest_sha256)
+
+    def _clear(self, folder: Path, *, running: bool) -> None:
+        """A trainer that runs has read its examples and needs the rest of its folder."""
+        if running:
+            (folder / "dataset.json").unlink(missing_ok=True)
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
