@@ -164,11 +164,10 @@ class Parts:
         from monitoring.erasure import ReportEraser
         from training.erasure import TrainingEraser
 
-        local = self.settings.home / "label-studio" / "label_studio.sqlite3"
         return [
             IngestEraser(self.store),
             ChatEraser(self.store),
-            LabelEraser(self.store, lambda: self.label_studio, local if local.exists() else None),
+            LabelEraser(self.store, lambda: self.label_studio),
             ReportEraser(self.store, self.artifacts),
             TrainingEraser(self.store, self.artifacts, self.registry, self.settings.home / "work"),
             self.withdrawals,

@@ -14,11 +14,14 @@ import pytest
 from labeling.annotate import ScriptedAnnotator
 from labeling.client import LabelStudio
 from labeling.config import label_config
+from labeling.erasure import LabelEraser
 from labeling.pull import Pull, PullResult
 from labeling.push import Push
 from labeling.results import Answer, from_result, to_result
 from labeling.server import LabelStudioServer
+from shoptalk.domain import Sample
 from shoptalk.errors import ConfigurationError, InvalidInput, LabelStudioUnavailable, NotFound
+from shoptalk.ports import Erased
 from shoptalk.store import labels, samples
 from shoptalk.store.database import Store
 
@@ -282,3 +285,36 @@ def test_results_there_and_back() -> None:
         "verdict": "fixable", "correction": "better", "rating": 3, "intent": "payment", "flags": ["spam"],
     }  # fmt: skip
     assert from_result([{"from_name": "verdict", "value": {"choices": ["maybe"]}}, {"from_name": "x"}]) == {}
+
+
+def test_erasure_leaves_nothing_in_label_studio(
+    store: Store, client: LabelStudio, project: str, server: LabelStudioServer
+) -> None:
+    marker = "quizzical zanzibar kettle"
+    project_id = pushed(store, client, project, 3)
+    (turn,) = add_conversation(store, "con_jo", [(f"my {marker} leaks", "A new one is on its way.")])
+    with store.write() as conn:
+        samples.add(conn, Sample("smp_jo", turn, "con_jo", "round_1", 0.5, "usefulness"))
+    assert Push(store, client, project).run_once() == 1
+    corrected = Answer("fixable", correction=f"About the {marker}: sorry!")
+    ScriptedAnnotator(client, lambda data: corrected if marker in str(data) else Answer("good")).work(project_id)
+    Pull(store, client, scrub_emails, project).run_once()
+    data = Path(server.folder.path)
+    assert [path for path in files(data) if marker.encode() in path.read_bytes()]
+    eraser = LabelEraser(store, lambda: client)
+    what = Erased("era_1", "now", None, ("con_jo",), (), None)
+    assert eraser.erase(what) == {"tasks": 1, "samples": 1, "annotations": 1, "labels": 1}
+    assert eraser.erase(what) == {"tasks": 0, "samples": 0, "annotations": 0, "labels": 0}
+    assert client.count(project_id) == 3
+    assert [path for path in files(data) if marker.encode() in path.read_bytes()] == []
+    with store.read() as conn:
+        assert samples.count(conn) == 3
+    away = LabelEraser(store, lambda: LabelStudio("http://127.0.0.1:9", "0" * 40))
+    with pytest.raises(LabelStudioUnavailable):
+        away.erase(Erased("era_2", "now", None, ("c1",), (), None))
+    with store.read() as conn:
+        assert samples.find(conn, "smp_c1") is not None  # nothing is forgotten here before it is gone there
+
+
+def files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
