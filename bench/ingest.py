@@ -232,6 +232,7 @@ def imports(count: int) -> dict[str, Any]:
     from ingest.files import FileConversation, FileTurn
     from ingest.importer import Importer
     from ingest.scrub.analyzer import Analyzer
+    from ingest.validation import Validator
     from shoptalk.secrets import Secrets
     from shoptalk.store import Store
     from shoptalk.store.chats import Opened, open_conversation
@@ -259,7 +260,7 @@ def imports(count: int) -> dict[str, Any]:
         store = Store(f"sqlite:///{folder}/shoptalk.db")
         store.migrate()
         secrets = Secrets(bytes(32))
-        importer = Importer(store, ArrivalInbox(secrets), scrubber, secrets, opening)
+        importer = Importer(store, ArrivalInbox(secrets), scrubber, secrets, opening, Validator(["en"]))
         wall, cpu = time.perf_counter(), time.process_time()
         result = importer.import_conversations(conversations())
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu

@@ -7,10 +7,11 @@ Two kinds of payload, both scrubbed before they come here; `ingest.payloads` che
     {"source": "chat" | "import", "scrubber": version,
      "turns": [{"id", "parent_id": str | null, "role": "system" | "user" | "assistant", "text": str | null,
                 "reason": str | null, "inference_id": str | null, "at": ISO 8601 with zone, "pii": {TYPE: n}}],
-     "revisions": {turn_id: new text}}
+     "revisions": {turn_id: new text}, "superseded": [turn_id], "failures": [text]}
 
 A turn whose text could not be scrubbed has no text, and the reason instead. `revisions` are earlier turns of the
-same conversation in which a value found later was found too.
+same conversation in which a value found later was found too. `superseded` are turns of an imported conversation's
+former version; `failures` are of the checks of `ingest.validation`.
 
 `feedback`::
 
@@ -38,6 +39,14 @@ class ArrivalInbox:
     def __init__(self, secrets: Secrets) -> None:
         self._secrets = secrets
 
-    def accept(self, conn: sa.Connection, id: str, kind: str, conversation_id: str, payload: Mapping[str, Any]) -> bool:
+    def accept(
+        self,
+        conn: sa.Connection,
+        id: str,
+        kind: str,
+        conversation_id: str,
+        payload: Mapping[str, Any],
+        batch_id: str | None = None,
+    ) -> bool:
         """Seal and keep; says whether it was new. Durable when the caller's transaction commits."""
-        return arrivals.add(conn, id, kind, conversation_id, self._secrets.seal(dict(payload)))
+        return arrivals.add(conn, id, kind, conversation_id, self._secrets.seal(dict(payload)), batch_id)

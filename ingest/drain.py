@@ -146,6 +146,8 @@ class Drain:
                 conversation = self._conversation(arrival, item, item.caller)
         except InvalidInput as error:
             return _Plan(arrival, conversation, None, f"invalid: {error.message}", arrival.body)
+        if isinstance(item, Exchange) and item.failures:
+            return _Plan(arrival, conversation, None, "; ".join(item.failures), arrival.body)
         texts = _texts(item)
         if problem := self._problem(texts):
             return _Plan(arrival, conversation, None, problem, arrival.body)
@@ -217,6 +219,8 @@ def _write(conn: sa.Connection, plan: _Plan, tombstone: str) -> DrainResult:
         if turn_before is None or turn_before.text is None or turn_before.conversation_id != arrival.conversation_id:
             continue
         turns.rewrite(conn, turn_id, text, plan.hashes[f"revision {turn_id}"])
+        topics.forget(conn, [turn_id])
+    for turn_id in turns.supersede(conn, arrival.conversation_id, item.superseded):
         topics.forget(conn, [turn_id])
     turns.add_pii_counts(conn, arrival.id, arrival.conversation_id, counts, item.scrubber)
     return DrainResult(turns=admitted, duplicates=len(item.turns) - admitted)

@@ -19,7 +19,19 @@ from shoptalk.domain import new_id, now
 from shoptalk.errors import NotFound, ShoptalkError
 from shoptalk.ports import Erased, Eraser
 from shoptalk.secrets import Secrets
-from shoptalk.store import Store, arrivals, chats, clusters, erasures, feedback, inferences, quarantine, topics, turns
+from shoptalk.store import (
+    Store,
+    arrivals,
+    chats,
+    clusters,
+    erasures,
+    feedback,
+    imports,
+    inferences,
+    quarantine,
+    topics,
+    turns,
+)
 from shoptalk.store.database import clean
 from shoptalk.store.erasures import Erasure
 
@@ -131,7 +143,7 @@ class IngestEraser:
     name: Final = "ingest"
     covers: Final = frozenset({
         "arrivals", "turns", "turn_features", "turn_topics", "near_clusters", "near_bands", "pii_counts", "feedback",
-        "quarantine", "erasures", "erasure_steps",
+        "quarantine", "imported", "import_batches", "erasures", "erasure_steps",
     })  # fmt: skip
 
     def __init__(self, store: Store) -> None:
@@ -144,6 +156,7 @@ class IngestEraser:
             gone, empty = turns.erase(conn, what.conversations)
             clusters.erase(conn, empty)
             topics.forget_stray(conn)
+            imports.forget(conn, what.conversations)
             return {
                 "arrivals": arrivals.erase(conn, whose),
                 "turns": gone,

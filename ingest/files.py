@@ -86,7 +86,7 @@ def opened(path: Path) -> IO[bytes]:
     return path.open("rb")
 
 
-class _Wrong(Exception):
+class Wrong(Exception):
     """A field is wrong."""
 
     def __init__(self, field: str, reason: str) -> None:
@@ -96,31 +96,43 @@ class _Wrong(Exception):
 
 def _parsed(number: int, line: bytes) -> FileConversation | Problem:
     try:
-        data = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+        return parsed(number, decoded(number, line))
+    except Wrong as wrong:
+        return Problem(number, wrong.field, wrong.reason)
+
+
+def decoded(number: int, line: bytes) -> Any:
+    """A line's JSON; raises Wrong."""
+    try:
+        return json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
     except UnicodeDecodeError:
-        return Problem(number, "", "is not UTF-8")
+        raise Wrong("", "is not UTF-8") from None
     except json.JSONDecodeError as error:
-        return Problem(number, "", f"is not JSON (column {error.colno})")
+        raise Wrong("", f"is not JSON (column {error.colno})") from None
     except ValueError:
-        return Problem(number, "", "holds a number that is too long")
+        raise Wrong("", "holds a number that is too long") from None
     except RecursionError:
-        return Problem(number, "", "is nested too deeply")
+        raise Wrong("", "is nested too deeply") from None
+
+
+def parsed(number: int, data: Any) -> FileConversation | Problem:
+    """What a line of a conversation file says, wherever it came from."""
     try:
         return _conversation(number, data)
-    except _Wrong as wrong:
+    except Wrong as wrong:
         return Problem(number, wrong.field, wrong.reason)
 
 
 def _conversation(number: int, data: Any) -> FileConversation:
     if not isinstance(data, dict):
-        raise _Wrong("", "is not a JSON object")
+        raise Wrong("", "is not a JSON object")
     turns = data.get("turns")
     if not isinstance(turns, list) or not turns:
-        raise _Wrong("turns", "must be a list with at least one turn")
+        raise Wrong("turns", "must be a list with at least one turn")
     if len(turns) > MOST_TURNS:
-        raise _Wrong("turns", f"has more than {MOST_TURNS} turns")
+        raise Wrong("turns", f"has more than {MOST_TURNS} turns")
     if not isinstance(data.get("metadata", {}), dict | None):
-        raise _Wrong("metadata", "must be an object")
+        raise Wrong("metadata", "must be an object")
     return FileConversation(
         number,
         _identifier(data.get("conversation_id"), "conversation_id"),
@@ -132,13 +144,13 @@ def _conversation(number: int, data: Any) -> FileConversation:
 
 def _turn(data: Any, field: str) -> FileTurn:
     if not isinstance(data, dict):
-        raise _Wrong(field, "is not a JSON object")
+        raise Wrong(field, "is not a JSON object")
     role = data.get("role")
     if not isinstance(role, str) or role not in ROLES:
-        raise _Wrong(f"{field}.role", "must be 'customer' or 'agent'")
+        raise Wrong(f"{field}.role", "must be 'customer' or 'agent'")
     text = data.get("text")
     if not isinstance(text, str):
-        raise _Wrong(f"{field}.text", "must be a string")
+        raise Wrong(f"{field}.text", "must be a string")
     return FileTurn(ROLES[role], text, _time(data.get("at"), f"{field}.at"))
 
 
@@ -146,9 +158,9 @@ def _identifier(value: Any, field: str) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str) or not value.strip():
-        raise _Wrong(field, "must be a string that is not empty")
+        raise Wrong(field, "must be a string that is not empty")
     if len(value) > LONGEST_ID:
-        raise _Wrong(field, f"is longer than {LONGEST_ID} characters")
+        raise Wrong(field, f"is longer than {LONGEST_ID} characters")
     return value
 
 
@@ -156,12 +168,12 @@ def _time(value: Any, field: str) -> datetime | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise _Wrong(field, "must be an ISO 8601 time")
+        raise Wrong(field, "must be an ISO 8601 time")
     try:
         time = datetime.fromisoformat(value)
         time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise _Wrong(field, "must be an ISO 8601 time") from None
+        raise Wrong(field, "must be an ISO 8601 time") from None
     if not FIRST_YEAR <= time.year <= LAST_YEAR:
-        raise _Wrong(field, f"must lie between {FIRST_YEAR} and {LAST_YEAR}")
+        raise Wrong(field, f"must lie between {FIRST_YEAR} and {LAST_YEAR}")
     return time

@@ -1,49 +1,73 @@
-"""Brings finished conversations from elsewhere through the scrubber into the inbox. Knows no HTTP and no tables' SQL.
+"""Brings finished conversations from elsewhere through the scrubber into the inbox. Knows no HTTP and no file format.
 
-Importing a file again adds nothing: ids follow from the conversation's public id, the turn's position and a keyed
-hash of its raw text. Metadata is not kept. What customers said is scrubbed with values found later carried back.
+Importing again adds nothing: what is known is told by a keyed digest of all that was said, before anything is
+scrubbed, so an import that was interrupted goes on where it was when it is begun again. A conversation that changed is
+a new version: turns it has no more are superseded. Metadata is not kept. What customers said is scrubbed with values
+found later carried back. A file is a batch: it is admitted when all of it was read and it is like the last ones.
 """
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import sqlalchemy as sa
 
-from ingest.files import FileConversation, Problem, read_conversations
-from shoptalk.domain import Message, now
-from shoptalk.errors import ScrubbingFailed
+from ingest.batches import Batches, Figures
+from ingest.files import FileConversation, Problem, parsed, read_conversations
+from ingest.validation import Conversation, Failure, Said, Validator
+from shoptalk.domain import Message, new_id, now
+from shoptalk.errors import InvalidInput, ScrubbingFailed
 from shoptalk.ports import Inbox, Scrubbed, Scrubber
 from shoptalk.secrets import Secrets
-from shoptalk.store import Store, erasures, turns
+from shoptalk.store import Store, arrivals, erasures, imports, turns
 
 BATCH: Final = 20
 MOST_PROBLEMS: Final = 100
+MOST_NAME: Final = 200
 
 OpenConversation = Callable[[sa.Connection, str, str | None], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one conversation: new, changed, unchanged, erased (it came after an erasure) or refused.
+
+    `problem` says what is wrong with it, without quoting it.
+    """
+
+    line: int
+    state: Literal["new", "changed", "unchanged", "erased", "refused"]
+    turns: int = 0
+    problem: str | None = None
 
 
 @dataclass(slots=True)
 class ImportResult:
     """What an import did, or would do.
 
-    `erased` are conversations left out since their customer or they themselves were erased; `turns` and `pii` count
-    what is new; `problems` are the first hundred.
+    `failed` are lines that cannot be read and conversations that could not be scrubbed; `failing` go to quarantine for
+    failing a check; `erased` are left out since their customer or they themselves were erased; `turns` and `pii` count
+    what is new; `problems` are the first hundred. `batch` is the batch's id and state.
     """
 
     read: int = 0
     new: int = 0
+    changed: int = 0
     unchanged: int = 0
     failed: int = 0
+    failing: int = 0
     erased: int = 0
     turns: int = 0
     pii: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    batch: tuple[str, str] | None = None
+    held: list[str] = field(default_factory=list)
 
     def note(self, problem: str) -> None:
         if len(self.problems) < MOST_PROBLEMS:
@@ -51,146 +75,256 @@ class ImportResult:
 
 
 @dataclass(frozen=True, slots=True)
-class _Ready:
-    """One conversation, scrubbed, with all its turns as payload."""
+class _Item:
+    """A conversation as it came, and what it is known by here."""
 
-    line: int
+    raw: FileConversation
     conversation: str
     customer: str | None
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """One conversation, scrubbed and checked, with all its turns as payload."""
+
+    item: _Item
     turns: list[dict[str, Any]]
     reason: str | None
+    failures: list[Failure]
 
 
 class Importer:
-    """Imports conversation files. `open_conversation(conn, id, customer_hash)` is the chatbot's way of opening one."""
+    """Imports conversations. `open_conversation(conn, id, customer_hash)` is the chatbot's way of opening one."""
 
     def __init__(
-        self, store: Store, inbox: Inbox, scrubber: Scrubber, secrets: Secrets, open_conversation: OpenConversation
+        self,
+        store: Store,
+        inbox: Inbox,
+        scrubber: Scrubber,
+        secrets: Secrets,
+        open_conversation: OpenConversation,
+        validator: Validator,
     ) -> None:
         self._store = store
         self._inbox = inbox
         self._scrubber = scrubber
         self._secrets = secrets
         self._open = open_conversation
+        self._validator = validator
+        self._batches = Batches(store)
 
     def import_file(
         self, path: Path, dry_run: bool = False, progress: Callable[[int], None] | None = None
     ) -> ImportResult:
-        """Import every valid line; `progress` hears how many lines were read."""
-        return self.import_conversations(read_conversations(path), dry_run, progress)
+        """Import every valid line of a conversation file; `progress` hears how many were read."""
+        return self.import_conversations(read_conversations(path), dry_run, progress, source=path.name)
 
     def import_conversations(
         self,
         items: Iterable[FileConversation | Problem],
         dry_run: bool = False,
         progress: Callable[[int], None] | None = None,
+        source: str | None = None,
+        each: Callable[[Outcome], None] | None = None,
     ) -> ImportResult:
-        """Import conversations read from anywhere."""
+        """Import conversations read from anywhere. With the name of a `source` they are a batch, which may be held.
+
+        Raises what reading `items` raises; what was read before is kept, and its batch left open.
+        """
         result = ImportResult()
-        batch: list[FileConversation] = []
-        for item in items:
-            result.read += 1
-            if isinstance(item, Problem):
-                result.failed += 1
-                result.note(str(item))
-            else:
-                batch.append(item)
-            if len(batch) >= BATCH:
-                self._keep(self._scrubbed(batch), result, dry_run)
-                batch = []
-            if progress:
-                progress(result.read)
-        self._keep(self._scrubbed(batch), result, dry_run)
+        batch_id, figures = self._begin(source) if source and not dry_run else (None, Figures())
+        waiting: list[FileConversation] = []
+
+        def keep() -> None:
+            for outcome in self._keep(waiting, result, figures, batch_id, dry_run):
+                if each:
+                    each(outcome)
+            waiting.clear()
+
+        try:
+            for item in items:
+                result.read += 1
+                if isinstance(item, Problem):
+                    result.failed += 1
+                    figures.unreadable += 1
+                    result.note(str(item))
+                    if each:
+                        each(Outcome(item.line, "refused", problem=str(item)))
+                else:
+                    waiting.append(item)
+                if len(waiting) >= BATCH:
+                    keep()
+                if progress:
+                    progress(result.read)
+        except InvalidInput as error:
+            if batch_id and result.read:
+                error = InvalidInput(
+                    f"{error.message}; what was read before that waits in batch {batch_id}: import it again when it is "
+                    "mended, or let it go with 'shoptalk batches release'",
+                    field=error.field,
+                )
+            raise error from None
+        finally:
+            keep()
+        if batch_id:
+            closed = self._batches.close(batch_id)
+            result.batch, result.held = (closed.id, closed.state), list(closed.reasons)
         return result
 
-    def _scrubbed(self, batch: Sequence[FileConversation]) -> list[_Ready]:
-        """Read together, which takes less time than one by one."""
-        messages = [[Message(turn.role, turn.text) for turn in item.turns] for item in batch]
-        outcomes = self._scrubber.scrub_many(messages)
-        return [self._ready(item, outcome) for item, outcome in zip(batch, outcomes, strict=True)]
+    def import_batch(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Import conversations as the lines of a file; what became of each, in order: state, turns, problem."""
+        told: list[Outcome] = []
+        self.import_conversations((parsed(n, row) for n, row in enumerate(rows, 1)), each=told.append)
+        return [{"state": o.state, "turns": o.turns, "problem": o.problem} for o in sorted(told, key=lambda o: o.line)]
 
-    def _ready(self, item: FileConversation, outcome: Scrubbed | ScrubbingFailed) -> _Ready:
-        conversation = self._secrets.conversation(item.id)
-        customer = None if item.customer is None else self._secrets.customer(item.customer)
+    def _begin(self, source: str) -> tuple[str, Figures]:
+        """The batch of an import of this source that was interrupted, else a new one."""
+        digest = self._secrets.digest("import source", source)
+        with self._store.write() as conn:
+            if known := imports.still_open(conn, digest):
+                return known.id, Figures.of(known.report)
+            batch = imports.Batch(new_id("bat"), digest, source[:MOST_NAME], "open", [], {}, now(), now())
+            imports.open_batch(conn, batch)
+            return batch.id, Figures()
+
+    def _keep(
+        self,
+        raw: Sequence[FileConversation],
+        result: ImportResult,
+        figures: Figures,
+        batch_id: str | None,
+        dry_run: bool,
+    ) -> list[Outcome]:
+        items = [self._item(each) for each in raw]
+        with self._store.read() as conn:
+            known = imports.known(conn, [item.conversation for item in items])
+            open_to = [item for item in items if not self._buried(conn, item)]
+        fresh = [item for item in open_to if not self._same(item, known.get(item.conversation))]
+        ready = {id(each.item): each for each in self._scrubbed(fresh)}
+        for found in ready.values():
+            self._describe(figures, found)
+        with self._store.read() if dry_run else self._store.write() as conn:
+            outcomes = [self._outcome(conn, item, ready.get(id(item)), batch_id, dry_run) for item in items]
+            if batch_id and not dry_run:
+                imports.report(conn, batch_id, figures.as_dict())
+        for item, outcome in zip(items, outcomes, strict=True):
+            _count(result, outcome, ready.get(id(item)))
+        return outcomes
+
+    def _describe(self, figures: Figures, ready: _Ready) -> None:
+        turns = [Said(row["role"], row["text"], None) for row in ready.turns]
+        removed = sum((Counter(row["pii"]) for row in ready.turns), Counter[str]())
+        figures.add(turns, self._validator.language(turns), ready.failures, removed)
+
+    def _item(self, raw: FileConversation) -> _Item:
+        said = [[turn.role, turn.text, turn.at.isoformat() if turn.at else None] for turn in raw.turns]
+        told = json.dumps([raw.customer, said], ensure_ascii=True, separators=(",", ":"))
+        customer = None if raw.customer is None else self._secrets.customer(raw.customer)
+        conversation = self._secrets.conversation(raw.id)
+        return _Item(raw, conversation, customer, self._secrets.digest("import content", told))
+
+    def _same(self, item: _Item, known: imports.Known | None) -> bool:
+        return known is not None and (known.digest, known.scrubber) == (item.digest, self._scrubber.version)
+
+    def _buried(self, conn: sa.Connection, item: _Item) -> bool:
+        whose = [item.conversation] if item.customer is None else [item.conversation, item.customer]
+        return erasures.buried(conn, [self._secrets.tombstone(id) for id in whose])
+
+    def _scrubbed(self, items: Sequence[_Item]) -> list[_Ready]:
+        """Read together, which takes less time than one by one."""
+        messages = [[Message(turn.role, turn.text) for turn in item.raw.turns] for item in items]
+        outcomes = self._scrubber.scrub_many(messages)
+        return [self._ready(item, outcome) for item, outcome in zip(items, outcomes, strict=True)]
+
+    def _ready(self, item: _Item, outcome: Scrubbed | ScrubbingFailed) -> _Ready:
         reason: str | None = None
         texts: list[str | None]
         counts: list[Mapping[str, int]]
         if isinstance(outcome, ScrubbingFailed):
             reason = f"scrubbing failed: {outcome.message}"[:200]
-            texts, counts = [None] * len(item.turns), [{}] * len(item.turns)
+            texts, counts = [None] * len(item.raw.turns), [{}] * len(item.raw.turns)
         else:
             texts, counts = list(outcome.final), list(outcome.counts)
         rows: list[dict[str, Any]] = []
-        at = item.started_at or now()
-        for position, turn in enumerate(item.turns):
+        at = item.raw.started_at or now()
+        for position, turn in enumerate(item.raw.turns):
             at = _later(turn.at, at if position else at - timedelta(microseconds=1))
-            digest = self._secrets.digest("import turn", f"{conversation}\0{position}\0{turn.role}\0{turn.text}")
+            digest = self._secrets.digest("import turn", f"{item.conversation}\0{position}\0{turn.role}\0{turn.text}")
             rows.append(
                 {"id": f"trn_{digest[:32]}", "parent_id": rows[-1]["id"] if rows else None, "role": turn.role,
                  "text": texts[position], "reason": reason, "inference_id": None, "at": at.isoformat(),
                  "pii": dict(counts[position])}
             )  # fmt: skip
-        return _Ready(item.line, conversation, customer, rows, reason)
+        checked = [Said(turn.role, text, turn.at) for turn, text in zip(item.raw.turns, texts, strict=True)]
+        return _Ready(item, rows, reason, self._validator.failures(Conversation(checked, whole=True)))
 
-    def _keep(self, batch: list[_Ready], result: ImportResult, dry_run: bool) -> None:
-        if not batch:
-            return
-        with self._store.read() as conn:
-            kept = [ready for ready in batch if not self._buried(conn, ready)]
-            known = turns.many(conn, [row["id"] for ready in kept for row in ready.turns])
-        result.erased += len(batch) - len(kept)
-        stored = {turn_id: turn.text for turn_id, turn in known.items()}
-        plans = [(ready, self._payload(ready, stored)) for ready in kept]
-        if dry_run:
-            for ready, payload in plans:
-                _count(result, ready, payload, accepted=payload is not None)
-            return
-        outcomes: list[bool] = []
-        with self._store.write() as conn:
-            for ready, payload in plans:
-                outcomes.append(payload is not None and self._accept(conn, ready, payload))
-        for (ready, payload), accepted in zip(plans, outcomes, strict=True):
-            _count(result, ready, payload, accepted)
+    def _outcome(
+        self, conn: sa.Connection, item: _Item, ready: _Ready | None, batch_id: str | None, dry_run: bool
+    ) -> Outcome:
+        """Seal what of a conversation is not here yet, and remember this version of it."""
+        if self._buried(conn, item):
+            return Outcome(item.raw.line, "erased")
+        if ready is None:
+            return Outcome(item.raw.line, "unchanged")
+        before = imports.known(conn, [item.conversation]).get(item.conversation)
+        payload = self._payload(conn, ready, before)
+        if not dry_run:
+            version = 1 + (before.version if before else 0)
+            ids = [row["id"] for row in ready.turns]
+            imports.remember(conn, imports.Known(item.conversation, item.digest, self._scrubber.version, version, ids))
+            if payload is not None and not self._accepted(conn, item, payload, batch_id):
+                payload = None
+        if payload is None:
+            return Outcome(item.raw.line, "unchanged")
+        problem = ready.reason or "; ".join(map(str, ready.failures)) or None
+        return Outcome(item.raw.line, "changed" if before else "new", len(payload["turns"]), problem)
 
-    def _buried(self, conn: sa.Connection, ready: _Ready) -> bool:
-        whose = [ready.conversation] if ready.customer is None else [ready.conversation, ready.customer]
-        return erasures.buried(conn, [self._secrets.tombstone(id) for id in whose])
+    def _accepted(self, conn: sa.Connection, item: _Item, payload: dict[str, Any], batch_id: str | None) -> bool:
+        self._open(conn, item.conversation, item.customer)
+        arrival = "arr_" + self._secrets.digest("import arrival", _names(item.conversation, payload))[:32]
+        return self._inbox.accept(conn, arrival, "exchange", item.conversation, payload, batch_id)
 
-    def _payload(self, ready: _Ready, stored: Mapping[str, str | None]) -> dict[str, Any] | None:
+    def _payload(self, conn: sa.Connection, ready: _Ready, before: imports.Known | None) -> dict[str, Any] | None:
         """What of a conversation is not stored yet; None where all of it is."""
-        fresh = [row for row in ready.turns if row["id"] not in stored]
+        ids = [row["id"] for row in ready.turns]
+        stored = {turn_id: turn.text for turn_id, turn in turns.many(conn, ids).items()}
+        on_their_way = set(before.turn_ids if before and arrivals.waits(conn, ready.item.conversation) else ())
+        fresh = [row for row in ready.turns if row["id"] not in stored and row["id"] not in on_their_way]
         revisions = {
             row["id"]: row["text"]
             for row in ready.turns
             if row["text"] is not None and stored.get(row["id"]) not in (None, row["text"])
         }
-        if not fresh and not revisions:
+        superseded = sorted(set(before.turn_ids) - set(ids)) if before else []
+        if not fresh and not revisions and not superseded:
             return None
-        return {"source": "import", "scrubber": self._scrubber.version, "turns": fresh, "revisions": revisions}
-
-    def _accept(self, conn: sa.Connection, ready: _Ready, payload: dict[str, Any]) -> bool:
-        if self._buried(conn, ready):  # while this batch was read
-            return False
-        self._open(conn, ready.conversation, ready.customer)
-        revised = sorted(payload["revisions"].items())
-        names = "\0".join([row["id"] for row in payload["turns"]] + [part for pair in revised for part in pair])
-        arrival = "arr_" + self._secrets.digest("import arrival", f"{ready.conversation}\0{names}")[:32]
-        return self._inbox.accept(conn, arrival, "exchange", ready.conversation, payload)
+        return {
+            "source": "import", "scrubber": self._scrubber.version, "turns": fresh, "revisions": revisions,
+            "superseded": superseded, "failures": [str(failure) for failure in ready.failures],
+        }  # fmt: skip
 
 
-def _count(result: ImportResult, ready: _Ready, payload: dict[str, Any] | None, accepted: bool) -> None:
-    if not accepted or payload is None:
-        result.unchanged += 1
+def _names(conversation: str, payload: Mapping[str, Any]) -> str:
+    """What the arrival is known by: the same content, sent again, is the same arrival."""
+    revised = [part for pair in sorted(payload["revisions"].items()) for part in pair]
+    return "\0".join([conversation, *(row["id"] for row in payload["turns"]), *revised, *payload["superseded"]])
+
+
+def _count(result: ImportResult, outcome: Outcome, ready: _Ready | None) -> None:
+    if outcome.state in ("unchanged", "erased"):
+        setattr(result, outcome.state, getattr(result, outcome.state) + 1)
         return
-    result.new += 1
-    result.turns += len(payload["turns"])
-    totals = Counter(result.pii)
-    for row in payload["turns"]:
-        totals.update(row["pii"])
-    result.pii = dict(totals)
+    assert ready is not None
+    setattr(result, outcome.state, getattr(result, outcome.state) + 1)
+    result.turns += outcome.turns
+    result.pii = dict(sum((Counter(row["pii"]) for row in ready.turns[-outcome.turns :]), Counter(result.pii)))
     if ready.reason:
         result.failed += 1
-        result.note(f"line {ready.line}: {ready.reason}; kept without text")
+        result.note(f"line {outcome.line}: {ready.reason}; kept without text")
+    elif ready.failures:
+        result.failing += 1
+        result.note(f"line {outcome.line}: {outcome.problem}")
 
 
 def _later(given: datetime | None, before: datetime) -> datetime:

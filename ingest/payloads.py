@@ -55,6 +55,8 @@ class Exchange(_Model):
     scrubber: Annotated[str, Field(min_length=1, max_length=32)]
     turns: Annotated[list[TurnIn], Field(max_length=MOST_TURNS)]
     revisions: dict[Id, Text] = {}
+    superseded: Annotated[list[Id], Field(max_length=MOST_TURNS)] = []
+    failures: Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=20)] = []
 
 
 class Caller(_Model):

@@ -8,7 +8,7 @@ import sys
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
-from shoptalk.commands import data, labels, learning, releasing, serving, watching
+from shoptalk.commands import data, importing, labels, learning, releasing, serving, watching
 from shoptalk.errors import ShoptalkError
 from shoptalk.settings import unknown_variables
 
@@ -20,6 +20,7 @@ app = typer.Typer(
     add_completion=False,
 )
 serving.add(app)
+importing.add(app)
 data.add(app)
 labels.add(app)
 learning.add(app)

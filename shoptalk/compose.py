@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,8 +31,10 @@ if TYPE_CHECKING:
     from chatbot.engine.vllm.engine import VllmEngine
     from chatbot.erasure import Withdrawals
     from chatbot.release.moves import Releases
+    from ingest.batches import Batches
     from ingest.erasure import Erasures
     from ingest.importer import Importer
+    from ingest.quarantine import Quarantine
     from ingest.scrub.scrubber import PresidioScrubber
     from ingest.scrubfile import ScrubResult
     from labeling.client import LabelStudio
@@ -113,11 +115,28 @@ class Parts:
     def importer(self) -> Importer:
         from ingest.arrivals import ArrivalInbox
         from ingest.importer import Importer
+        from ingest.validation import Validator
 
         def open_conversation(conn: Any, conversation: str, customer: str | None) -> bool:
             return chats.open_conversation(conn, chats.Opened(conversation, "import", customer), "import")
 
-        return Importer(self.store, ArrivalInbox(self.secrets), self.scrubber, self.secrets, open_conversation)
+        inbox, validator = ArrivalInbox(self.secrets), Validator(self.settings.languages)
+        return Importer(self.store, inbox, self.scrubber, self.secrets, open_conversation, validator)
+
+    @cached_property
+    def quarantine(self) -> Quarantine:
+        from ingest.arrivals import ArrivalInbox
+        from ingest.quarantine import Quarantine
+        from ingest.validation import Validator
+
+        validator = Validator(self.settings.languages)
+        return Quarantine(self.store, self.secrets, ArrivalInbox(self.secrets), self.scrubber, validator)
+
+    @cached_property
+    def batches(self) -> Batches:
+        from ingest.batches import Batches
+
+        return Batches(self.store)
 
     @cached_property
     def label_studio(self) -> LabelStudio:
@@ -359,11 +378,19 @@ def build_api(settings: Settings, engine: Engine | None = None) -> FastAPI:
             recorder=Recorder(parts.store, parts.secrets, inbox, parts.scrubber.version),
             releases=parts.releases,
             erasures=parts.erasures,
+            imports=parts.importer,
             loader=loader,
             reconciler=Reconciler(parts.store, loader, engine, router, process),
             metrics=Metrics(),
         )
     )
+
+
+def read_source(source: str, format: str, columns: str | None, roles: str | None, split: str) -> Iterator[Any]:
+    """Conversations of a file or data set; raises InvalidInput."""
+    from ingest.sources import Source, pairs
+
+    return Source(source, format, pairs(columns, "columns"), pairs(roles, "roles"), split).read()  # type: ignore[arg-type]
 
 
 def scrub_file(
@@ -480,6 +507,7 @@ def build_worker(settings: Settings) -> Worker:
         Reconciler("features", 2.0, features.run_once),
         Reconciler("topics", 60.0, Topics(parts.store).run_once),
         Reconciler("erasures", 5.0, parts.erasures.run_once),
+        Reconciler("batches", 2.0, parts.batches.run_once),
         Reconciler("withdrawals", 5.0, parts.withdrawals.run_once),
         Reconciler("drift", settings.drift_check_s, parts.watcher.run_once),
     ]

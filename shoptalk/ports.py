@@ -87,8 +87,19 @@ class Scrubber(Protocol):
 class Inbox(Protocol):
     """Takes what the API acknowledges, encrypted, in the caller's transaction."""
 
-    def accept(self, conn: sa.Connection, id: str, kind: str, conversation_id: str, payload: Mapping[str, Any]) -> bool:
-        """Says whether it was new. The payloads are described in `ingest.arrivals`."""
+    def accept(
+        self,
+        conn: sa.Connection,
+        id: str,
+        kind: str,
+        conversation_id: str,
+        payload: Mapping[str, Any],
+        batch_id: str | None = None,
+    ) -> bool:
+        """Says whether it was new. The payloads are described in `ingest.arrivals`.
+
+        What belongs to a batch is not admitted before that is released.
+        """
         ...
 
 
@@ -136,4 +147,12 @@ class Erasures(Protocol):
 
     def find(self, erasure_id: str) -> Erasure:
         """Raises NotFound."""
+        ...
+
+
+class Imports(Protocol):
+    """Takes in finished conversations; `ingest.importer` does it."""
+
+    def import_batch(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """What became of each, in order: `state`, `turns` that are new, `problem`."""
         ...

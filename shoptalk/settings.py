@@ -53,6 +53,8 @@ class Settings(BaseSettings):
     model_alias: str = Field("shop", pattern=r"^[a-z][a-z0-9_-]{0,31}$", description="The model's public name.")
     order_id_patterns: list[str] = Field([], description="Extra regular expressions for the shop's order numbers.")
 
+    languages: list[str] = Field(["en"], description="Customers' languages (ISO 639-1) in imports; []: any.")
+
     # the API
     host: str = Field("127.0.0.1", description="Address the API listens on.")
     port: int = Field(8000, ge=0, le=65535, description="Port the API listens on.")

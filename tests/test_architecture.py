@@ -22,7 +22,7 @@ HEAVY: Mapping[str, tuple[str, ...]] = {  # library -> the modules or packages t
     "transformers": ("shoptalk.basemodel", "chatbot.engine", "training", "ingest.features"),
     "peft": ("training",),
     "trl": ("training",),
-    "datasets": ("training",),
+    "datasets": ("training", "ingest.hub"),
     "presidio_analyzer": ("ingest.scrub",),
     "presidio_anonymizer": ("ingest.scrub",),
     "spacy": ("ingest.scrub",),

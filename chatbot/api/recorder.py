@@ -68,6 +68,14 @@ class Recorder:
             row = answers.find(conn, key)
         return (row[0], self._secrets.open(row[2])) if row else None
 
+    def keep_answer(self, key: str, body: str, status: int, answer: Mapping[str, Any]) -> None:
+        """For a repeated request; raises IdempotencyMismatch where the key came with another body meanwhile."""
+        with self._store.write() as conn:
+            if not answers.add(conn, key, body, status, self._secrets.seal(answer), "none"):
+                known = answers.find(conn, key)
+                if known and known[0] != body:
+                    raise IdempotencyMismatch
+
     def feedback(
         self, id: str, conversation: str, payload: Mapping[str, Any], idempotency: tuple[str, str] | None
     ) -> bool:

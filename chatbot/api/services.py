@@ -16,7 +16,7 @@ from chatbot.release.moves import Releases
 from chatbot.release.reconciler import Reconciler
 from chatbot.router import Router
 from shoptalk.artifacts import Artifacts
-from shoptalk.ports import Erasures, Inbox, Scrubber
+from shoptalk.ports import Erasures, Imports, Inbox, Scrubber
 from shoptalk.secrets import Secrets
 from shoptalk.settings import Settings
 from shoptalk.store import Store
@@ -40,11 +40,13 @@ class Services:
     recorder: Recorder
     releases: Releases
     erasures: Erasures
+    imports: Imports
     loader: Loader
     reconciler: Reconciler
     metrics: Metrics
     preparing: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(2))
     loading: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
+    importing: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
 
 
 def services_of(request: Request) -> Services:

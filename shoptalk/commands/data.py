@@ -1,4 +1,4 @@
-"""ingest, scrub, lineage, erase."""
+"""scrub, lineage, erase."""
 
 from __future__ import annotations
 
@@ -13,44 +13,9 @@ from shoptalk.settings import load_settings
 
 
 def add(app: typer.Typer) -> None:
-    app.command()(ingest)
     app.command()(scrub)
     app.command()(lineage)
     app.command()(erase)
-
-
-def ingest(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Conversations, JSONL or .gz.")],
-    dry_run: Annotated[bool, typer.Option(help="Say what would happen; change nothing.")] = False,
-    json: Json = False,
-) -> None:
-    """Import finished conversations through the scrubber. The worker admits them."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
-
-    from shoptalk import logs
-    from shoptalk.compose import Parts
-
-    logs.configure()
-    importer = Parts(load_settings()).importer
-    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("conversations", total=None)
-        result = importer.import_file(file, dry_run, lambda n: bar.update(task, completed=n))
-    show(
-        {
-            "read": result.read,
-            "new": result.new,
-            "unchanged": result.unchanged,
-            "failed": result.failed,
-            "erased before": result.erased,
-            "turns": result.turns,
-            "personal data removed": dict(result.pii),
-            "problems": list(result.problems),
-        },
-        as_json=json,
-    )
-    raise typer.Exit(1 if result.failed else 0)
 
 
 def scrub(

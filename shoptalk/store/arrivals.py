@@ -29,10 +29,12 @@ class Arrival:
     created_at: datetime
 
 
-def add(conn: sa.Connection, id: str, kind: str, conversation_id: str, body: bytes) -> bool:
-    """Says whether it was new; an id is taken once only."""
+def add(
+    conn: sa.Connection, id: str, kind: str, conversation_id: str, body: bytes, batch_id: str | None = None
+) -> bool:
+    """Says whether it was new; an id is taken once only. What belongs to a batch waits until that is released."""
     values = {"id": id, "kind": kind, "conversation_id": conversation_id, "body": body, "created_at": now()}
-    return insert_new(conn, t, values)
+    return insert_new(conn, t, {**values, "batch_id": batch_id})
 
 
 def claim(conn: sa.Connection, limit: int, until: datetime, *, after: int = 0) -> list[Arrival]:
@@ -42,7 +44,8 @@ def claim(conn: sa.Connection, limit: int, until: datetime, *, after: int = 0) -
     """
     free = (
         sa.select(t.c.seq)
-        .where(t.c.seq > after, sa.or_(t.c.claimed_until.is_(None), t.c.claimed_until < now()))
+        .where(t.c.seq > after, t.c.batch_id.is_(None))
+        .where(sa.or_(t.c.claimed_until.is_(None), t.c.claimed_until < now()))
         .order_by(t.c.seq)
         .limit(limit)
         .with_for_update(skip_locked=True)  # of two drains at once, neither waits for the other
@@ -68,13 +71,37 @@ def waits_before(conn: sa.Connection, conversation_id: str, seq: int) -> bool:
 
 
 def backlog(conn: sa.Connection) -> tuple[int, datetime | None]:
-    """How many wait, and since when the oldest does."""
-    waiting, since = conn.execute(sa.select(sa.func.count(), sa.func.min(t.c.created_at)).select_from(t)).one()
+    """How many wait for a drain, and since when the oldest does; without those whose batch is not released."""
+    query = sa.select(sa.func.count(), sa.func.min(t.c.created_at)).select_from(t).where(t.c.batch_id.is_(None))
+    waiting, since = conn.execute(query).one()
     return waiting, since
+
+
+def waits(conn: sa.Connection, conversation_id: str) -> bool:
+    """Does anything of this conversation wait, also in a batch?"""
+    return conn.execute(sa.select(t.c.seq).where(t.c.conversation_id == conversation_id).limit(1)).first() is not None
 
 
 def count(conn: sa.Connection) -> int:
     return conn.execute(sa.select(sa.func.count()).select_from(t)).scalar_one()
+
+
+def batches(conn: sa.Connection) -> list[str]:
+    """Those that have arrivals waiting."""
+    return list(conn.execute(sa.select(t.c.batch_id).where(t.c.batch_id.is_not(None)).distinct()).scalars())
+
+
+def release(conn: sa.Connection, batch_id: str, limit: int = 500) -> int:
+    """Let so many of a batch go to the drains; how many went."""
+    some = sa.select(t.c.seq).where(t.c.batch_id == batch_id).order_by(t.c.seq).limit(limit)
+    return conn.execute(sa.update(t).where(t.c.seq.in_(some)).values(batch_id=None)).rowcount
+
+
+def refuse(conn: sa.Connection, batch_id: str, limit: int = 500) -> list[str]:
+    """Delete so many of a batch; the conversations they were of."""
+    some = list(conn.execute(sa.select(t.c.seq).where(t.c.batch_id == batch_id).limit(limit)).scalars())
+    query = sa.delete(t).where(t.c.seq.in_(some)).returning(t.c.conversation_id)
+    return list(conn.execute(query).scalars()) if some else []
 
 
 def sealed(conn: sa.Connection, limit: int, after: int | None = None) -> list[tuple[int, bytes]]:

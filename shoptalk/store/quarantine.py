@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -38,3 +38,22 @@ def reseal(conn: sa.Connection, id: str, before: bytes, body: bytes) -> None:
 
 def erase(conn: sa.Connection, conversations: Sequence[str]) -> int:
     return conn.execute(sa.delete(t).where(t.c.conversation_id.in_(list(conversations)))).rowcount
+
+
+def find(conn: sa.Connection, entry_id: str) -> sa.Row[Any] | None:
+    return conn.execute(sa.select(t).where(t.c.id == entry_id)).first()
+
+
+def oldest(conn: sa.Connection, reason: str, limit: int) -> list[sa.Row[Any]]:
+    """Those whose reason begins so."""
+    query = sa.select(t).where(t.c.reason.startswith(reason, autoescape=True)).order_by(t.c.created_at, t.c.id)
+    return list(conn.execute(query.limit(limit)))
+
+
+def replace_body(conn: sa.Connection, entry_id: str, body: bytes) -> None:
+    conn.execute(sa.update(t).where(t.c.id == entry_id).values(body=body))
+
+
+def remove(conn: sa.Connection, ids: Sequence[str]) -> int:
+    """How many were there."""
+    return conn.execute(sa.delete(t).where(t.c.id.in_(list(ids)))).rowcount

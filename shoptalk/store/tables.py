@@ -140,7 +140,26 @@ arrivals = Table(
     Column("body", LargeBinary, nullable=False),  # encrypted
     _at(),
     Column("claimed_until", Time()),  # by one of several drains
+    Column("batch_id", ID, index=True),  # waits until this import is released
     sqlite_autoincrement=True,  # else SQLite gives numbers of removed rows again
+)  # fmt: skip
+import_batches = Table(
+    "import_batches", metadata, _id(),
+    Column("source", String(64), nullable=False),  # keyed hash of where it came from
+    Column("name", String(200), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("reasons", Json, nullable=False),
+    Column("report", Json, nullable=False),
+    _at(), _at("updated_at"),
+)  # fmt: skip
+imported = Table(  # what of conversations from elsewhere is known here
+    "imported", metadata,
+    Column("conversation_id", ID, primary_key=True),
+    Column("digest", String(64), nullable=False),  # keyed, of all that was said
+    Column("scrubber", String(32), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("turn_ids", Json, nullable=False),
+    _at("updated_at"),
 )  # fmt: skip
 turns = Table(
     "turns", metadata, _id(),

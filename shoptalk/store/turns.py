@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from shoptalk.domain import Turn, now
 from shoptalk.store.database import insert_new, upsert
-from shoptalk.store.tables import pii_counts, turn_features, turns
+from shoptalk.store.tables import pii_counts, samples, turn_features, turns
 
 OWNER: Final = "ingest"
 FEATURES: Final = "turn-2"
@@ -193,3 +193,13 @@ def erase(conn: sa.Connection, conversations: Sequence[str]) -> tuple[int, list[
     conn.execute(sa.delete(turns).where(turns.c.id.in_(ids)))
     others = sa.select(turn_features.c.cluster_id).where(turn_features.c.cluster_id.in_(clusters)).distinct()
     return len(ids), sorted(set(clusters) - set(conn.execute(others).scalars()))
+
+
+def supersede(conn: sa.Connection, conversation_id: str, turn_ids: Sequence[str]) -> list[str]:
+    """Remove turns of a conversation's former version, but those that people were asked about; which were removed."""
+    asked = sa.select(samples.c.turn_id).where(samples.c.conversation_id == conversation_id)
+    mine = turns.c.id.in_(list(turn_ids)), turns.c.conversation_id == conversation_id
+    gone = list(conn.execute(sa.select(turns.c.id).where(*mine, turns.c.id.not_in(asked))).scalars())
+    conn.execute(sa.delete(turn_features).where(turn_features.c.turn_id.in_(gone)))
+    conn.execute(sa.delete(turns).where(turns.c.id.in_(gone)))
+    return gone

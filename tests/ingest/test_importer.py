@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from ingest.drain import Drain
 from ingest.files import FileConversation, Problem, read_conversations
 from ingest.importer import Importer
 from ingest.scrub.scrubber import PresidioScrubber, Scrubbed
+from ingest.validation import Validator
 from shoptalk.domain import Message
 from shoptalk.errors import InvalidInput, ScrubbingFailed
 from shoptalk.secrets import Secrets
@@ -45,7 +47,7 @@ def written(path: Path, lines: Sequence[str]) -> Path:
 
 @pytest.fixture
 def importer(store: Store, secrets: Secrets, scrubber: PresidioScrubber) -> Importer:
-    return Importer(store, ArrivalInbox(secrets), scrubber, secrets, open_conversation)
+    return Importer(store, ArrivalInbox(secrets), scrubber, secrets, open_conversation, Validator([]))
 
 
 def test_imports_once(
@@ -57,7 +59,9 @@ def test_imports_once(
     with store.read() as conn:
         assert (arrivals.count(conn), chats.count(conn)) == (0, 0)
     first = importer.import_file(file, progress=heard.append)
-    assert first == would
+    assert replace(first, batch=None) == would
+    assert first.batch is not None
+    assert first.batch[1] == "accepted"
     assert (first.read, first.new, first.unchanged, first.failed, first.turns) == (2, 2, 0, 0, 5)
     assert first.pii == {"PERSON": 2, "ORDER_ID": 1, "PHONE_NUMBER": 1}
     assert heard == [1, 2]
@@ -93,7 +97,7 @@ def test_a_longer_conversation_adds_what_is_new(
     longer = importer.import_file(
         written(tmp_path / "b.jsonl", [line("c1", "so quuxley said", "who?", "my name is quuxley")])
     )
-    assert (longer.new, longer.turns) == (1, 1)
+    assert (longer.changed, longer.turns) == (1, 1)
     assert drain.run_once().turns == 1
     with store.read() as conn:
         texts = [t.text for t in turns.of_conversation(conn, secrets.conversation("c1"))]
@@ -107,7 +111,7 @@ def test_failed_scrubbing_keeps_no_text(store: Store, secrets: Secrets, tmp_path
         def scrub_many(self, conversations: Sequence[Sequence[Message]]) -> Sequence[Scrubbed | ScrubbingFailed]:
             return [ScrubbingFailed("no reason") for _ in conversations]
 
-    importer = Importer(store, ArrivalInbox(secrets), Failing(), secrets, open_conversation)
+    importer = Importer(store, ArrivalInbox(secrets), Failing(), secrets, open_conversation, Validator([]))
     result = importer.import_file(written(tmp_path / "a.jsonl", GOOD[1:]))
     assert (result.new, result.failed, result.turns) == (1, 1, 3)
     assert result.problems == ["line 1: scrubbing failed: no reason; kept without text"]

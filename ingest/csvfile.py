@@ -1,0 +1,93 @@
+"""Conversations in CSV: one turn a row, the rows of a conversation together. Knows no scrubbing and no database."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Final
+
+from ingest.files import MOST_TURNS, FileConversation, Problem, opened, parsed
+from shoptalk.errors import InvalidInput
+
+NEEDED: Final = ("conversation_id", "role", "text")
+OPTIONAL: Final = ("customer_id", "at")
+LONGEST_FIELD: Final = 1024 * 1024
+SAMPLE: Final = 64 * 1024
+SAID_BY: Final = {"customer": "customer", "user": "customer", "client": "customer", "buyer": "customer",
+                  "agent": "agent", "assistant": "agent", "bot": "agent", "support": "agent"}  # fmt: skip
+
+
+def read_csv(path: Path, columns: Mapping[str, str], roles: Mapping[str, str]) -> Iterator[FileConversation | Problem]:
+    """Conversations in order; one that is wrong is a Problem.
+
+    `columns` maps our names to the file's, `roles` the file's to 'customer' or 'agent'. Raises InvalidInput for a file
+    that cannot be read, and for one without the columns that are needed. A conversation whose rows are not together is
+    a Problem where it comes again: only so many ids are kept in mind as the file has conversations.
+    """
+    seen: set[str] = set()
+    for conversation, rows in groupby(_rows(path, columns), key=lambda item: item[1]["conversation_id"]):
+        first, told = 0, []
+        for number, row in rows:
+            first = first or number
+            told.append(row)
+            if len(told) > MOST_TURNS:
+                break
+        if conversation in seen:
+            yield Problem(first, "conversation_id", "comes again; its rows must be together")
+            continue
+        seen.add(conversation)
+        yield parsed(first, _conversation(conversation, told, roles))
+
+
+def _rows(path: Path, columns: Mapping[str, str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Rows by our names for the columns, each with the number of the line it ends at."""
+    csv.field_size_limit(LONGEST_FIELD)
+    line = 1
+    try:
+        with opened(path) as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as text:
+            head = text.read(SAMPLE)
+            text.seek(0)
+            reader = csv.DictReader(text, dialect=_dialect(head))
+            names = {ours: columns.get(ours, ours) for ours in (*NEEDED, *OPTIONAL)}
+            missing = [names[ours] for ours in NEEDED if names[ours] not in (reader.fieldnames or ())]
+            if missing:
+                ours = next(name for name, theirs in names.items() if theirs == missing[0])
+                said = f"there is no column '{missing[0][:80]}'; say which it is with --columns {ours}=NAME"
+                raise InvalidInput(said, field="columns")
+            for row in reader:
+                line = reader.line_num
+                yield line, {ours: row.get(theirs) or "" for ours, theirs in names.items()}
+    except UnicodeDecodeError:
+        raise InvalidInput(f"after line {line}: is not UTF-8", field="path") from None
+    except csv.Error as error:
+        raise InvalidInput(f"after line {line}: is not CSV ({error})", field="path") from None
+    except (OSError, EOFError) as error:
+        raise InvalidInput(f"{path.name}: cannot be read ({type(error).__name__})", field="path") from error
+
+
+def _dialect(head: str) -> Any:
+    """The delimiter in use; quotes are those of CSV."""
+    first = head.partition("\n")[0]
+    try:
+        delimiter = csv.Sniffer().sniff(first, delimiters=",;\t|").delimiter
+    except csv.Error:  # one column, or none
+        delimiter = ","
+
+    class Dialect(csv.excel):
+        pass
+
+    Dialect.delimiter = delimiter
+    return Dialect
+
+
+def _conversation(id: str, rows: list[dict[str, str]], roles: Mapping[str, str]) -> dict[str, Any]:
+    """As a line of a conversation file."""
+    turns = [
+        {"role": roles.get(row["role"]) or SAID_BY.get(row["role"].strip().casefold(), row["role"]),
+         "text": row["text"], "at": row["at"] or None}
+        for row in rows
+    ]  # fmt: skip
+    return {"conversation_id": id, "customer_id": rows[0]["customer_id"] or None, "turns": turns}

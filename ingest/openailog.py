@@ -1,0 +1,76 @@
+"""Conversations in OpenAI's shapes: fine-tuning files, and logs of requests with their responses, as JSON lines.
+
+Knows no scrubbing and no database. System and tool messages are not said by anybody and are left out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from ingest.files import LONGEST_LINE, FileConversation, Problem, Wrong, decoded, parsed, read_lines
+
+SAID_BY: Final = {"user": "customer", "assistant": "agent"}
+LEFT_OUT: Final = frozenset({"system", "developer", "tool", "function"})
+
+
+def read_openai(path: Path) -> Iterator[FileConversation | Problem]:
+    """A conversation for each line; a wrong line is a Problem. Raises InvalidInput for an unreadable file.
+
+    A line is `{"messages": [...]}`, on request with `"choices"` or with `"request"` and `"response"` around these. Its
+    id is its `metadata.conversation_id`, `conversation_id` or `id`, else a hash of what was said.
+    """
+    for number, line in read_lines(path, LONGEST_LINE):
+        try:
+            yield parsed(number, conversation(decoded(number, line)))
+        except Wrong as wrong:
+            yield Problem(number, wrong.field, wrong.reason)
+
+
+def conversation(data: Any) -> dict[str, Any]:
+    """As a line of a conversation file; raises Wrong."""
+    if not isinstance(data, dict):
+        raise Wrong("", "is not a JSON object")
+    request = data.get("request", data)
+    response = data.get("response", data)
+    if not isinstance(request, dict) or not isinstance(request.get("messages"), list):
+        raise Wrong("messages", "must be a list")
+    messages = [*request["messages"]]
+    choices = response.get("choices") if isinstance(response, dict) else None
+    if isinstance(choices, list) and choices and isinstance(choices[0], dict):
+        messages.append(choices[0].get("message"))
+    turns = [turn for i, m in enumerate(messages) if (turn := _turn(m, f"messages.{i}")) is not None]
+    if not turns:
+        raise Wrong("messages", "nobody says anything")
+    told = json.dumps(turns, ensure_ascii=True).encode()
+    metadata = next((m for m in (data.get("metadata"), request.get("metadata")) if isinstance(m, Mapping)), {})
+    ids = (metadata.get("conversation_id"), data.get("conversation_id"), data.get("id"))
+    id = next((each for each in ids if each), None)
+    if id is None and isinstance(response, dict):
+        id = response.get("id")
+    return {
+        "conversation_id": id or f"said-{hashlib.sha256(told).hexdigest()[:32]}",
+        "customer_id": request.get("user") or data.get("user"),
+        "turns": turns,
+    }
+
+
+def _turn(message: Any, field: str) -> dict[str, Any] | None:
+    """None for what nobody said."""
+    if not isinstance(message, dict):
+        raise Wrong(field, "is not a JSON object")
+    role = message.get("role")
+    if role in LEFT_OUT:
+        return None
+    if role not in SAID_BY:
+        raise Wrong(f"{field}.role", "must be one of OpenAI's")
+    content = message.get("content")
+    if isinstance(content, list):
+        texts = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") in ("text", None)]
+        content = "\n".join(text for text in texts if isinstance(text, str))
+    if content is None and message.get("tool_calls"):
+        return None
+    return {"role": SAID_BY[role], "text": content}

@@ -1,0 +1,69 @@
+"""Where conversations are read from: a file, whose format its name and beginning tell, or a data set."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from ingest.csvfile import read_csv
+from ingest.files import FileConversation, Problem, opened, read_conversations
+from ingest.hub import read_dataset
+from ingest.openailog import read_openai
+from shoptalk.errors import InvalidInput
+
+Format = Literal["auto", "conversations", "csv", "openai", "dataset"]
+Items = Iterator[FileConversation | Problem]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """For CSV and data sets `columns` maps our column names to theirs, and `roles` theirs to 'customer' or 'agent'."""
+
+    name: str
+    format: Format = "auto"
+    columns: Mapping[str, str] = field(default_factory=dict)
+    roles: Mapping[str, str] = field(default_factory=dict)
+    split: str = "train"
+
+    def read(self) -> Items:
+        """Conversations in order, as a stream; a wrong one is a Problem. Raises InvalidInput."""
+        path = Path(self.name)
+        if self.format == "dataset":
+            return read_dataset(self.name, self.split, self.columns, self.roles)
+        if not path.is_file():
+            raise InvalidInput(f"{path.name}: there is no such file", field="path")
+        chosen = _told(path) if self.format == "auto" else self.format
+        if chosen == "csv":
+            return read_csv(path, self.columns, self.roles)
+        return read_openai(path) if chosen == "openai" else read_conversations(path)
+
+
+def _told(path: Path) -> Format:
+    """By its name, else by its first line."""
+    suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
+    if suffix in (".csv", ".tsv"):
+        return "csv"
+    if suffix in (".parquet", ".arrow"):
+        return "dataset"
+    try:
+        with opened(path) as lines:
+            first = json.loads(lines.readline(2**20).decode("utf-8-sig"))
+    except (OSError, EOFError, ValueError, RecursionError):
+        return "conversations"  # whose reader says what is wrong
+    return "openai" if isinstance(first, dict) and ("messages" in first or "request" in first) else "conversations"
+
+
+def pairs(words: str | None, field: str) -> dict[str, str]:
+    """`a=b,c=d` as a mapping; raises InvalidInput."""
+    found = {}
+    for word in (words or "").split(","):
+        if not word.strip():
+            continue
+        name, equals, value = word.partition("=")
+        if not equals or not name.strip() or not value.strip():
+            raise InvalidInput(f"'{word[:80]}' is not NAME=NAME", field=field)
+        found[name.strip()] = value.strip()
+    return found

@@ -1,0 +1,175 @@
+"""What a conversation must be to be admitted: a table of checks. Knows neither files nor tables, and mends nothing.
+
+A check says which fields are wrong, never what is in them. What fails one goes to quarantine with the check's name and
+the first such field, and can be mended and replayed from there.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from ingest.language import Languages
+from shoptalk.domain import Role, now
+
+LONGEST_TURN: Final = 16_000  # characters
+MOST_IN_A_ROW: Final = 20  # turns by one side
+MOST_REPEATS: Final = 10  # of one text by one side
+FIRST_TIME: Final = datetime(2000, 1, 1, tzinfo=UTC)
+CLOCKS: Final = timedelta(days=1)  # so far clocks may disagree
+_MOJIBAKE: Final = re.compile(r"Ã[\u0080-\u00bf©¨¤¶¼±]|â€[™œ\u009d“”˜¦]|ðŸ|Â[£€°]")
+_FINE: Final = frozenset("\t\n\r")
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One turn, as the checks see it; no text where it could not be kept."""
+
+    role: Role
+    text: str | None
+    at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """What is checked. `whole` where it is all of a conversation, and not the last exchange of one."""
+
+    turns: Sequence[Said]
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A check that failed. `field` is in dotted notation."""
+
+    check: str
+    field: str
+
+    def __str__(self) -> str:
+        return f"validation: {self.check}: {self.field}"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """`find` yields the fields that are wrong; `means` is for people. Some make sense of whole conversations only."""
+
+    name: str
+    means: str
+    find: Callable[[Conversation], Iterator[str]]
+    of_whole: bool = False
+
+
+class Validator:
+    """The checks of one shop, which serves customers in certain languages."""
+
+    def __init__(self, languages: Sequence[str]) -> None:
+        self._languages, self._guess = frozenset(languages), Languages()
+        self.checks: Final = (
+            Check("customer", "a customer says something", _no_customer, of_whole=True),
+            Check("role_order", f"nobody says more than {MOST_IN_A_ROW} things in a row", _monologue, of_whole=True),
+            Check("empty", "every turn has a word, a number or a picture in it", _empty),
+            Check("oversized", f"no turn has more than {LONGEST_TURN} characters", _oversized),
+            Check("encoding", "texts are what was typed: no replacement or control characters, nothing decoded twice",
+                  _encoding),
+            Check("timestamps", "times lie between 2000 and now, and do not run backwards", _timestamps),
+            Check("repeated", f"nobody says the same thing more than {MOST_REPEATS} times", _repeated, of_whole=True),
+            Check("language", f"customers write in {', '.join(sorted(self._languages)) or 'any language'}",
+                  self._language, of_whole=True),
+        )  # fmt: skip
+
+    def failures(self, conversation: Conversation) -> list[Failure]:
+        """The first field of each check that fails."""
+        found = []
+        for check in self.checks:
+            if check.of_whole and not conversation.whole:
+                continue
+            field = next(check.find(conversation), None)
+            if field is not None:
+                found.append(Failure(check.name, field))
+        return found
+
+    def language(self, turns: Sequence[Said]) -> str | None:
+        """Of what customers wrote; None where it is not certain."""
+        return self._guess.guess("\n".join(turn.text or "" for turn in turns if turn.role == "user"))
+
+    def _language(self, conversation: Conversation) -> Iterator[str]:
+        if not self._languages:
+            return
+        language = self.language(conversation.turns)
+        if language is not None and language not in self._languages:
+            yield "turns"
+
+
+def _no_customer(conversation: Conversation) -> Iterator[str]:
+    if not any(turn.role == "user" for turn in conversation.turns):
+        yield "turns"
+
+
+def _monologue(conversation: Conversation) -> Iterator[str]:
+    run, last = 0, None
+    for i, turn in enumerate(conversation.turns):
+        run = run + 1 if turn.role == last else 1
+        last = turn.role
+        if run > MOST_IN_A_ROW:
+            yield f"turns.{i}.role"
+
+
+def _empty(conversation: Conversation) -> Iterator[str]:
+    for i, turn in enumerate(conversation.turns):
+        if turn.text is not None and not any(unicodedata.category(c)[0] in "LNPS" for c in turn.text):
+            yield f"turns.{i}.text"
+
+
+def _oversized(conversation: Conversation) -> Iterator[str]:
+    for i, turn in enumerate(conversation.turns):
+        if len(turn.text or "") > LONGEST_TURN:
+            yield f"turns.{i}.text"
+
+
+def _encoding(conversation: Conversation) -> Iterator[str]:
+    for i, turn in enumerate(conversation.turns):
+        text = turn.text or ""
+        broken = any(c == "\ufffd" or "\ud800" <= c <= "\udfff" or (c < " " and c not in _FINE) for c in text)
+        if broken or len(_MOJIBAKE.findall(text)) > 1:
+            yield f"turns.{i}.text"
+
+
+def _timestamps(conversation: Conversation) -> Iterator[str]:
+    latest = FIRST_TIME
+    for i, turn in enumerate(conversation.turns):
+        if turn.at is None:
+            continue
+        if not max(FIRST_TIME, latest - CLOCKS) <= turn.at <= now() + CLOCKS:
+            yield f"turns.{i}.at"
+        latest = max(latest, min(turn.at, now()))
+
+
+def _repeated(conversation: Conversation) -> Iterator[str]:
+    seen: dict[tuple[str, str], int] = {}
+    for i, turn in enumerate(conversation.turns):
+        if turn.text is None:
+            continue
+        key = (turn.role, " ".join(turn.text.casefold().split()))
+        seen[key] = seen.get(key, 0) + 1
+        if seen[key] > MOST_REPEATS:
+            yield f"turns.{i}.text"
+
+
+def said(payload: Mapping[str, Any]) -> Conversation:
+    """A sealed exchange, opened, as it is checked."""
+    turns = [turn for turn in payload.get("turns") or () if isinstance(turn, dict)]
+    return Conversation(
+        [Said(turn["role"], turn["text"], _time(turn.get("at"))) for turn in turns],
+        whole=payload.get("source") == "import",
+    )
+
+
+def _time(value: Any) -> datetime | None:
+    try:
+        return datetime.fromisoformat(str(value)).astimezone(UTC)
+    except ValueError:
+        return None

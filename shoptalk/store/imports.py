@@ -1,0 +1,91 @@
+"""Imports: batches with their reports, and which version of each conversation from elsewhere is known here."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from shoptalk.domain import now
+from shoptalk.store.database import insert_new, upsert
+from shoptalk.store.tables import import_batches as t
+from shoptalk.store.tables import imported
+
+OWNER: Final = "ingest"
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """`state` is open (being read), held (for a person), accepted or refused; `reasons` say why it is held."""
+
+    id: str
+    source: str
+    name: str
+    state: str
+    reasons: Sequence[str]
+    report: Mapping[str, Any]
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of an imported conversation: the digest of all that was said, and its turns."""
+
+    conversation_id: str
+    digest: str
+    scrubber: str
+    version: int
+    turn_ids: Sequence[str]
+
+
+def open_batch(conn: sa.Connection, batch: Batch) -> None:
+    insert_new(conn, t, dataclasses.asdict(batch))
+
+
+def find(conn: sa.Connection, batch_id: str) -> Batch | None:
+    row = conn.execute(sa.select(t).where(t.c.id == batch_id)).first()
+    return Batch(**row._mapping) if row else None
+
+
+def still_open(conn: sa.Connection, source: str) -> Batch | None:
+    """The batch of an import of the same source that was interrupted."""
+    query = sa.select(t).where(t.c.source == source, t.c.state == "open").order_by(t.c.created_at).limit(1)
+    row = conn.execute(query).first()
+    return Batch(**row._mapping) if row else None
+
+
+def newest(conn: sa.Connection, limit: int = 50, state: str | None = None) -> list[Batch]:
+    query = sa.select(t).order_by(t.c.created_at.desc(), t.c.id).limit(limit)
+    return [Batch(**row._mapping) for row in conn.execute(query.where(t.c.state == state) if state else query)]
+
+
+def report(conn: sa.Connection, batch_id: str, figures: Mapping[str, Any]) -> None:
+    conn.execute(sa.update(t).where(t.c.id == batch_id).values(report=dict(figures), updated_at=now()))
+
+
+def settle(conn: sa.Connection, batch_id: str, state: str, reasons: Sequence[str]) -> None:
+    conn.execute(sa.update(t).where(t.c.id == batch_id).values(state=state, reasons=list(reasons), updated_at=now()))
+
+
+def known(conn: sa.Connection, conversations: Sequence[str]) -> dict[str, Known]:
+    found: dict[str, Known] = {}
+    for start in range(0, len(conversations), 500):
+        query = sa.select(imported).where(imported.c.conversation_id.in_(list(conversations[start : start + 500])))
+        for r in conn.execute(query):
+            found[r.conversation_id] = Known(r.conversation_id, r.digest, r.scrubber, r.version, r.turn_ids)
+    return found
+
+
+def remember(conn: sa.Connection, item: Known) -> None:
+    values = {**dataclasses.asdict(item), "turn_ids": list(item.turn_ids), "updated_at": now()}
+    upsert(conn, imported, values, ["conversation_id"])
+
+
+def forget(conn: sa.Connection, conversations: Sequence[str]) -> None:
+    """They may be imported again."""
+    conn.execute(sa.delete(imported).where(imported.c.conversation_id.in_(list(conversations))))

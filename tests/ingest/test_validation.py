@@ -1,0 +1,59 @@
+"""Each check finds what it is for and names the field; ordinary conversations pass them all."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from ingest.validation import Conversation, Said, Validator
+from shoptalk.domain import now
+
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+FINE = [
+    Said("user", "Hello, where is my order? 😀", AT),
+    Said("user", "It is <ORDER_ID_1>", AT + timedelta(minutes=1)),
+    Said("assistant", "Schön, es ist unterwegs – “bald” da.\n£5 off!", None),
+    Said("user", "👍", AT + timedelta(days=2)),
+    Said("assistant", None, AT + timedelta(days=2)),
+]
+
+
+@pytest.fixture(scope="module")
+def validator() -> Validator:
+    return Validator(["en"])
+
+
+def test_ordinary_conversations_pass(validator: Validator) -> None:
+    assert validator.failures(Conversation(FINE, whole=True)) == []
+    assert validator.failures(Conversation([Said("assistant", "and?", None)], whole=False)) == []
+    names = [check.name for check in validator.checks]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("turns", "told"),
+    [
+        ([Said("assistant", "hi", None)], "customer: turns"),
+        ([*FINE, *[Said("assistant", f"ad {n}", None) for n in range(21)]], "role_order: turns.24.role"),
+        ([*FINE, Said("user", " \n\t", None)], "empty: turns.5.text"),
+        ([*FINE, Said("user", "a" * 16_001, None)], "oversized: turns.5.text"),
+        ([Said("user", "caf\ufffd", None)], "encoding: turns.0.text"),
+        ([Said("user", "a\x00b", None)], "encoding: turns.0.text"),
+        ([Said("user", "Ã¤rger Ã¼ber GrÃ¶ÃŸe", None)], "encoding: turns.0.text"),
+        ([Said("user", "hi", now() + timedelta(days=3))], "timestamps: turns.0.at"),
+        ([Said("user", "hi", datetime(1999, 1, 1, tzinfo=UTC))], "timestamps: turns.0.at"),
+        ([*FINE, Said("user", "hi", AT - timedelta(days=9))], "timestamps: turns.5.at"),
+        ([Said("user", "BUY this ", None), Said("assistant", "no", None)] * 11, "repeated: turns.20.text"),
+        ([Said("user", "Wo ist meine Bestellung? Sie sollte am Montag da sein.", None)], "language: turns"),
+    ],
+)
+def test_failures(validator: Validator, turns: list[Said], told: str) -> None:
+    found = [str(failure).removeprefix("validation: ") for failure in validator.failures(Conversation(turns, True))]
+    assert found == [told]
+
+
+def test_a_shop_says_which_languages_it_serves() -> None:
+    german = Conversation([Said("user", "Wo ist meine Bestellung? Sie sollte am Montag da sein.", None)], True)
+    assert Validator(["en", "de"]).failures(german) == []
+    assert Validator([]).failures(german) == []
