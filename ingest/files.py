@@ -1,7 +1,9 @@
 """The conversation file: one JSON object a line, plain or gzipped. Knows no scrubbing and no database.
 
 A line is `{"conversation_id", "customer_id"?, "started_at"?, "turns": [{"role": "customer" | "agent", "text", "at"?}],
-"metadata"?}`; other keys are ignored. Times are ISO 8601; without a zone they mean UTC.
+"customer"?, "metadata"?}`; other keys are ignored. `customer` is the shop's record of the customer, by which scrubbing
+finds more (`{"name", "email", "phone", "address", "order", "account", "username", "other"}`, each a string or several);
+it is not kept. Times are ISO 8601; without a zone they mean UTC.
 """
 
 from __future__ import annotations
@@ -10,13 +12,14 @@ import gzip
 import json
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Final, cast
 
 from shoptalk.domain import Role
 from shoptalk.errors import InvalidInput
+from shoptalk.ports import CustomerRecord
 
 LONGEST_LINE: Final = 16 * 1024 * 1024
 LONGEST_ID: Final = 512
@@ -44,6 +47,7 @@ class FileConversation:
     customer: str | None
     started_at: datetime | None
     turns: tuple[FileTurn, ...]
+    record: CustomerRecord = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +143,20 @@ def _conversation(number: int, data: Any) -> FileConversation:
         None if data.get("customer_id") is None else _identifier(data["customer_id"], "customer_id"),
         _time(data.get("started_at"), "started_at"),
         tuple(_turn(turn, f"turns.{i}") for i, turn in enumerate(turns)),
+        record_of(data.get("customer")),
     )
+
+
+def record_of(data: Any) -> CustomerRecord:
+    """The shop's record of the customer; raises Wrong."""
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise Wrong("customer", 'must be an object such as {"name": "...", "phone": ["..."]}')
+    for name, value in data.items():
+        if not isinstance(value, str) and not (isinstance(value, list) and all(isinstance(v, str) for v in value)):
+            raise Wrong(f"customer.{name[:40]}", "must be a string or a list of strings")
+    return data
 
 
 def _turn(data: Any, field: str) -> FileTurn:

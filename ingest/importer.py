@@ -219,7 +219,7 @@ class Importer:
 
     def _item(self, raw: FileConversation) -> _Item:
         said = [[turn.role, turn.text, turn.at.isoformat() if turn.at else None] for turn in raw.turns]
-        told = json.dumps([raw.customer, said], ensure_ascii=True, separators=(",", ":"))
+        told = json.dumps([raw.customer, said, sorted(raw.record.items())], ensure_ascii=True, separators=(",", ":"))
         customer = None if raw.customer is None else self._secrets.customer(raw.customer)
         conversation = self._secrets.conversation(raw.id)
         return _Item(raw, conversation, customer, self._secrets.digest("import content", told))
@@ -234,7 +234,7 @@ class Importer:
     def _scrubbed(self, items: Sequence[_Item]) -> list[_Ready]:
         """Read together, which takes less time than one by one."""
         messages = [[Message(turn.role, turn.text) for turn in item.raw.turns] for item in items]
-        outcomes = self._scrubber.scrub_many(messages)
+        outcomes = self._scrubber.scrub_many(messages, [item.raw.record for item in items])
         return [self._ready(item, outcome) for item, outcome in zip(items, outcomes, strict=True)]
 
     def _ready(self, item: _Item, outcome: Scrubbed | ScrubbingFailed) -> _Ready:

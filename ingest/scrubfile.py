@@ -1,7 +1,8 @@
 """Scrubs a file of conversations or single texts into another of the same shape and order. Knows no database.
 
 A line is a JSON object with `text`, with `turns` of `{"role", "text"}`, or with `messages` of `{"role", "content"}`;
-these texts are scrubbed. Whatever else is in it is kept as it is, personal data too. Each line gets
+these texts are scrubbed, and the shop's record of the `customer` (see `ingest.files`) helps to find more. Whatever
+else is in it is kept as it is, personal data too. Each line gets
 `"pii": {TYPE: count}`. Placeholders that are in the file are kept, so that a file may be scrubbed again.
 """
 
@@ -18,10 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final, Protocol, cast
 
-from ingest.files import read_lines
+from ingest.files import Wrong, read_lines, record_of
 from ingest.scrub.scrubber import Scrubbed, in_raw
 from shoptalk.domain import Message, Role
 from shoptalk.errors import InvalidInput, ScrubbingFailed
+from shoptalk.ports import CustomerRecord
 
 LONGEST_LINE: Final = 64 * 1024 * 1024
 BATCH_TEXTS: Final = 256
@@ -34,7 +36,11 @@ class WholeScrubber(Protocol):
     """What is asked of `ingest.scrub.scrubber.PresidioScrubber`."""
 
     def scrub_many(
-        self, conversations: Sequence[Sequence[Message]], *, trusted: bool = False
+        self,
+        conversations: Sequence[Sequence[Message]],
+        records: Sequence[CustomerRecord] = ...,
+        *,
+        trusted: bool = False,
     ) -> list[Scrubbed | ScrubbingFailed]: ...
 
 
@@ -93,6 +99,13 @@ class _Line:
     places: list[_Place]
 
 
+def _record(line: _Line) -> CustomerRecord:
+    try:
+        return record_of(line.made.get("customer"))
+    except Wrong:  # a file of another kind, whose own business that is
+        return {}
+
+
 def _batches(source: Path) -> Iterator[list[_Line]]:
     """Lines that are scrubbed together: the more texts, the less time each takes."""
     batch: list[_Line] = []
@@ -116,7 +129,8 @@ def _scrub(scrubber: WholeScrubber, batch: Sequence[_Line], spans: bool, result:
         [Message(place.role, raw) for place, raw in zip(line.places, texts, strict=True)]
         for line, texts in zip(batch, raws, strict=True)
     ]
-    for line, texts, done in zip(batch, raws, scrubber.scrub_many(messages, trusted=True), strict=True):
+    records = [_record(line) for line in batch]
+    for line, texts, done in zip(batch, raws, scrubber.scrub_many(messages, records, trusted=True), strict=True):
         result.texts += len(texts)
         if isinstance(done, ScrubbingFailed):
             finals = tuple("" for _ in texts)

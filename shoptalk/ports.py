@@ -65,17 +65,23 @@ class Scrubbed(Protocol):
     def vault(self) -> Vault: ...
 
 
+CustomerRecord = Mapping[str, str | Sequence[str]]
+"""What the shop knows of a customer: name, email, phone, address, order, account, username, other."""
+
+
 class Scrubber(Protocol):
     """Removes personal data. Deterministic, thread-safe, without network."""
 
     @property
     def version(self) -> str: ...
 
-    def scrub(self, messages: Sequence[Message]) -> Scrubbed:
+    def scrub(self, messages: Sequence[Message], record: CustomerRecord = ...) -> Scrubbed:
         """Raises `ScrubbingFailed` rather than let a text through that was not fully scanned."""
         ...
 
-    def scrub_many(self, conversations: Sequence[Sequence[Message]]) -> Sequence[Scrubbed | ScrubbingFailed]:
+    def scrub_many(
+        self, conversations: Sequence[Sequence[Message]], records: Sequence[CustomerRecord] = ...
+    ) -> Sequence[Scrubbed | ScrubbingFailed]:
         """As `scrub`, of several conversations in less time; what failed stands where its outcome would."""
         ...
 

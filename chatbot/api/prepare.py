@@ -15,7 +15,7 @@ from chatbot.engine.protocol import Finished
 from chatbot.router import Route
 from shoptalk.domain import AdapterRef, Message, Scope, new_id
 from shoptalk.errors import InvalidInput, Overloaded, ScrubbingFailed
-from shoptalk.ports import Scrubbed
+from shoptalk.ports import CustomerRecord, Scrubbed
 
 log = structlog.get_logger(__name__)
 CONVERSATION = "conversation_id"
@@ -36,10 +36,11 @@ async def prepare(services: Services, caller: Caller, body: ChatRequest, idempot
     messages = [m.as_message() for m in body.messages]
     raw = [m for m in messages if m.role != "system"]
     appended = [m for m in messages if m.role == "system"]
+    record = body.customer.values() if body.customer else {}
 
     def work() -> tuple[Route, Scrubbed | None, str | None, list[Message]]:  # in one go: a change of threads costs more
         services.recorder.check_owner(conversation, caller.key_id, customer)
-        return resolve(services, caller, body, conversation), *_scrub(services, appended, raw)
+        return resolve(services, caller, body, conversation), *_scrub(services, appended, raw, record)
 
     route, scrubbed, problem, prompt = await anyio.to_thread.run_sync(work, limiter=services.preparing)
     idempotency = None
@@ -83,7 +84,7 @@ def body_hash(services: Services, body: ChatRequest) -> str:
 
 
 def _scrub(
-    services: Services, appended: list[Message], raw: list[Message]
+    services: Services, appended: list[Message], raw: list[Message], record: CustomerRecord
 ) -> tuple[Scrubbed | None, str | None, list[Message]]:
     """The model reads placeholders; where scrubbing fails it reads the words, and they are not kept.
 
@@ -92,7 +93,7 @@ def _scrub(
     shop = services.settings.prompt
     began = time.perf_counter()
     try:
-        whole = services.scrubber.scrub([*appended, *raw])
+        whole = services.scrubber.scrub([*appended, *raw], record)
     except ScrubbingFailed as error:
         log.warning("text not kept", reason=error.message)
         services.metrics.scrub_failures.labels(error.message[:60]).inc()
@@ -127,4 +128,5 @@ def fill_again(services: Services, body: ChatRequest, text: str) -> str:
     """An answer given before holds placeholders; the same request, scrubbed again, says what they stand for."""
     raw = [m.as_message() for m in body.messages]
     extra, history = [m for m in raw if m.role == "system"], [m for m in raw if m.role != "system"]
-    return services.scrubber.scrub([*extra, *history]).vault.fill(text)
+    record = body.customer.values() if body.customer else {}
+    return services.scrubber.scrub([*extra, *history], record).vault.fill(text)

@@ -49,6 +49,27 @@ MetadataKey = Annotated[str, StringConstraints(max_length=64)]
 MetadataValue = Annotated[str, StringConstraints(max_length=512)]
 
 
+RecordValue = Annotated[str, StringConstraints(max_length=512)]
+
+
+class CustomerRecord(BaseModel):
+    """What the shop knows of the customer, by which scrubbing finds more. It is used for this request and not kept."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+    name: RecordValue | list[RecordValue] = Field([], max_length=512)
+    email: RecordValue | list[RecordValue] = Field([], max_length=512)
+    phone: RecordValue | list[RecordValue] = Field([], max_length=512)
+    address: RecordValue | list[RecordValue] = Field([], max_length=512)
+    order: RecordValue | list[RecordValue] = Field([], max_length=512)
+    account: RecordValue | list[RecordValue] = Field([], max_length=512)
+    username: RecordValue | list[RecordValue] = Field([], max_length=512)
+    other: RecordValue | list[RecordValue] = Field([], max_length=512)
+
+    def values(self) -> dict[str, str | list[str]]:
+        """Those that are given."""
+        return {name: value for name, value in self.model_dump().items() if value}
+
+
 class ChatRequest(BaseModel):
     """The body of POST /v1/chat/completions."""
 
@@ -70,6 +91,7 @@ class ChatRequest(BaseModel):
     ignore_eos: bool = False
     user: str | None = Field(None, min_length=1, max_length=512)
     metadata: dict[MetadataKey, MetadataValue] | None = Field(None, max_length=16)
+    customer: CustomerRecord | None = None
     tools: None = None
     functions: None = None
 

@@ -21,12 +21,15 @@ from ingest.scrub.asked import Questions
 from ingest.scrub.carry import Carrier
 from ingest.scrub.normalise import aligned, normalise
 from ingest.scrub.placeholders import PLACEHOLDER, Numbering, Vault, escape, stretches
+from ingest.scrub.record import Record
 from ingest.scrub.spans import Span, masked, settle
 from shoptalk.domain import Message
 from shoptalk.errors import ScrubbingFailed
+from shoptalk.ports import CustomerRecord
 
 T = TypeVar("T")
 VERSION: Final = "presidio-2"
+NO_RECORD: Final[CustomerRecord] = {}
 LONGEST_TEXT: Final = 32_000
 REMEMBERED: Final = 4096
 MOST_PASSES: Final = 4  # of the net; two are the rule
@@ -75,12 +78,19 @@ class PresidioScrubber:
         self._recent: OrderedDict[bytes, tuple[Span, ...]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def scrub(self, messages: Sequence[Message]) -> Scrubbed:
-        """Raises `ScrubbingFailed` rather than let a text through that was not fully scanned."""
-        return _guarded(lambda: self._scrub(self._prepared(messages, trusted=False)))
+    def scrub(self, messages: Sequence[Message], record: CustomerRecord = NO_RECORD) -> Scrubbed:
+        """Raises `ScrubbingFailed` rather than let a text through that was not fully scanned.
+
+        `record` is what the shop knows of the customer, by the names in `ingest.scrub.record.KINDS`.
+        """
+        return _guarded(lambda: self._scrub(self._prepared(messages, trusted=False), record))
 
     def scrub_many(
-        self, conversations: Sequence[Sequence[Message]], *, trusted: bool = False
+        self,
+        conversations: Sequence[Sequence[Message]],
+        records: Sequence[CustomerRecord] = (),
+        *,
+        trusted: bool = False,
     ) -> list[Scrubbed | ScrubbingFailed]:
         """As `scrub`, of several conversations, in less time: their texts are read together.
 
@@ -91,9 +101,9 @@ class PresidioScrubber:
             with suppress(ScrubbingFailed):  # what fails here fails again below, by itself
                 _guarded(lambda: self._detect([i for each in conversations for i in self._prepared(each, trusted)]))
         made: list[Scrubbed | ScrubbingFailed] = []
-        for messages in conversations:
+        for messages, record in zip(conversations, records or [NO_RECORD] * len(conversations), strict=True):
             try:
-                made.append(_guarded(lambda: self._scrub(self._prepared(messages, trusted))))  # noqa: B023 - runs now
+                made.append(_guarded(lambda: self._scrub(self._prepared(messages, trusted), record)))  # noqa: B023 - now
             except ScrubbingFailed as error:
                 made.append(error)
         return made
@@ -114,12 +124,18 @@ class PresidioScrubber:
         questions = Questions()
         return [_prepare(message, questions, trusted=trusted) for message in messages]
 
-    def _scrub(self, prepared: Sequence[_Prepared]) -> Scrubbed:
+    def _scrub(self, prepared: Sequence[_Prepared], record: CustomerRecord) -> Scrubbed:
         numbering = Numbering(item.text for item in prepared if item.trusted)
         carrier = Carrier(self._finder.is_word)
         texts: list[str] = []
         counts: list[Mapping[str, int]] = []
         detected = self._detect(prepared)
+        if record:
+            deny = Record(record)
+            detected = [
+                settle(item.text, [*found, *deny.find(item.text)], item.protected)
+                for item, found in zip(prepared, detected, strict=True)
+            ]
         for item, found in zip(prepared, detected, strict=True):
             carrier.learn(item.text, found)
             spans = _spans(item, found, carrier)

@@ -72,6 +72,9 @@ def test_planted_values_are_nowhere(running: Stack) -> None:
     with running.client() as http:
         for i, values in enumerate(planted):
             _converse(http, i, values)
+            if i % 70 == 69:  # in the middle of a drain
+                running.kill("worker")
+                running.start("worker")
     store = running.parts.store
 
     def drained() -> bool:

@@ -108,7 +108,9 @@ def test_failed_scrubbing_keeps_no_text(store: Store, secrets: Secrets, tmp_path
     class Failing:
         version = "f-1"
 
-        def scrub_many(self, conversations: Sequence[Sequence[Message]]) -> Sequence[Scrubbed | ScrubbingFailed]:
+        def scrub_many(
+            self, conversations: Sequence[Sequence[Message]], records: Any = ()
+        ) -> Sequence[Scrubbed | ScrubbingFailed]:
             return [ScrubbingFailed("no reason") for _ in conversations]
 
     importer = Importer(store, ArrivalInbox(secrets), Failing(), secrets, open_conversation, Validator([]))
