@@ -22,8 +22,22 @@ _USER: Final = re.compile(r"(?!\d+$)[\w.@-]{4,40}")
 _WORD: Final = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 TOLD_SCORE: Final = 0.88  # of the rules for names that are told as such
 CHAT_SCORE: Final = 0.61
+TOGETHER: Final = 128  # texts, at most, and of so many characters
+LONGEST_TOGETHER: Final = 20_000
 LOOSE_ADDRESS: Final = 0.66  # a pattern of numbers and words alone: one of them must be no English word
 NOBODY_ASKED: Final[frozenset[str]] = frozenset()
+
+
+def _parts(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Texts that are read together: enough to be quick, few enough that a customer's message need not wait for long."""
+    start = length = 0
+    for i, text in enumerate(texts):
+        if i > start and (i - start >= TOGETHER or length + len(text) > LONGEST_TOGETHER):
+            yield texts[start:i]
+            start, length = i, 0
+        length += len(text)
+    if start < len(texts):
+        yield texts[start:]
 
 
 class Analyzer:
@@ -40,6 +54,12 @@ class Analyzer:
 
     def find(self, texts: Sequence[str], kinds: Sequence[frozenset[str]] = ()) -> list[list[Span]]:
         """Spans of each text, in no order; they may overlap. `kinds` is what each may be the answer to."""
+        found = [spans for part in _parts(texts) for spans in self._read(part)]
+        wanted = kinds or [NOBODY_ASKED] * len(texts)
+        return [self._whole(text, spans, asks) for text, spans, asks in zip(texts, found, wanted, strict=True)]
+
+    def _read(self, texts: Sequence[str]) -> list[list[Span]]:
+        """What Presidio and the models find. Holds others off meanwhile."""
         shown = [_calm(text) for text in texts]
         worth = [self._may_name(text) for text in shown]
         small = [not any(c.isupper() for c in text) for text in shown]
@@ -50,8 +70,7 @@ class Analyzer:
             docs = self._chat.pipe([shown[i] for i in chat], batch_size=BATCH)
             for i, doc in zip(chat, docs, strict=True):
                 found[i] += self._of_chat(texts[i], doc)
-        wanted = kinds or [NOBODY_ASKED] * len(texts)
-        return [self._whole(text, spans, asks) for text, spans, asks in zip(texts, found, wanted, strict=True)]
+        return found
 
     def is_word(self, word: str) -> bool:
         """An ordinary English word, which a name found elsewhere must not drag along."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from shoptalk.demo.shop import Shop
 from shoptalk.store import arrivals, rounds, runs
 from tests.e2e.kills import chat_while_killed, faults
 from tests.e2e.stack import Stack, models_folder, until
@@ -42,7 +43,10 @@ def test_the_worker_killed_while_it_trains(tmp_path: Path) -> None:
         trigger = stack.parts.watcher.trigger("person", "test")
         round_id = str(until(lambda: _round_of(stack, trigger.id), "the round"))
         until(lambda: "sample" in _results(stack, round_id), "samples")
-        stack.parts.annotate(lambda _: {"verdict": "fixable", "correction": "We are glad to help."}, label_studio=False)
+        stack.parts.annotate(
+            lambda data: {"verdict": "fixable", "correction": f"About '{data['dialog'][0]['text']}': soon."},
+            label_studio=False,
+        )
         until(lambda: _steps_done(stack, round_id) >= 2, "training to be under way", 240)
         assert stack.run("worker", "--check").returncode == 0
         stack.kill("worker")
@@ -56,9 +60,10 @@ def test_the_worker_killed_while_it_trains(tmp_path: Path) -> None:
 
 
 def _chat(stack: Stack, conversations: int) -> None:
+    questions = [recorded.exchanges[0][0] for recorded in Shop(seed=5).everyday(conversations)]  # no two alike
     with stack.client() as http:
-        for i in range(conversations):
-            body = {"model": "shop", "messages": [{"role": "user", "content": f"Is kettle model {i} in stock?"}]}
+        for question in questions:
+            body = {"model": "shop", "messages": [{"role": "user", "content": question}]}
             assert http.post("/v1/chat/completions", json=body).status_code == 200
 
 
