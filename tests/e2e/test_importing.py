@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
@@ -101,7 +102,10 @@ def test_on_the_command_line(tmp_path: Path) -> None:
     with Stack(tmp_path / "home") as stack:
 
         def run(*words: str) -> Any:
-            return CliRunner().invoke(app, words, env=stack.environment)
+            try:
+                return CliRunner().invoke(app, words, env=stack.environment)
+            finally:
+                structlog.reset_defaults()  # commands send logs to where they print, which is closed by now
 
         columns = ["--columns", "conversation_id=ticket,text=body", "--json"]
         wrong = stack.run("ingest", str(file))
