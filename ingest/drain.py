@@ -220,6 +220,8 @@ def _write(conn: sa.Connection, plan: _Plan, tombstone: str) -> DrainResult:
             continue
         turns.rewrite(conn, turn_id, text, plan.hashes[f"revision {turn_id}"])
         topics.forget(conn, [turn_id])
+    if item.superseded and arrivals.waits_before(conn, arrival.conversation_id, arrival.seq):
+        raise _NotYet  # the former version is still with another drain
     for turn_id in turns.supersede(conn, arrival.conversation_id, item.superseded):
         topics.forget(conn, [turn_id])
     turns.add_pii_counts(conn, arrival.id, arrival.conversation_id, counts, item.scrubber)

@@ -9,9 +9,10 @@ it is not kept. Times are ISO 8601; without a zone they mean UTC.
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +27,8 @@ LONGEST_ID: Final = 512
 MOST_TURNS: Final = 1000
 FIRST_YEAR: Final = 1970
 LAST_YEAR: Final = 2999
+SAID_BY: Final = {"customer": "customer", "user": "customer", "client": "customer", "buyer": "customer",
+                  "agent": "agent", "assistant": "agent", "bot": "agent", "support": "agent"}  # fmt: skip
 ROLES: Final[dict[str, Role]] = {"customer": "user", "agent": "assistant"}
 
 
@@ -145,6 +148,16 @@ def _conversation(number: int, data: Any) -> FileConversation:
         tuple(_turn(turn, f"turns.{i}") for i, turn in enumerate(turns)),
         record_of(data.get("customer")),
     )
+
+
+def speaker(role: str, roles: Mapping[str, str]) -> str:
+    """'customer' or 'agent' for what others call them: as `roles` says, else by common names; else as it is."""
+    return roles.get(role) or SAID_BY.get(role.strip().casefold(), role)
+
+
+def id_of(turns: Any) -> str:
+    """For a conversation without an id of its own: the same for the same turns."""
+    return f"said-{hashlib.sha256(json.dumps(turns, default=str).encode()).hexdigest()[:32]}"
 
 
 def record_of(data: Any) -> CustomerRecord:

@@ -5,26 +5,16 @@ Knows no scrubbing and no database. Rows may hold a list of turns, one turn each
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Iterator, Mapping
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, Final
 
-from ingest.csvfile import SAID_BY
-from ingest.files import FileConversation, Problem, Wrong, parsed
+from ingest.files import MOST_TURNS, FileConversation, Problem, id_of, parsed, speaker
 from shoptalk.errors import InvalidInput
 
-KINDS: Final = {
-    ".json": "json",
-    ".jsonl": "json",
-    ".csv": "csv",
-    ".parquet": "parquet",
-    ".arrow": "arrow",
-    ".txt": "text",
-}
+KINDS: Final = {".json": "json", ".jsonl": "json", ".csv": "csv", ".parquet": "parquet", ".arrow": "arrow"}
 COLUMNS: Final = ("conversation_id", "customer_id", "turns", "role", "text", "at", "prompt", "response")
 Row = Mapping[str, Any]
 
@@ -37,10 +27,7 @@ def read_dataset(
     Raises InvalidInput naming what is wrong: no such data set, split or column.
     """
     rows = _rows(name, split)
-    try:
-        first = next(rows, None)
-    except (OSError, ValueError, ConnectionError) as error:
-        raise InvalidInput(f"the data set cannot be read ({type(error).__name__})", field="dataset") from error
+    first = next(rows, None)
     if first is None:
         return
     theirs = {ours: columns.get(ours, ours) for ours in COLUMNS}
@@ -50,13 +37,14 @@ def read_dataset(
     everything = _chained(first, rows)
     if theirs["turns"] in first:
         yield from _of_lists(everything, theirs, roles)
-    elif theirs["role"] in first and theirs["text"] in first:
+    elif {theirs["role"], theirs["text"], theirs["conversation_id"]} <= set(first):
         yield from _of_turns(everything, theirs, roles)
     elif theirs["prompt"] in first and theirs["response"] in first:
         yield from _of_pairs(everything, theirs)
     else:
         raise InvalidInput(
-            "name the columns: --columns turns=NAME, or role=NAME,text=NAME, or prompt=NAME,response=NAME",
+            "name the columns: --columns turns=NAME, or conversation_id=NAME,role=NAME,text=NAME, or "
+            "prompt=NAME,response=NAME",
             field="columns",
         )
 
@@ -77,6 +65,8 @@ def _rows(name: str, split: str) -> Iterator[Row]:
     except (DatasetNotFoundError, FileNotFoundError) as error:
         offline = " (offline)" if os.environ.get("HF_HUB_OFFLINE") == "1" else ""
         raise InvalidInput(f"there is no data set '{name[:200]}'{offline}", field="dataset") from error
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"the data set cannot be read ({type(error).__name__})", field="dataset") from error
 
 
 def _chained(first: Row, rest: Iterator[Row]) -> Iterator[tuple[int, Row]]:
@@ -106,7 +96,7 @@ def _of_turns(
     rows: Iterator[tuple[int, Row]], theirs: Mapping[str, str], roles: Mapping[str, str]
 ) -> Iterator[FileConversation | Problem]:
     for _, group in groupby(rows, key=lambda item: item[1].get(theirs["conversation_id"])):
-        told = list(group)
+        told = list(islice(group, MOST_TURNS + 1))
         turns = [_turn(r.get(theirs["role"]), r.get(theirs["text"]), r.get(theirs["at"]), roles) for _, r in told]
         yield _made(told[0][0], told[0][1], theirs, turns)
 
@@ -118,15 +108,12 @@ def _of_pairs(rows: Iterator[tuple[int, Row]], theirs: Mapping[str, str]) -> Ite
 
 
 def _turn(role: Any, text: Any, at: Any, roles: Mapping[str, str]) -> dict[str, Any]:
-    said_by = roles.get(str(role)) or SAID_BY.get(str(role).strip().casefold(), str(role))
-    return {"role": said_by, "text": text, "at": at.isoformat() if hasattr(at, "isoformat") else at}
+    return {"role": speaker(str(role), roles), "text": text, "at": at.isoformat() if hasattr(at, "isoformat") else at}
 
 
 def _made(number: int, row: Row, theirs: Mapping[str, str], turns: Any) -> FileConversation | Problem:
     id = row.get(theirs["conversation_id"])
-    if id is None:
-        id = "said-" + hashlib.sha256(json.dumps(turns, default=str).encode()).hexdigest()[:32]
-    try:
-        return parsed(number, {"conversation_id": id, "customer_id": row.get(theirs["customer_id"]), "turns": turns})
-    except Wrong as wrong:
-        return Problem(number, wrong.field, wrong.reason)
+    customer = row.get(theirs["customer_id"])
+    return parsed(
+        number, {"conversation_id": id_of(turns) if id is None else id, "customer_id": customer, "turns": turns}
+    )

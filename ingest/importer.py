@@ -13,13 +13,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any, Final, Literal
 
 import sqlalchemy as sa
 
 from ingest.batches import Batches, Figures
-from ingest.files import FileConversation, Problem, parsed, read_conversations
+from ingest.files import FileConversation, Problem, parsed
 from ingest.validation import Conversation, Failure, Said, Validator
 from shoptalk.domain import Message, new_id, now
 from shoptalk.errors import InvalidInput, ScrubbingFailed
@@ -114,12 +113,6 @@ class Importer:
         self._validator = validator
         self._batches = Batches(store)
 
-    def import_file(
-        self, path: Path, dry_run: bool = False, progress: Callable[[int], None] | None = None
-    ) -> ImportResult:
-        """Import every valid line of a conversation file; `progress` hears how many were read."""
-        return self.import_conversations(read_conversations(path), dry_run, progress, source=path.name)
-
     def import_conversations(
         self,
         items: Iterable[FileConversation | Problem],
@@ -130,7 +123,8 @@ class Importer:
     ) -> ImportResult:
         """Import conversations read from anywhere. With the name of a `source` they are a batch, which may be held.
 
-        Raises what reading `items` raises; what was read before is kept, and its batch left open.
+        Raises InvalidInput where reading `items` does; what was read before is kept, and its batch left open, as it is
+        whatever else ends the import: importing the same again goes on with it.
         """
         result = ImportResult()
         batch_id, figures = self._begin(source) if source and not dry_run else (None, Figures())
@@ -158,6 +152,7 @@ class Importer:
                 if progress:
                     progress(result.read)
         except InvalidInput as error:
+            keep()
             if batch_id and result.read:
                 error = InvalidInput(
                     f"{error.message}; what was read before that waits in batch {batch_id}: import it again when it is "
@@ -165,8 +160,7 @@ class Importer:
                     field=error.field,
                 )
             raise error from None
-        finally:
-            keep()
+        keep()
         if batch_id:
             closed = self._batches.close(batch_id)
             result.batch, result.held = (closed.id, closed.state), list(closed.reasons)
@@ -183,7 +177,9 @@ class Importer:
         digest = self._secrets.digest("import source", source)
         with self._store.write() as conn:
             if known := imports.still_open(conn, digest):
-                return known.id, Figures.of(known.report)
+                figures = Figures.of(known.report)
+                figures.unreadable = 0  # reading begins at the beginning
+                return known.id, figures
             batch = imports.Batch(new_id("bat"), digest, source[:MOST_NAME], "open", [], {}, now(), now())
             imports.open_batch(conn, batch)
             return batch.id, Figures()

@@ -5,13 +5,11 @@ Knows no scrubbing and no database. System and tool messages are not said by any
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from ingest.files import LONGEST_LINE, FileConversation, Problem, Wrong, decoded, parsed, read_lines
+from ingest.files import LONGEST_LINE, FileConversation, Problem, Wrong, decoded, id_of, parsed, read_lines
 
 SAID_BY: Final = {"user": "customer", "assistant": "agent"}
 LEFT_OUT: Final = frozenset({"system", "developer", "tool", "function"})
@@ -45,14 +43,13 @@ def conversation(data: Any) -> dict[str, Any]:
     turns = [turn for i, m in enumerate(messages) if (turn := _turn(m, f"messages.{i}")) is not None]
     if not turns:
         raise Wrong("messages", "nobody says anything")
-    told = json.dumps(turns, ensure_ascii=True).encode()
     metadata = next((m for m in (data.get("metadata"), request.get("metadata")) if isinstance(m, Mapping)), {})
     ids = (metadata.get("conversation_id"), data.get("conversation_id"), data.get("id"))
     id = next((each for each in ids if each), None)
     if id is None and isinstance(response, dict):
         id = response.get("id")
     return {
-        "conversation_id": id or f"said-{hashlib.sha256(told).hexdigest()[:32]}",
+        "conversation_id": id or id_of(turns),
         "customer_id": request.get("user") or data.get("user"),
         "turns": turns,
     }

@@ -82,7 +82,7 @@ class Quarantine:
         return failures
 
     def replay(self, entry_id: str, accept: bool = False) -> None:
-        """Back to the drain, which scans it again. Checks that failed count as passed where a person accepts it.
+        """Scrubbed anew and back to the drain. Checks that failed count as passed where a person accepts it.
 
         Raises NotFound, InvalidInput where it is malformed still, Conflict where nothing of it was kept.
         """
@@ -96,6 +96,7 @@ class Quarantine:
         failures = getattr(checked, "failures", [])
         if failures:
             raise Conflict(f"it fails a check still: {failures[0]}; mend it, or replay it with --accept")
+        payload = self._scrubbed(payload)
         with self._store.write() as conn:
             if quarantine.remove(conn, [entry.id]):
                 self._inbox.accept(conn, entry.id, entry.kind, entry.conversation_id or entry.id, payload)
@@ -113,6 +114,22 @@ class Quarantine:
             raise NotFound(f"there is nothing in quarantine with the id {entry_id[:80]}")
         opened = None if row.body is None else self._secrets.open(row.body)
         return Entry(row.id, row.kind, row.conversation_id, row.reason, row.created_at, opened)
+
+    def _scrubbed(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """Without what the scrubber finds today; raises ScrubbingFailed."""
+        earlier: list[str] = []
+        turns = []
+        for turn in payload.get("turns", ()):
+            text = turn["text"]
+            if text is not None:
+                text, _ = self._scrubber.scrub_correction(earlier, text)
+                earlier.append(text)
+            turns.append({**turn, "text": text})
+        if payload.get("comment"):
+            return {**payload, "comment": self._scrubber.scrub_correction([], payload["comment"])[0]}
+        revised = payload.get("revisions", {}).items()
+        revisions = {id: self._scrubber.scrub_correction(earlier, text)[0] for id, text in revised}
+        return {**payload, "turns": turns, "revisions": revisions} if turns or revisions else payload
 
     def _turn(self, turn: Any) -> Any:
         if not isinstance(turn, dict):

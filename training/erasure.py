@@ -37,7 +37,7 @@ class TrainingEraser:
             self._rewrite(old, what)
         with self._store.read() as conn:
             replaced = datasets.of_erasure(conn, what.erasure)
-            old_ids = [dataset.id for dataset in replaced]
+            old_ids = datasets.with_former(conn, [dataset.id for dataset in replaced])
             trained, tried = adapters.of_datasets(conn, old_ids), runs.of_datasets(conn, old_ids)
         for dataset in replaced:  # all of them again, for one who was killed in between
             self._forget(dataset)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from chatbot.api.completion import DONE, Shapes, event, replay
 from chatbot.api.documents import COMPLETION, KEYED, refusals
 from chatbot.api.errors import error_body
 from chatbot.api.exchange import Exchange, Reply
-from chatbot.api.prepare import CONVERSATION, body_hash, conclude, fill_again, prepare, stored_key
+from chatbot.api.prepare import CONVERSATION, body_hash, conclude, fill_again, prepare, resolve, stored_key
 from chatbot.api.schemas import ChatRequest
 from chatbot.api.services import Services, services_of
 from chatbot.engine.protocol import Delta, Event, Finished, GenerationRequest, Sampling, TokenLogprob
@@ -69,7 +70,7 @@ async def chat(
         if before is not None:
             return _give_again(before, body)
     exchange = await prepare(services, caller, body, idempotency_key)
-    generation = await _submit(services, exchange, body)
+    generation = await _submit(services, caller, exchange, body)
     exchange = generation.exchange
     shapes = Shapes(exchange, services.engine.fingerprint)
     headers = {"X-Inference-Id": exchange.id, "X-Conversation-Id": _header(exchange.public_conversation)}
@@ -83,8 +84,11 @@ async def chat(
     return await _plain(services, request, generation, shapes, headers)
 
 
-async def _submit(services: Services, exchange: Exchange, body: ChatRequest) -> Generation:
-    """Raises Overloaded where the queue is full, or no slot is free for an adapter that is not resident."""
+async def _submit(services: Services, caller: Caller, exchange: Exchange, body: ChatRequest) -> Generation:
+    """Raises Overloaded where the queue is full, or no slot is free for an adapter that is not resident.
+
+    Where the adapter was withdrawn since the alias was resolved, the one that took its place answers.
+    """
     loop = asyncio.get_running_loop()
     events: asyncio.Queue[Event] = asyncio.Queue()
     settings = services.settings
@@ -119,6 +123,10 @@ async def _submit(services: Services, exchange: Exchange, body: ChatRequest) -> 
         except NoFreeSlot:
             raise Overloaded("Every adapter slot is in use; try again shortly.", retry_after=1.0) from None
         except AdapterRefused as error:
+            route = resolve(services, caller, body, exchange.conversation)
+            if route.adapter != exchange.route.adapter:
+                exchange = dataclasses.replace(exchange, route=route)
+                continue
             log.error("adapter not loaded", adapter=str(exchange.route.adapter), problem=error.message)
             raise EngineStopped("The model that should answer cannot be loaded.") from None
         except NotFound:

@@ -50,20 +50,21 @@ MetadataValue = Annotated[str, StringConstraints(max_length=512)]
 
 
 RecordValue = Annotated[str, StringConstraints(max_length=512)]
+RecordValues = RecordValue | Annotated[list[RecordValue], Field(max_length=20)]
 
 
 class CustomerRecord(BaseModel):
     """What the shop knows of the customer, by which scrubbing finds more. It is used for this request and not kept."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
-    name: RecordValue | list[RecordValue] = Field([], max_length=512)
-    email: RecordValue | list[RecordValue] = Field([], max_length=512)
-    phone: RecordValue | list[RecordValue] = Field([], max_length=512)
-    address: RecordValue | list[RecordValue] = Field([], max_length=512)
-    order: RecordValue | list[RecordValue] = Field([], max_length=512)
-    account: RecordValue | list[RecordValue] = Field([], max_length=512)
-    username: RecordValue | list[RecordValue] = Field([], max_length=512)
-    other: RecordValue | list[RecordValue] = Field([], max_length=512)
+    name: RecordValues = []
+    email: RecordValues = []
+    phone: RecordValues = []
+    address: RecordValues = []
+    order: RecordValues = []
+    account: RecordValues = []
+    username: RecordValues = []
+    other: RecordValues = []
 
     def values(self) -> dict[str, str | list[str]]:
         """Those that are given."""

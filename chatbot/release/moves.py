@@ -77,13 +77,16 @@ class Releases:
         return aborted
 
     def rollback(self, release_id: str, actor: str, reason: str = "") -> Release:
-        """Put back what the alias served before this live release."""
+        """Put back what the alias served before this live release, or the latest before that that may be served."""
         with self._store.write() as conn:
             releases.alone(conn)
             release = _found(releases.find(conn, release_id), release_id)
             if release.state is not ReleaseState.LIVE:
                 raise IllegalMove(f"release {release_id} is {release.state.value}; only a live one can be rolled back")
-            _not_marked(conn, AdapterRef.parse(release.previous))
+            if adapters.mark_of(conn, AdapterRef.parse(release.previous)):  # it may not be served any more
+                others = releases.newest(conn, alias=release.alias)
+                self._go_back(conn, release.alias, release.adapter, others, "rollback", actor, reason)
+                return _found(releases.find(conn, release_id), release_id)
             back = _moved(release, ReleaseState.ROLLED_BACK)
             releases.put(conn, back)
             releases.set_desired(conn, release.alias, release.previous, release.adapter)
@@ -110,17 +113,18 @@ class Releases:
                         releases.put(conn, _moved(release, ReleaseState.ABORTED))
                         releases.add_event(conn, release.id, "abort", ReleaseState.ABORTED, actor, reason)
                 if row.adapter == adapter:
-                    self._go_back(conn, row.alias, adapter, former, actor, reason)
+                    self._go_back(conn, row.alias, adapter, former, "withdraw", actor, reason)
                 elif row.previous == adapter:
                     releases.set_desired(conn, row.alias, row.adapter, None)
 
     def _go_back(
-        self, conn: sa.Connection, alias: str, adapter: str, former: list[Release], actor: str, reason: str
+        self, conn: sa.Connection, alias: str, adapter: str, former: list[Release], move: str, actor: str, reason: str
     ) -> None:
+        """To the latest superseded release whose adapter may be served, else to the base model."""
         live = releases.live(conn, alias)
         if live is not None:
             releases.put(conn, _moved(live, ReleaseState.ROLLED_BACK))
-            releases.add_event(conn, live.id, "withdraw", ReleaseState.ROLLED_BACK, actor, reason)
+            releases.add_event(conn, live.id, move, ReleaseState.ROLLED_BACK, actor, reason)
         marked = {str(mark.ref) for mark in adapters.all_marks(conn)} | {adapter}
         fit = [r for r in former if r.state is ReleaseState.SUPERSEDED and r.adapter not in marked]
         target = max(fit, key=lambda release: release.updated_at, default=None)

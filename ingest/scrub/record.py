@@ -16,14 +16,15 @@ from ingest.scrub.words import COMMON, WORDS_TOO
 
 KINDS: Final = {
     "name": "PERSON", "email": "EMAIL_ADDRESS", "phone": "PHONE_NUMBER", "address": "ADDRESS", "order": "ORDER_ID",
-    "account": "ACCOUNT_ID", "username": "USERNAME", "other": "NUMBER",
+    "account": "ACCOUNT_NUMBER", "username": "USERNAME", "other": "NUMBER",
 }  # fmt: skip
 SCORE: Final = 0.99
 NEARLY: Final = frozenset({"PERSON", "EMAIL_ADDRESS", "ADDRESS", "USERNAME"})
 SHORTEST: Final = 3
 SHORTEST_NEARLY: Final = 5
 LONG: Final = 9
-MOST_VALUES: Final = 100
+MOST_VALUES: Final = 20  # under one name
+MOST_WORDS: Final = 200
 _WORD: Final = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _PART: Final = re.compile(r"[^\W\d_]{3,}")
 
@@ -53,7 +54,7 @@ class Record:
             if sum(map(str.isalnum, piece)) >= SHORTEST:
                 self._exact.append((_pattern(piece), kind))
         if kind in NEARLY:
-            for part in _parts(value, kind):
+            for part in _parts(value, kind)[: MOST_WORDS - len(self._words)]:
                 self._words.setdefault(part.lower(), kind)
 
     def _near(self, word: str) -> str | None:

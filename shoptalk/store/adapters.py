@@ -86,10 +86,12 @@ def of_datasets(conn: sa.Connection, dataset_ids: Sequence[str]) -> list[Adapter
     return [_adapter(row) for row in conn.execute(query)]
 
 
-def mark(conn: sa.Connection, ref: AdapterRef, erasure_id: str, policy: str) -> bool:
-    """It was trained on what this erasure erased; says whether that is news."""
+def mark(conn: sa.Connection, ref: AdapterRef, erasure_id: str, policy: str) -> None:
+    """It was trained on what this erasure erased. Of two erasures the one that cannot wait counts."""
     values = {"name": ref.name, "version": ref.version, "erasure_id": erasure_id, "policy": policy}
-    return insert_new(conn, marks, {**values, "created_at": now()})
+    if not insert_new(conn, marks, {**values, "created_at": now()}) and policy == "now":
+        mine = sa.update(marks).where(marks.c.name == ref.name, marks.c.version == ref.version)
+        conn.execute(mine.where(marks.c.policy != "now").values(erasure_id=erasure_id, policy=policy))
 
 
 def mark_of(conn: sa.Connection, ref: AdapterRef) -> Mark | None:

@@ -8,7 +8,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from shoptalk.domain import now
-from shoptalk.store.database import insert_new
+from shoptalk.store.database import bodies, insert_new
 from shoptalk.store.tables import answers as t
 
 OWNER: Final = "chatbot"
@@ -28,8 +28,7 @@ def add(conn: sa.Connection, key: str, body_sha256: str, status: int, body: byte
 
 def sealed(conn: sa.Connection, limit: int, after: str | None = None) -> list[tuple[str, bytes]]:
     """(Id, body) of each that has one, in order."""
-    query = sa.select(t.c.id, t.c.body).where(t.c.body.is_not(None)).order_by(t.c.id).limit(limit)
-    return [(row.id, row.body) for row in conn.execute(query if after is None else query.where(t.c.id > after))]
+    return bodies(conn, t.c.id, t.c.body, limit, after)
 
 
 def reseal(conn: sa.Connection, id: str, before: bytes, body: bytes) -> None:

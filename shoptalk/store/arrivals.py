@@ -10,7 +10,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from shoptalk.domain import now
-from shoptalk.store.database import insert_new
+from shoptalk.store.database import bodies, insert_new
 from shoptalk.store.tables import arrivals as t
 
 OWNER: Final = "ingest"
@@ -106,8 +106,7 @@ def refuse(conn: sa.Connection, batch_id: str, limit: int = 500) -> list[str]:
 
 def sealed(conn: sa.Connection, limit: int, after: int | None = None) -> list[tuple[int, bytes]]:
     """(Number, body) of each that has one, in order."""
-    query = sa.select(t.c.seq, t.c.body).where(t.c.body.is_not(None)).order_by(t.c.seq).limit(limit)
-    return [(row.seq, row.body) for row in conn.execute(query if after is None else query.where(t.c.seq > after))]
+    return bodies(conn, t.c.seq, t.c.body, limit, after)
 
 
 def reseal(conn: sa.Connection, seq: int, before: bytes, body: bytes) -> None:

@@ -122,6 +122,12 @@ def insert_new(conn: sa.Connection, table: sa.Table, values: dict[str, Any]) -> 
     return conn.execute(statement, values).first() is not None  # a row count says nothing on PostgreSQL
 
 
+def bodies(conn: sa.Connection, key: sa.Column[Any], body: sa.Column[Any], limit: int, after: Any) -> list[Any]:
+    """(key, body) of each row that has a body, in the keys' order, so many after a key."""
+    query = sa.select(key, body).where(body.is_not(None)).order_by(key).limit(limit)
+    return [tuple(row) for row in conn.execute(query if after is None else query.where(key > after))]
+
+
 @cache
 def _insert_new(table: sa.Table, dialect: str) -> Any:
     """Made once, without values: making a statement takes longer than executing it."""

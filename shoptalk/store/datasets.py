@@ -93,6 +93,17 @@ def holding(conn: sa.Connection, conversations: Sequence[str]) -> list[Dataset]:
     return [Dataset(**row._mapping) for row in conn.execute(query)]
 
 
+def with_former(conn: sa.Connection, dataset_ids: Sequence[str]) -> list[str]:
+    """These and all that they took the place of, in whose files the same examples were."""
+    found = set(dataset_ids)
+    while True:
+        query = sa.select(t.c.id).where(t.c.replaced_by.in_(sorted(found)), t.c.id.not_in(sorted(found)))
+        former = set(conn.execute(query).scalars())
+        if not former:
+            return sorted(found)
+        found |= former
+
+
 def of_erasure(conn: sa.Connection, erasure_id: str) -> list[Dataset]:
     """Those it replaced."""
     query = sa.select(t).where(t.c.erasure_id == erasure_id).order_by(t.c.created_at)

@@ -32,7 +32,8 @@ _NUMBERS: Final = {
 def explain(error: SQLAlchemyError | OSError) -> str:
     """One line with the mend where it is known, else the error's kind."""
     if isinstance(error, OSError):
-        return _NUMBERS.get(error.errno or 0, f"storage failed: {error.strerror or type(error).__name__}")
+        said = f"storage failed: {error.strerror or type(error).__name__}"
+        return _NUMBERS.get(error.errno or 0, f"{said}: {error.filename}" if error.filename else said)
     said = str(error.orig).lower() if isinstance(error, DBAPIError) else ""
     known = next((words for part, words in _SAID if part in said), None)
     return known or f"the database failed: {type(getattr(error, 'orig', None) or error).__name__}"

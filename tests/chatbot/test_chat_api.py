@@ -88,6 +88,21 @@ def test_feedback_repeated_is_kept_once_and_changed_is_refused(client: TestClien
     assert client.post("/v1/feedback", json={**body, "idempotency_key": "f2", "value": 0}).json()["recorded"]
 
 
+def test_the_customers_record_helps_and_is_not_kept(client: TestClient, services: Services) -> None:
+    record = {"customer": {"name": "Blessing Oyelaran", "other": ["purple lamp"]}}
+    messages = [{"role": "user", "content": "oyelarn here, about the purple lamp"}]
+    answer = ask(client, "k-record", messages=messages, **record)
+    again = ask(client, "k-record", messages=messages, **record)
+    assert (answer.status_code, again.json()) == (200, answer.json())
+    kept = [services.secrets.open(row[0]) for row in _rows(services, "select body from arrivals")]
+    said = [turn["text"] for body in kept for turn in body.get("turns", ())]
+    assert "<PERSON_1> here, about the <NUMBER_1>" in said
+    assert "oyel" not in repr(kept).lower()
+    assert "lamp" not in repr(kept).lower()
+    for wrong in ({"customer": 3}, {"customer": {"nose": "x"}}, {"customer": {"name": ["x"] * 21}}):
+        assert ask(client, messages=messages, **wrong).status_code == 400
+
+
 def test_feedback_may_come_before_its_reply_is_stored(client: TestClient, services: Services) -> None:
     body = {"inference_id": "inf_" + "0" * 32, "metric": "thumbs", "value": 1}
     answer = client.post("/v1/feedback", json=body)

@@ -14,6 +14,7 @@ import torch
 from fastapi import FastAPI, Request
 from starlette.testclient import TestClient
 
+from chatbot.api.auth import Caller
 from chatbot.api.chat import Generation, _cancelled_by_leaving, _next, _submit
 from chatbot.api.exchange import Exchange
 from chatbot.api.schemas import ChatRequest
@@ -132,6 +133,7 @@ class GoneClient:
 
 def test_who_leaves_while_waiting_is_not_computed(services: Services) -> None:
     route = Route("shop", AdapterRef("shop", 0), "live", 1.0)
+    caller = Caller("key_1", frozenset({Scope.CHAT}))
 
     def exchange(name: str) -> Exchange:
         chat = [Message("user", "Where is my order?")]
@@ -144,8 +146,8 @@ def test_who_leaves_while_waiting_is_not_computed(services: Services) -> None:
         )
 
     async def run() -> Finished:
-        busy = [await _submit(services, exchange(f"inf_{n}"), body(400)) for n in range(2)]  # the whole batch
-        waiting: Generation = await _submit(services, exchange("inf_gone"), body(8))
+        busy = [await _submit(services, caller, exchange(f"inf_{n}"), body(400)) for n in range(2)]  # the whole batch
+        waiting: Generation = await _submit(services, caller, exchange("inf_gone"), body(8))
         async with _cancelled_by_leaving(services, cast(Request, GoneClient()), waiting):
             end = await _next(services, waiting)
         assert all(generation.finished is None for generation in busy)

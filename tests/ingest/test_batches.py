@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from ingest.importer import Importer
 from ingest.quarantine import Quarantine
 from ingest.scrub.scrubber import PresidioScrubber
 from ingest.validation import Validator
-from shoptalk.domain import Role, Sample
+from shoptalk.domain import Role, Sample, now
 from shoptalk.errors import Conflict, InvalidInput, NotFound
 from shoptalk.secrets import Secrets
 from shoptalk.store import Store, arrivals, chats, imports, quarantine, samples, tables, turns
@@ -178,6 +179,37 @@ def test_what_fails_a_check_can_be_mended_and_replayed(
     for act in (desk.show, desk.replay, desk.drop):
         with pytest.raises(NotFound):
             act(first.id)
+
+
+def test_what_the_second_scan_found_is_scrubbed_before_it_is_admitted(
+    store: Store, secrets: Secrets, scrubber: PresidioScrubber, drain: Drain
+) -> None:
+    raw = "so write to zorblat@quuxley.example"
+    turn = {"id": "t1", "role": "user", "text": raw, "at": "2026-01-01T00:00:00Z"}
+    payload = {"source": "chat", "scrubber": "old", "turns": [turn], "revisions": {"t0": raw}}
+    comment = {"id": "f1", "metric": "thumbs", "value": 1, "comment": raw, "at": turn["at"], "scrubber": "old"}
+    with store.write() as conn:
+        ArrivalInbox(secrets).accept(conn, "a1", "exchange", "con_1", payload)
+        ArrivalInbox(secrets).accept(conn, "f1", "feedback", "con_1", comment)
+    assert drain.run_once() == DrainResult(quarantined=2)
+    desk = Quarantine(store, secrets, ArrivalInbox(secrets), scrubber, Validator(["en"]))
+    assert "quuxley" not in repr([desk.show(entry.id) for entry in entries(store)])
+    for entry in entries(store):
+        desk.replay(entry.id)
+    assert drain.run_once() == DrainResult(turns=1, feedback=1)
+    assert texts(store) == ["so write to <EMAIL_ADDRESS_1>"]
+
+
+def test_a_former_version_on_its_way_is_waited_for(store: Store, importer: Importer, drain: Drain) -> None:
+    importer.import_conversations([talk("c1", "is it blue", "Yes.")])
+    with store.write() as conn:
+        (first,) = arrivals.claim(conn, 9, now() + timedelta(hours=1))  # by another drain
+    importer.import_conversations([talk("c1", "is it blue", "No.")])
+    assert drain.run_once() == DrainResult()
+    with store.write() as conn:
+        arrivals.give_back(conn, [first.seq])
+    drain.run_once()
+    assert sorted(filter(None, texts(store))) == ["No.", "is it blue"]
 
 
 def test_wrong_mends_are_refused(

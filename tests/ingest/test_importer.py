@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from ingest.arrivals import ArrivalInbox
 from ingest.drain import Drain
 from ingest.files import FileConversation, Problem, read_conversations
-from ingest.importer import Importer
+from ingest.importer import Importer, ImportResult
 from ingest.scrub.scrubber import PresidioScrubber, Scrubbed
 from ingest.validation import Validator
 from shoptalk.domain import Message
@@ -45,6 +45,10 @@ def written(path: Path, lines: Sequence[str]) -> Path:
     return path
 
 
+def import_file(importer: Importer, path: Path, **more: Any) -> ImportResult:
+    return importer.import_conversations(read_conversations(path), source=path.name, **more)
+
+
 @pytest.fixture
 def importer(store: Store, secrets: Secrets, scrubber: PresidioScrubber) -> Importer:
     return Importer(store, ArrivalInbox(secrets), scrubber, secrets, open_conversation, Validator([]))
@@ -55,20 +59,20 @@ def test_imports_once(
 ) -> None:
     file = written(tmp_path / "in.jsonl", GOOD)
     heard: list[int] = []
-    would = importer.import_file(file, dry_run=True)
+    would = import_file(importer, file, dry_run=True)
     with store.read() as conn:
         assert (arrivals.count(conn), chats.count(conn)) == (0, 0)
-    first = importer.import_file(file, progress=heard.append)
+    first = import_file(importer, file, progress=heard.append)
     assert replace(first, batch=None) == would
     assert first.batch is not None
     assert first.batch[1] == "accepted"
     assert (first.read, first.new, first.unchanged, first.failed, first.turns) == (2, 2, 0, 0, 5)
     assert first.pii == {"PERSON": 2, "ORDER_ID": 1, "PHONE_NUMBER": 1}
     assert heard == [1, 2]
-    assert importer.import_file(file).unchanged == 2  # still waiting
+    assert import_file(importer, file).unchanged == 2  # still waiting
     drain = Drain(store, secrets, scrubber)
     assert drain.run_once().turns == 5
-    again = importer.import_file(file)
+    again = import_file(importer, file)
     assert (again.new, again.unchanged, again.turns, again.pii) == (0, 2, 0, {})
     assert not drain.run_once()
     conversation = secrets.conversation("c1")
@@ -92,10 +96,10 @@ def test_a_longer_conversation_adds_what_is_new(
     store: Store, secrets: Secrets, scrubber: PresidioScrubber, importer: Importer, tmp_path: Path
 ) -> None:
     drain = Drain(store, secrets, scrubber)
-    importer.import_file(written(tmp_path / "a.jsonl", [line("c1", "so quuxley said", "who?")]))
+    import_file(importer, written(tmp_path / "a.jsonl", [line("c1", "so quuxley said", "who?")]))
     drain.run_once()
-    longer = importer.import_file(
-        written(tmp_path / "b.jsonl", [line("c1", "so quuxley said", "who?", "my name is quuxley")])
+    longer = import_file(
+        importer, written(tmp_path / "b.jsonl", [line("c1", "so quuxley said", "who?", "my name is quuxley")])
     )
     assert (longer.changed, longer.turns) == (1, 1)
     assert drain.run_once().turns == 1
@@ -114,7 +118,7 @@ def test_failed_scrubbing_keeps_no_text(store: Store, secrets: Secrets, tmp_path
             return [ScrubbingFailed("no reason") for _ in conversations]
 
     importer = Importer(store, ArrivalInbox(secrets), Failing(), secrets, open_conversation, Validator([]))
-    result = importer.import_file(written(tmp_path / "a.jsonl", GOOD[1:]))
+    result = import_file(importer, written(tmp_path / "a.jsonl", GOOD[1:]))
     assert (result.new, result.failed, result.turns) == (1, 1, 3)
     assert result.problems == ["line 1: scrubbing failed: no reason; kept without text"]
 

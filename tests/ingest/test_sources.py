@@ -70,6 +70,10 @@ def test_csv_that_is_wrong(tmp_path: Path) -> None:
     path.write_text("")
     with pytest.raises(InvalidInput, match="there is no column"):
         read(path)
+    path = tmp_path / "chats.csv.gz"
+    path.write_bytes(gzip.compress(b"conversation_id,role,text\n" + b"c1,customer,hi\n" * 9999)[:30] + b"\xff" * 99)
+    with pytest.raises(InvalidInput, match="cannot be read"):
+        read(path)
 
 
 def openai_lines() -> list[Any]:
@@ -151,6 +155,17 @@ def test_data_sets(tmp_path: Path, shape: str) -> None:
         return
     with pytest.raises(InvalidInput, match="name the columns"):
         read(path, "dataset", columns={"at": next(iter(columns.values()))})
+
+
+@pytest.mark.slow
+def test_a_data_set_that_breaks_off_or_names_no_conversations(tmp_path: Path) -> None:
+    path = tmp_path / "set.jsonl"
+    path.write_text('{"role": "user", "text": "hi"}\n')
+    with pytest.raises(InvalidInput, match="conversation_id=NAME"):
+        read(path, "dataset")
+    path.write_text('{"turns": [')
+    with pytest.raises(InvalidInput, match="the data set cannot be read"):
+        read(path, "dataset")
 
 
 def test_a_data_set_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
