@@ -16,8 +16,8 @@ KINDS: Final[dict[str, str]] = {
     r"|\bwho (?:am i|do i have the pleasure of|is this|are you)\b|\bwhose name\b|\bwhom am i\b",
     "EMAIL_ADDRESS": r"\be[\s-]?mails?\b",
     "USERNAME": r"\b(?:user\s?-?name|user\s?id|login|log-?in\s(?:id|name)|handle|screen\s?name)\b",
-    "ACCOUNT_NUMBER": rf"\b(?:account|acct|a/c|customer|client|member(?:ship)?|loyalty|reference|policy|booking|ride|flight)\s?-?{IDENT}(?!\w)",
-    "ORDER_ID": rf"\b(?:order|purchase|invoice|tracking|return|refund|rma|ticket|case|shipment|parcel|transaction)\s?-?{IDENT}(?!\w)"
+    "ACCOUNT_NUMBER": rf"\b(?:account|acct|a/c|customer|client|member(?:ship)?|loyalty|reference|policy|booking|ride|flight)\s?-?{IDENT}(?![\w<‹])",
+    "ORDER_ID": rf"\b(?:order|purchase|invoice|tracking|return|refund|rma|ticket|case|shipment|parcel|transaction)\s?-?{IDENT}(?![\w<‹])"
     r"|\bwhich order\b",
     "PHONE_NUMBER": r"\b(?:phone|mobile|cell|telephone|contact|call\s?back)(?:\s?numbers?)?\b",
     "ADDRESS": r"\b(?:address|street|zip|zip\s?-?code|post(?:al)?\s?-?code|postcode|pin\s?code)(?:es)?\b(?<!mail address)"

@@ -65,3 +65,8 @@ def test_a_question_stays_open_for_a_while() -> None:
 def test_an_answer_within_one_text(scrubber: PresidioScrubber) -> None:
     made = scrubber.scrub([Message("user", "Bot: What's the name on the account? User: maja hermansen")])
     assert made.texts == ("Bot: What's the name on the account? User: <PERSON_1>",)
+
+
+@pytest.mark.parametrize("said", ["About order #{}. Could you say more?", "Refund #{}: can you confirm it?"])
+def test_a_placeholder_asks_for_no_more_than_what_it_stands_for(said: str) -> None:
+    assert asked(said.replace("{}", "<ORDER_ID_1>")) == asked(said.replace("{}", "7130045")) == frozenset()
