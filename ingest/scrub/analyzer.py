@@ -1,6 +1,6 @@
 """Finds personal data in single texts: Presidio's rules and model, lists of names, and answers to what was asked.
 
-Knows no placeholder and no vault; of the conversation only what the other side asked for.
+Knows placeholders by their shape only, and no vault; of the conversation only what the other side asked for.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ from typing import Any, Final
 from ingest.scrub import answers, names, places
 from ingest.scrub.chat.model import trained
 from ingest.scrub.gazetteer import Lexicon
+from ingest.scrub.placeholders import stretches
 from ingest.scrub.presidio import BATCH, NER_SCORE, Presidio, checked
 from ingest.scrub.recognizers import RULES, own_order_rules
-from ingest.scrub.spans import Span
+from ingest.scrub.spans import Span, masked
 
 _ENDLESS: Final = re.compile(r"\S{200,}")
 _USER: Final = re.compile(r"(?!\d+$)[\w.@-]{4,40}")
 _WORD: Final = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
+_CLITIC: Final = re.compile(r"['’](?:re|ve|ll|d|m|t)\Z")
 TOLD_SCORE: Final = 0.88  # of the rules for names that are told as such
 CHAT_SCORE: Final = 0.61
 TOGETHER: Final = 128  # texts, at most, and of so many characters
@@ -49,7 +51,8 @@ class Analyzer:
         self._chat = trained(self._presidio.nlp.vocab)
         index = self._presidio.lookups.get_table("lemma_index")
         words = frozenset(word for part in ("verb", "adj", "adv") for word in index[part])
-        self._lexicon = Lexicon(words, frozenset(index["noun"]))
+        irregular = self._presidio.lookups.get_table("lemma_exc")
+        self._lexicon = Lexicon(words, frozenset(index["noun"]), frozenset(irregular["verb"]))
         self.find(["warm up: order ORD-2024-00123 for jo@shop.example, says Tomasz"])
 
     def find(self, texts: Sequence[str], kinds: Sequence[frozenset[str]] = ()) -> list[list[Span]]:
@@ -61,13 +64,14 @@ class Analyzer:
     def _read(self, texts: Sequence[str]) -> list[list[Span]]:
         """What Presidio and the models find. Holds others off meanwhile."""
         shown = [_calm(text) for text in texts]
-        worth = [self._may_name(text) for text in shown]
-        small = [not any(c.isupper() for c in text) for text in shown]
+        own = [masked(text, stretches(text)) for text in shown]  # placeholders are nobody's words
+        worth = [self._may_name(text) for text in own]
+        small = [not any(c.isupper() for c in text) for text in own]
         chat = [i for i in range(len(texts)) if worth[i] and small[i]]
         with self._lock, self._presidio.nlp.memory_zone():  # spaCy forgets the words of a text when the zone ends
             read = self._presidio.read(shown, [w and not s for w, s in zip(worth, small, strict=True)])
             found = [self._presidio.find(text, each) for text, each in zip(texts, read, strict=True)]
-            docs = self._chat.pipe([shown[i] for i in chat], batch_size=BATCH)
+            docs = self._chat.pipe([read[i].tokens for i in chat], batch_size=BATCH)
             for i, doc in zip(chat, docs, strict=True):
                 found[i] += self._of_chat(texts[i], doc)
         return found
@@ -104,8 +108,10 @@ class Analyzer:
         for match in _WORD.finditer(text):
             word = match.group()
             if not self._lexicon.english(word):
+                if names.is_brand(text, *match.span()):
+                    continue
                 return True
-            big = word[0].isupper() and len(word) > 1 and not self._lexicon.is_word(word)
+            big = word[0].isupper() and len(word) > 1 and not self._lexicon.is_word(_CLITIC.sub("", word))
             if big and (names.inside(text, match.start()) or self._lexicon.listed_first(word)):
                 return True
         return False

@@ -23,10 +23,11 @@ _ENDINGS: Final = ("s", "es", "ed", "d", "ing", "er", "est", "ly", "n't", "'s", 
 class Lexicon:
     """Who or what a word may be."""
 
-    def __init__(self, words: Collection[str], nouns: Collection[str]) -> None:
-        """`words` are English verbs, adjectives and adverbs; `nouns` hold some names too."""
+    def __init__(self, words: Collection[str], nouns: Collection[str], irregular: Collection[str] = ()) -> None:
+        """`words` are verbs, adjectives and adverbs, `irregular` forms such as 'bought'; some `nouns` are names too."""
         self.words = words
         self.nouns = nouns
+        self._irregular = irregular
         self._english = lru_cache(maxsize=65536)(self._is_english)
 
     def listed_first(self, word: str) -> bool:
@@ -79,7 +80,7 @@ class Lexicon:
         if self.only_first(low):
             return False
         low = "".join(c for c in unicodedata.normalize("NFKD", low) if not unicodedata.combining(c))  # 'café'
-        if self.ordinary(low):
+        if self.ordinary(low) or (low in self._irregular and not self.listed_first(low)):
             return True
         return any(
             low.endswith(end) and any(self.ordinary(stem) for stem in _stems(low.removesuffix(end))) for end in _ENDINGS

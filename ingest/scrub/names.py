@@ -93,7 +93,7 @@ def trimmed(text: str, start: int, end: int, lexicon: Lexicon) -> tuple[int, int
     start, end = words[0][0], words[-1][1]
     if text[start:end].casefold().endswith(("'s", "’s")):
         end -= 2
-    if end - start < 2 or plain(text[start:end]) in BRAND_PEOPLE or _is_brand(text, start, end):
+    if end - start < 2 or plain(text[start:end]) in BRAND_PEOPLE or is_brand(text, start, end):
         return None
     if len(words) == 1:
         allowed = _may_stand_alone(text, start, end, lexicon)
@@ -102,7 +102,7 @@ def trimmed(text: str, start: int, end: int, lexicon: Lexicon) -> tuple[int, int
     return (start, end) if allowed else None
 
 
-def _is_brand(text: str, start: int, end: int) -> bool:
+def is_brand(text: str, start: int, end: int) -> bool:
     """'michael' of 'michael kors'."""
     after = _WORD.match(text, end + 1)
     return after is not None and plain(text[start : after.end()]) in BRAND_PEOPLE

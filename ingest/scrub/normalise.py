@@ -37,10 +37,12 @@ def aligned(text: str) -> tuple[str, Sequence[tuple[int, int]]]:
 
 def _simplified(composed: str) -> Iterator[tuple[int, str]]:
     """What stays of each character, and where it stood."""
-    previous = ""
+    previous, following, ahead = "", "", 0
     for i, char in enumerate(composed):
         if not " " <= char <= "~":
-            following = composed[i + 1] if i + 1 < len(composed) else ""
+            if char in JOINERS:
+                ahead = _visible(composed, max(ahead, i + 1))
+                following = _plain(composed[ahead]) if ahead < len(composed) else ""
             if _hides(char, previous, following):
                 continue
             char = _plain(char)
@@ -69,12 +71,19 @@ def _apart(group: str, char: str) -> bool:
     return not unicodedata.combining(char) and form("NFC", group + char) == form("NFC", group) + form("NFC", char)
 
 
+def _visible(text: str, at: int) -> int:
+    """Where the next character stands that is not invisible."""
+    while at < len(text) and text[at] not in KEPT_CONTROLS and unicodedata.category(text[at]) in ("Cc", "Cf"):
+        at += 1
+    return at
+
+
 def _hides(char: str, previous: str, following: str) -> bool:
     category = unicodedata.category(char)
     if category == "Cc":
         return char not in KEPT_CONTROLS
     if char in JOINERS:
-        return not previous or previous.isascii() or not following or following.isascii()
+        return not previous or previous.isascii() or previous in JOINERS or not following or following.isascii()
     if category == "Cf":
         return True
     # marks on digits or punctuation, such as a combining underline or an emoji selector

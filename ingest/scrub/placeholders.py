@@ -98,6 +98,10 @@ class Vault:
         """For the record: known placeholders stay, one that the model invented becomes its plain type."""
         return PLACEHOLDER.sub(lambda m: m.group() if m.group() in self._values else plain(m.group(1)), text)
 
+    def joined(self, other: Vault) -> Vault:
+        """Both memories as one."""
+        return Vault({**self._values, **other._values}, self._literals | other._literals)
+
     def filler(self) -> StreamFiller:
         return StreamFiller(self)
 

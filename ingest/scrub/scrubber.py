@@ -13,7 +13,7 @@ import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol, TypeVar
 
 from ingest.scrub import net
@@ -22,7 +22,7 @@ from ingest.scrub.carry import Carrier
 from ingest.scrub.normalise import aligned, normalise
 from ingest.scrub.placeholders import PLACEHOLDER, Numbering, Vault, escape, stretches
 from ingest.scrub.record import Record
-from ingest.scrub.spans import Span, masked, settle
+from ingest.scrub.spans import Span, closed, masked, settle
 from shoptalk.domain import Message
 from shoptalk.errors import ScrubbingFailed
 from shoptalk.ports import CustomerRecord
@@ -33,6 +33,7 @@ NO_RECORD: Final[CustomerRecord] = {}
 LONGEST_TEXT: Final = 32_000
 REMEMBERED: Final = 4096
 MOST_PASSES: Final = 4  # of the net; two are the rule
+MOST_SCRUBBINGS: Final = 6  # of one conversation; one or two are the rule
 
 
 class Finder(Protocol):
@@ -94,9 +95,18 @@ class PresidioScrubber:
     ) -> list[Scrubbed | ScrubbingFailed]:
         """As `scrub`, of several conversations, in less time: their texts are read together.
 
-        Well-formed placeholders are kept where they are `trusted`, and new ones numbered after them: what was scrubbed
-        before comes out as it went in. Otherwise they are taken for something that somebody typed.
+        Well-formed placeholders are kept where they are `trusted`, and new ones numbered after them; then the outcome
+        is scrubbed too until nothing more is found, so that what was scrubbed before comes out as it went in.
+        Otherwise they are taken for something that somebody typed.
         """
+        made = self._scrub_each(conversations, records, trusted=trusted)
+        if trusted:
+            self._until_settled(conversations, records, made)
+        return made
+
+    def _scrub_each(
+        self, conversations: Sequence[Sequence[Message]], records: Sequence[CustomerRecord], *, trusted: bool
+    ) -> list[Scrubbed | ScrubbingFailed]:
         if len(conversations) > 1:
             with suppress(ScrubbingFailed):  # what fails here fails again below, by itself
                 _guarded(lambda: self._detect([i for each in conversations for i in self._prepared(each, trusted)]))
@@ -107,6 +117,32 @@ class PresidioScrubber:
             except ScrubbingFailed as error:
                 made.append(error)
         return made
+
+    def _until_settled(
+        self,
+        conversations: Sequence[Sequence[Message]],
+        records: Sequence[CustomerRecord],
+        made: list[Scrubbed | ScrubbingFailed],
+    ) -> None:
+        """Scrub the outcome until nothing is found: without the others' names a model reads a text differently."""
+        open_ones = list(range(len(made)))
+        for _ in range(MOST_SCRUBBINGS - 1):
+            open_ones = [i for i in open_ones if isinstance(each := made[i], Scrubbed) and any(each.counts)]
+            former = {i: each for i in open_ones if isinstance(each := made[i], Scrubbed)}
+            messages = [
+                [Message(said.role, text) for said, text in zip(conversations[i], each.final, strict=True)]
+                for i, each in former.items()
+            ]
+            again = self._scrub_each(messages, [records[i] for i in open_ones] if records else (), trusted=True)
+            open_ones = []
+            for (i, each), then in zip(former.items(), again, strict=True):
+                if isinstance(then, ScrubbingFailed):
+                    made[i] = then
+                elif any(then.counts):
+                    made[i] = _together(each, then)
+                    open_ones.append(i)
+            if not open_ones:
+                return
 
     def scrub_correction(self, history: Sequence[str], text: str) -> tuple[str, Mapping[str, int]]:
         """Scrub what an annotator wrote about a conversation that is scrubbed already.
@@ -211,6 +247,24 @@ def _settled(item: _Prepared, found: Sequence[Span]) -> list[Span]:
     return spans
 
 
+def _together(first: Scrubbed, then: Scrubbed) -> Scrubbed:
+    """A scrubbed conversation, and what scrubbing its outcome found, as one."""
+    counts = tuple(Counter(a) + Counter(b) for a, b in zip(first.counts, then.counts, strict=True))
+    found = tuple(_before(*each) for each in zip(first.final, first.found, then.found, strict=True))
+    return Scrubbed(then.texts, then.final, counts, first.vault.joined(then.vault), found)
+
+
+def _before(final: str, found: Sequence[Span], later: Sequence[Span]) -> tuple[Span, ...]:
+    """`later` stands in `final`, which has a placeholder for each of `found`: where all stood before that."""
+    spans, past, longer = list(found), 0, 0
+    for span in later:
+        while past < len(found) and (start := found[past].start + longer) <= span.start:
+            longer += final.index(">", start) + 1 - start - found[past].length
+            past += 1
+        spans.append(replace(span, start=span.start - longer, end=span.end - longer))
+    return tuple(sorted(spans, key=lambda s: s.start))
+
+
 def in_raw(raw: str, found: Sequence[Span]) -> list[Span]:
     """Places in a normalised text as places in the text it was made of."""
     if not found:
@@ -223,7 +277,7 @@ def _spans(item: _Prepared, found: Sequence[Span], carrier: Carrier) -> list[Spa
     """What is to be replaced in a message, in order."""
     taken = [*item.protected, *((s.start, s.end) for s in found)]
     carried = carrier.find(masked(item.text, taken), short=item.ours)
-    return sorted([*found, *carried], key=lambda s: s.start)
+    return closed(item.text, [*found, *carried])
 
 
 def _replaced(item: _Prepared, spans: Sequence[Span], numbering: Numbering) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from ingest.scrub.normalise import JOINERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,24 @@ def settle(text: str, spans: Iterable[Span], protected: Sequence[tuple[int, int]
                 taken.append((start, end))
         taken.sort()
     return sorted(kept, key=lambda s: s.start)
+
+
+def closed(text: str, spans: Iterable[Span]) -> list[Span]:
+    """Disjoint spans in order, each with the marks and joiners that belong to its outermost characters.
+
+    Beside a placeholder these would mean something else, or nothing.
+    """
+    done: list[Span] = []
+    at = 0
+    for span in sorted(spans, key=lambda s: s.start):
+        start, end = span.start, span.end
+        while start > at and text[start - 1] in JOINERS:
+            start -= 1
+        while end < len(text) and (text[end] in JOINERS or unicodedata.category(text[end])[0] == "M"):
+            end += 1
+        done.append(span if (start, end) == (span.start, span.end) else replace(span, start=start, end=end))
+        at = end
+    return done
 
 
 def masked(text: str, stretches: Iterable[tuple[int, int]]) -> str:

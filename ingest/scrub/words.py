@@ -37,8 +37,9 @@ COMMON: Final = listed(
     welcome well were what when where which white who why will wish with within without wonderful working worst
     would wow wrong yeah year yep yes yesterday yet you your yours yup wat wats ya yaa yea kno dunno shud wud cud
     wth wtf omg lol nah hmm hmmm huh duh argh yaar arrey arre yeh matlab ho haan nahi kya karo dude bro man bruh
-    while upon itz noww kbye bye takin recvd tomoro tmrw gonna wanna gotta thot deemed gr8 thnx thnks tnx tysm cuz
-    coz bcoz dont cant wont didnt ive im its youre january february march april june july august september october
+    while upon itz noww kbye bye takin recvd tomoro tmrw gonna wanna gotta thot deemed gr8 oh ooh aww haha promo
+    acct login hoodie hoodies sneaker tshirt thats whats theyre thnx thnks tnx tysm cuz coz bcoz dont cant wont
+    didnt ive im its youre january february march april june july august september october
     november december monday tuesday wednesday thursday friday saturday sunday christmas easter diwali halloween"""
 )
 # Countries, states, large cities; shops and brands: they look like people's names, or that small models take for them.

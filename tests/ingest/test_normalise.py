@@ -30,6 +30,14 @@ def test_alignment_is_of_the_normalised_text(text: str) -> None:
     assert [end for _, end in places] == sorted(end for _, end in places)
 
 
+@given(st.one_of(st.text(), HARD))
+@example("ü\u200d\u200d")
+@example("ü\u200d\u200b5")
+@example("ü\u200d５")
+def test_normalising_again_changes_nothing(text: str) -> None:
+    assert normalise(normalise(text)) == normalise(text)
+
+
 @pytest.mark.parametrize(
     ("text", "part", "stands"),
     [

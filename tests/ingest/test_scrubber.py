@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from ingest.scrub import presidio as presidio_module
 from ingest.scrub.analyzer import Analyzer
-from ingest.scrub.scrubber import LONGEST_TEXT, PresidioScrubber
+from ingest.scrub.scrubber import LONGEST_TEXT, PresidioScrubber, Scrubbed
 from ingest.scrub.spans import Span
 from shoptalk.domain import Message
 from shoptalk.errors import ConfigurationError, ScrubbingFailed
@@ -186,6 +186,43 @@ class Broken:
 
     def is_word(self, word: str) -> bool:
         return False
+
+
+class Hesitant:
+    """Sees 'Frobes' only once no other name stands before it."""
+
+    def find(self, texts: Sequence[str], kinds: Sequence[frozenset[str]] = ()) -> list[list[Span]]:
+        return [
+            [Span(*m.span(), "PERSON") for m in re.finditer(r"Jo\b|Wanjiru|(?<=<PERSON_1> and )Frobes", t)]
+            for t in texts
+        ]
+
+    def is_word(self, word: str) -> bool:
+        return False
+
+
+def test_what_only_the_outcome_shows_is_found_too() -> None:
+    scrubber = PresidioScrubber(Hesitant())
+    said = [Message("user", "Jo and Frobes, for Wanjiru"), Message("user", "Frobes!"), Message("user", "hello")]
+    (made,) = scrubber.scrub_many([said], trusted=True)
+    assert isinstance(made, Scrubbed)
+    assert made.final == ("<PERSON_1> and <PERSON_3>, for <PERSON_2>", "<PERSON_3>!", "hello")
+    assert [[m.content[s.start : s.end] for s in spans] for m, spans in zip(said, made.found, strict=True)] == [
+        ["Jo", "Frobes", "Wanjiru"],
+        ["Frobes"],
+        [],
+    ]
+    assert [dict(each) for each in made.counts] == [{"PERSON": 3}, {"PERSON": 1}, {}]
+    assert made.vault.fill(made.final[0]) == said[0].content
+
+
+def test_marks_and_joiners_leave_with_the_letter_they_belong_to(scrubber: PresidioScrubber) -> None:
+    for text in ("mail jo@shop.example\u0338 now", "mail ü\u200djo@shop.example now"):
+        (once,) = scrubber.scrub_many([[Message("user", text)]], trusted=True)
+        assert isinstance(once, Scrubbed)
+        (again,) = scrubber.scrub_many([[Message("user", once.final[0])]], trusted=True)
+        assert isinstance(again, Scrubbed)
+        assert again.final == once.final
 
 
 def test_errors_fail_closed_and_quote_nothing() -> None:
