@@ -17,11 +17,14 @@ from ingest.scrub.placeholders import stretches
 from ingest.scrub.presidio import BATCH, NER_SCORE, Presidio, checked
 from ingest.scrub.recognizers import RULES, own_order_rules
 from ingest.scrub.spans import Span, masked
+from ingest.scrub.words import TOLD_TOO
 
 _ENDLESS: Final = re.compile(r"\S{200,}")
 _USER: Final = re.compile(r"(?!\d+$)[\w.@-]{4,40}")
 _WORD: Final = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _CLITIC: Final = re.compile(r"['’](?:re|ve|ll|d|m|t)\Z")
+_DETERMINED: Final = re.compile(r"(?i)\b(?:an?|the|this|that|these|those|some|any|each|every|your|our|their)\s\Z")
+_SPELLED: Final = re.compile(r"(?:[^\W\d_][ -]){3,}[^\W\d_]")
 TOLD_SCORE: Final = 0.88  # of the rules for names that are told as such
 CHAT_SCORE: Final = 0.61
 TOGETHER: Final = 128  # texts, at most, and of so many characters
@@ -86,6 +89,7 @@ class Analyzer:
         every += names.introduced(text, self._lexicon)
         every += answers.given(text, asks, self._lexicon)
         every += answers.within(text, self._lexicon)
+        every = [names.hyphenated(text, span) if span.kind == "PERSON" else span for span in every]
         return places.completed(text, every, self._lexicon)
 
     def _sifted(self, text: str, spans: Sequence[Span]) -> Iterator[Span]:
@@ -95,8 +99,14 @@ class Analyzer:
                     yield span
                 continue
             place = names.trimmed(text, span.start, span.end, self._lexicon)
-            if span.score >= TOLD_SCORE and self._lexicon.first(text[span.start : span.end]):
-                place = span.start, span.end  # 'my name is grace'
+            first, *others = text[span.start : span.end].casefold().split()
+            if span.score >= TOLD_SCORE and (
+                (not others and self._lexicon.first(first))
+                or (first in TOLD_TOO and any(map(self._lexicon.last, others)))
+            ):
+                place = span.start, span.end  # 'my name is grace', 'my name is hope cash'
+            if _SPELLED.fullmatch(text, span.start, span.end):
+                place = span.start, span.end
             if place and (span.score > NER_SCORE or names.believable(text[place[0] : place[1]], self._lexicon)):
                 yield Span(*place, "PERSON", span.score)
 
@@ -126,16 +136,26 @@ class Analyzer:
                 if place and self._told_by_chat(text, *place):
                     yield Span(*place, kind, CHAT_SCORE)
             elif kind == "ADDRESS":
-                if any(c.isdigit() for c in value):
+                if any(c.isdigit() for c in value) and self._like_an_address(value):
                     yield Span(start, end, kind, CHAT_SCORE)
             elif _USER.fullmatch(value) and not self._lexicon.english(value):
                 yield Span(start, end, kind, CHAT_SCORE)
 
+    def _like_an_address(self, value: str) -> bool:
+        """Not 'kettle number 3 whistle': it begins with a number, or a word of it is a street's or in no dictionary."""
+        words = _WORD.findall(value)
+        if value[0].isdigit() and len(words) > 1:
+            return True
+        return any(places.STREET.fullmatch(word) or not self._lexicon.in_dictionary(word) for word in words)
+
     def _told_by_chat(self, text: str, start: int, end: int) -> bool:
-        """No English word in it; and where nothing stands around it, it must be on the lists."""
+        """No English word in it but a first name; and where nothing stands around it, it must be on the lists."""
         words = text[start:end].split()
+        if len(words) == 1 and _DETERMINED.search(text, 0, start) and self._lexicon.in_dictionary(words[0]):
+            return False  # 'this mark'
         if any(self._lexicon.english(word) for word in words):
-            return False
+            named = len(words) > 1 and self._lexicon.first(words[0]) and not self._lexicon.in_dictionary(words[-1])
+            return named and all(word.isalpha() for word in words)
         alone = not any(c.isalnum() for c in text[:start] + text[end:])
         return not alone or self._lexicon.first(words[0]) or self._lexicon.last(words[-1])
 

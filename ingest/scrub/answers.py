@@ -13,7 +13,7 @@ from typing import Final
 from ingest.scrub.asked import IDENT, asked
 from ingest.scrub.gazetteer import Lexicon, plain
 from ingest.scrub.spans import Span
-from ingest.scrub.words import COMMON, listed
+from ingest.scrub.words import COMMON, TOLD_TOO, listed
 
 SCORE: Final = 0.72
 MOST_NAME_WORDS: Final = 4
@@ -46,12 +46,17 @@ _POSTCODE: Final = re.compile(
     r"(?<![\w$€£.,/:-])(?:\d{3,6}(?:-\d{4})?|[A-Za-z]{1,2}\d[A-Za-z\d]?\s?\d[A-Za-z]{2}|[A-Za-z]\d[A-Za-z]\s?\d[A-Za-z]\d|"
     r"\d{4}\s?[A-Z]{2})(?![\w%/:-])"
 )
+_LAST_FIRST: Final = re.compile(r"(?:^|\s)([^\W\d_]{2,20}),\s([^\W\d_]{2,20})[\s.!]*\Z")
 _CALLED: Final = re.compile(
     rf"(?i)\b(?:account|acct|customer|member(?:ship)?|order|user|login|username)\s?({IDENT})?(?!\w)"
     r"[\s:=#]{1,3}(?:is\s|was\s)?([a-z]{7,20})(?!\w)"
 )
 _MAIL: Final = re.compile(
     r"(?i)[\w.+-]{2,40}\s?(?:\(at\)|\[at\]|\bat\b|@)\s?[\w-]{2,30}(?:\s?(?:\.|\bdot\b)\s?\w{2,10})*"
+)
+_NO_NUMBER: Final = re.compile(
+    r"(?i)(?<![\w-])(?!(?:the|my|your|a|an|this|that|same|in|on|at|to|of|by)\s)[^\W\d_]{3,20}(?:\s[^\W\d_]{3,20})?\s"
+    r"(?:street|road|avenue|lane|boulevard|crescent|terrace|mews|gardens|grove|rd|ave|blvd)(?!\w)"
 )
 _STREET: Final = re.compile(
     r"(?<![\w$€£₹.,-])\d[\w/-]*(?:(?!\s(?i:and my|but|because|please|thanks|thank you|is it|can you|my name|i)\b)"
@@ -68,11 +73,7 @@ def given(text: str, kinds: frozenset[str], lexicon: Lexicon) -> Iterator[Span]:
         return
     pieces = list(_pieces(text))
     if "PERSON" in kinds:
-        named = 0  # where the last found name ends
-        for n, (start, end) in enumerate(pieces[:8]):
-            for span in _names(text, start, end, lexicon, first=n == 0 or 0 < start - named <= 2):
-                named = span.end
-                yield span
+        yield from _people(text, pieces, lexicon)
     if "EMAIL_ADDRESS" in kinds:
         yield from (Span(*m.span(), "EMAIL_ADDRESS", SCORE) for m in _MAIL.finditer(text))
     codes = [kind for kind in CODES if kind in kinds]
@@ -80,6 +81,9 @@ def given(text: str, kinds: frozenset[str], lexicon: Lexicon) -> Iterator[Span]:
         yield from _codes(text, pieces, codes, lexicon)
     if "PHONE_NUMBER" in kinds:
         yield from (Span(*m.span(), "PHONE_NUMBER", SCORE) for m in re.finditer(r"\+?\(?\d[\d ().-]{4,20}\d", text))
+    if kinds & {"PHONE_NUMBER", "CREDIT_CARD"}:  # the last four digits
+        kind = "PHONE_NUMBER" if "PHONE_NUMBER" in kinds else "CREDIT_CARD"
+        yield from (Span(a, b, kind, SCORE) for a, b in pieces if b - a == 4 and text[a:b].isdecimal())
     if "ADDRESS" in kinds:
         yield from _addresses(text, pieces, lexicon)
 
@@ -111,6 +115,18 @@ def _pieces(text: str) -> Iterator[tuple[int, int]]:
             start = joint.end() if joint else end
 
 
+def _people(text: str, pieces: list[tuple[int, int]], lexicon: Lexicon) -> Iterator[Span]:
+    if both := _LAST_FIRST.search(text):
+        last, first = both.groups()
+        if lexicon.listed_first(first) and not lexicon.is_word(last) and plain(first) not in COMMON:
+            yield from (Span(*both.span(part), "PERSON", SCORE) for part in (1, 2))
+    named = 0  # where the last found name ends
+    for n, (start, end) in enumerate(pieces[:8]):
+        for span in _names(text, start, end, lexicon, first=n == 0 or 0 < start - named <= 2):
+            named = span.end
+            yield span
+
+
 def _names(text: str, start: int, end: int, lexicon: Lexicon, *, first: bool) -> Iterator[Span]:
     words: list[tuple[int, int]] = []
     at = start
@@ -129,7 +145,12 @@ def _names(text: str, start: int, end: int, lexicon: Lexicon, *, first: bool) ->
     if any(plain(word) in _NOT_IN_NAMES for word in found):
         return
     strange = [word for word in found if not lexicon.english(word) and len(word) > 1]
-    if not strange and first and plain(found[0]) not in COMMON and len(found) <= 3:  # 'violet', all by itself
+    alone = (
+        len(found) == 1 and not text[:start].strip() and not text[end:].strip(" .!") and found[0].casefold() in TOLD_TOO
+    )
+    if (
+        not strange and first and (alone or plain(found[0]) not in COMMON) and len(found) <= 3
+    ):  # 'violet', all by itself
         strange = found if lexicon.listed_first(found[0]) or (len(found) == 1 and not lexicon.is_word(found[0])) else []
     if strange and (first or any(_proper(word, lexicon) for word in strange)):
         yield Span(words[0][0], words[-1][1], "PERSON", SCORE)
@@ -222,6 +243,7 @@ def _addresses(text: str, pieces: list[tuple[int, int]], lexicon: Lexicon) -> It
     for match in _POSTCODE.finditer(text):
         if not _NO_CODE.fullmatch(match.group()) or match.group().isdecimal():
             yield Span(*match.span(), "ADDRESS", SCORE - 0.02)
+    yield from (Span(*match.span(), "ADDRESS", SCORE - 0.03) for match in _NO_NUMBER.finditer(text))
     if found or "<" in text or "‹" in text:
         return
     for start, end in pieces[:4]:  # a town or a street without a number

@@ -20,6 +20,7 @@ KINDS: Final[dict[str, str]] = {
     "ORDER_ID": rf"\b(?:order|purchase|invoice|tracking|return|refund|rma|ticket|case|shipment|parcel|transaction)\s?-?{IDENT}(?![\w<‹])"
     r"|\bwhich order\b",
     "PHONE_NUMBER": r"\b(?:phone|mobile|cell|telephone|contact|call\s?back)(?:\s?numbers?)?\b",
+    "CREDIT_CARD": r"\b(?:card|last\s(?:4|four)(?:\sdigits)?)\b",
     "ADDRESS": r"\b(?:address|street|zip|zip\s?-?code|post(?:al)?\s?-?code|postcode|pin\s?code)(?:es)?\b(?<!mail address)"
     r"|\bwhere (?:should|shall|do|would|can|could|will) (?:we|i|you|it) (?:\w+ ){0,4}(?:sen[dt]|ship|shipped|deliver|delivered|live)\b",
     "ID_NUMBER": rf"\b(?:pin|password|passcode|passport|licen[cs]e|ssn|social security|security (?:code|answer)|"

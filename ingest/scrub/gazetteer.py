@@ -32,12 +32,12 @@ class Lexicon:
 
     def listed_first(self, word: str) -> bool:
         """On the list of first names, whatever else it is."""
-        return plain(word) in _names(FIRST_FILES)
+        return plain(word) in census(FIRST_FILES)
 
     def first(self, word: str) -> bool:
         """A first name that is no place, no brand and no common word."""
         low = plain(word)
-        return low in _names(FIRST_FILES) and low not in _NOBODY
+        return low in census(FIRST_FILES) and low not in _NOBODY
 
     def only_first(self, word: str) -> bool:
         """A first name that is hardly anything else, even when written small."""
@@ -47,7 +47,7 @@ class Lexicon:
     def last(self, word: str) -> bool:
         """A last name that is no brand and no common word; many are other words too."""
         low = plain(word)
-        return low in _names(LAST_FILES) and low not in COMMON and low not in BRANDS
+        return low in census(LAST_FILES) and low not in COMMON and low not in BRANDS
 
     def is_word(self, word: str) -> bool:
         """An ordinary word rather than a name: common, a brand, or an English verb, adjective or adverb."""
@@ -88,7 +88,7 @@ class Lexicon:
 
     def _noun(self, low: str) -> bool:
         for noun in (low, low.removesuffix("s"), low.removesuffix("es")):
-            if noun in self.nouns and noun not in _names(FIRST_FILES) and noun not in _names(LAST_FILES):
+            if noun in self.nouns and noun not in census(FIRST_FILES) and noun not in census(LAST_FILES):
                 return True
         return False
 
@@ -103,7 +103,7 @@ def plain(word: str) -> str:
 
 
 @cache
-def _names(files: tuple[str, ...]) -> frozenset[str]:
+def census(files: tuple[str, ...]) -> frozenset[str]:
     folder = resources.files(PACKAGE)
     lines = (line for file in files for line in (folder / file).read_text("ascii").splitlines())
     return frozenset(line.split()[0].casefold() for line in lines if line.strip())

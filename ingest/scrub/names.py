@@ -6,13 +6,15 @@ around them (`listed`, `introduced`). Knows no conversation.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from ingest.scrub.gazetteer import Lexicon, plain
 from ingest.scrub.spans import Span
-from ingest.scrub.words import BRAND_PEOPLE, BRANDS, COMMON, PLACES
+from ingest.scrub.words import BRAND_PEOPLE, BRANDS, COMMON, PLACES, TOLD_TOO, WORDS_TOO
 
 SCORE: Final = 0.66
 _WORD: Final = re.compile(r"[^\W\d_]+(?:['’.-][^\W\d_]+)*")
@@ -59,10 +61,23 @@ _GREETED: Final = re.compile(
     r"(?:thanks|thank\syou|thx|thank\syou\s(?:so|very)\smuch|hi|hello|hey|dear|great|welcome|sorry|bye|goodbye|good\s(?:morning|day|afternoon|evening)|"
     r"alright|got\sit|i\ssee|nice\sto\smeet\syou|pleasure),?\s([^\W\d_]{2,20})(?=\s?[!.,?]|\s?$)"
 )
-_SIGNED: Final = re.compile(r"(?i)(?:[-–~]\s?|\n(?:regards|thanks|love|cheers|best),?\s)([^\W\d_]{2,20})\s?$")
+_ENDS: Final = re.compile(r"\s*(?:[.,!?;:\n]|$|(?:and|or|from|for|at|on|here|please|thanks)\b)")
+_TAIL: Final = re.compile(r"(?:-[^\W\d_]{2,24}){1,2}(?!\w)")
+_HEAD: Final = re.compile(r"(?<![\w-])[^\W\d_]{2,24}-\Z")
+_SIGNED: Final = re.compile(
+    r"(?i)(?:[-–~]\s?(?:[a-z]\.\s)?|\n(?:regards|thanks|love|cheers|best),?\s)([^\W\d_]{2,20})\s?$"
+)
 _CALLED: Final = re.compile(
     r"(?i)\b(?:(?:people|they|everyone|everybody|friends|you\scan|just|always|who)\scalls?\sme|(?:named|called)\s(?:him|her|it)|"
-    r"goes\sby|go\sby|known\sas)\s([^\W\d_]{2,20})(?=[.,!?]|\s?$)"
+    r"goes\sby|go\sby|known\sas)\s([^\W\d_]{2,20}(?:\s[^\W\d_]{2,20})?)(?=[.,!?]|\s?$)"
+)
+_KINSMAN: Final = re.compile(
+    r"(?i)\b(?:uncle|auntie|aunt|cousin|grandma|grandpa|nephew|niece)\s([^\W\d_]{3,20})(?![\w'’])"
+    r"|\b(?:agent|rep|representative|advisor|colleague|manager|driver|courier|lady|guy|man|woman|girl|person|someone|somebody|friend|"
+    r"dog|cat|he|she|who)(?:\sis|\swas|'s)?\s(?:named|called)\s([^\W\d_]{3,20})(?![\w'’])"
+    r"|\b(?:(?:recipient|sender|customer|buyer|contact|holder|passenger|guest|name|signed|attn|attention)\s?[:=]|belongs?\sto|registered\sto|in\sthe\sname\sof|on\sbehalf\sof|c/o|"
+    r"care\sof|attn|attention(?:\sof)?)\s"
+    r"(?:(?:mr|mrs|ms|miss|dr)\.?\s)?([^\W\d_]{3,20}(?:\s[^\W\d_]{2,20}){0,3})(?![\w'’])"
 )
 
 
@@ -133,10 +148,13 @@ def listed(text: str, lexicon: Lexicon) -> Iterator[Span]:
     shouting = text.isupper()
     for i, (start, end) in enumerate(words):
         word = text[start:end]
+        after = _next(text, words, i)
+        if after and _first_and_last(text, start, after, lexicon):
+            yield Span(start, after[1] - 2 * _owning(text, after), "PERSON", SCORE)
+            continue
         if len(word) < 3 or not lexicon.first(word):
             continue
         sure = lexicon.only_first(word)
-        after = words[i + 1] if i + 1 < len(words) else None
         if (
             after
             and _GAP.fullmatch(text, end, after[0])
@@ -174,11 +192,17 @@ def introduced(text: str, lexicon: Lexicon) -> Iterator[Span]:
 def _told(text: str, lexicon: Lexicon) -> Iterator[Span]:
     """Names in any case that are told as such, and rows of names."""
     for match in _CALLED.finditer(text):
-        if lexicon.unknown(match.group(1)):
+        if all(lexicon.unknown(word) for word in match.group(1).split()):
             yield Span(*match.span(1), "PERSON", SCORE)
+    for match in _KINSMAN.finditer(text):
+        start, end = match.span(match.lastindex or 0)
+        words = text[start:end].split()
+        known = [word for word in itertools.takewhile(lambda word: not lexicon.english(word), words)]
+        if known and known[0].casefold() not in PLACES:
+            yield Span(start, start + len(" ".join(known)), "PERSON", SCORE)
     for match in (*_GREETED.finditer(text), *_SIGNED.finditer(text)):
         low = plain(match.group(1))
-        if (lexicon.listed_first(low) and low not in COMMON) or not lexicon.english(low):
+        if low in TOLD_TOO or (lexicon.listed_first(low) and low not in COMMON) or not lexicon.english(low):
             yield Span(*match.span(1), "PERSON", SCORE)
     for match in _ROW.finditer(text):
         row = [m.span() for m in _WORD.finditer(text, *match.span()) if m.group() not in ("and", "or")]
@@ -204,6 +228,28 @@ def _proper(text: str, start: int, end: int, lexicon: Lexicon) -> bool:
     return not all(low in PLACES for low in lows) and not all(lexicon.ordinary(low) for low in lows)
 
 
+def _next(text: str, words: list[tuple[int, int]], i: int) -> tuple[int, int] | None:
+    """The word after the `i`th, or the one after a middle initial."""
+    rest = words[i + 1 : i + 3]
+    if len(rest) == 2 and rest[0][1] - rest[0][0] == 1 and _GAP.fullmatch(text, words[i][1], rest[1][0]):
+        return rest[1]
+    return rest[0] if rest else None
+
+
+def _first_and_last(text: str, start: int, after: tuple[int, int], lexicon: Lexicon) -> bool:
+    """Written small: a first name and a last name, one of them also a place's or another word's: 'laura lima'."""
+    both = text[start : after[1]]
+    if not both.islower() or not _GAP.fullmatch(text, start + len(both.split()[0]), after[0]):
+        return False
+    first, last = plain(both.split()[0]), plain(text[slice(*after)])
+    if plain(both) in BRAND_PEOPLE or not lexicon.last(last) or len(last) < 3:
+        return False
+    if lexicon.only_first(first):  # at the end of what is said: 'kevin young.', but not 'kevin long ago'
+        return (last in WORDS_TOO or last in PLACES) and bool(_ENDS.match(text, after[1]))
+    named = lexicon.listed_first(first) and (first in PLACES or first in WORDS_TOO) and first not in COMMON
+    return named and not lexicon.in_dictionary(last) and last not in PLACES
+
+
 def _follows(text: str, start: int, after: tuple[int, int], lexicon: Lexicon, *, sure: bool, shouting: bool) -> bool:
     """Is the next word the rest of the name?"""
     word = text[after[0] : after[1]]
@@ -217,6 +263,16 @@ def _follows(text: str, start: int, after: tuple[int, int], lexicon: Lexicon, *,
     if sure:
         return (known or len(low) > 2) and not lexicon.english(low)
     return known and not lexicon.english(low) and not lexicon.is_word(low) and len(low) > 3
+
+
+def hyphenated(text: str, span: Span) -> Span:
+    """With the other halves of a double name: 'hyun-woo', of which a list knew one."""
+    start, end = span.start, span.end
+    if (after := _TAIL.match(text, end)) and text[end - 1].isalpha():
+        end = after.end()
+    if start < len(text) and text[start].isalpha() and (before := _HEAD.search(text, max(0, start - 26), start)):
+        start = before.start()
+    return replace(span, start=start, end=end)
 
 
 def inside(text: str, start: int) -> bool:

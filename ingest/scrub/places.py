@@ -20,6 +20,10 @@ _NO_STREET: Final = (
     "is|at|to|on|in|with|by|from|the|a|an|my|our|your|his|her|was|are|of|for|and|or|this|that|it|days?|weeks?|months?|hours?|"
     "minutes?|items?|orders?|pieces|times?|name|live|lives|address|same|ordered|bought|got|have|has"
 )
+STREET: Final = re.compile(
+    r"(?i)street|st|road|rd|avenue|ave|lane|ln|drive|dr|boulevard|blvd|court|ct|way|place|square|terrace|close|crescent|"
+    r"parkway|highway|circle|mews|grove|gardens|apt|apartment|suite|unit|flat|floor"
+)
 _BEFORE: Final = re.compile(
     r"(?<![\w.$€£-])\d{1,6}[A-Za-z]?,?\s{1,3}\Z"
     rf"|(?<![\w.$€£-])\d{{1,6}}[A-Za-z]?,?\s(?:(?!(?i:{_NO_STREET})\b)[^\W_][\w.'’/-]{{0,24}},?\s{{1,3}}){{1,6}}\Z"

@@ -38,7 +38,7 @@ class Presidio:
     def __init__(self, rules: Sequence[Rule]) -> None:
         lean.load()
         cut_off_network()
-        self.nlp, self.lookups = _language()
+        self.nlp, self.lookups = language()
         self._engine = _engine(self.nlp, rules)
         ours = {rule.kind for rule in rules}
         self._kinds = sorted(ours | NEED_DIGITS | NEED_AT)
@@ -102,11 +102,11 @@ class _StrictPattern:
             raise PatternTimedOut(f"a pattern ran for more than {timeout} seconds") from None
 
 
-def _language() -> tuple[Any, Any]:
+def language() -> tuple[Any, Any]:
     """The lean spaCy pipe, and the word lists that came with the model."""
     import spacy
 
-    nlp = spacy.load(MODEL, exclude=["tagger", "parser", "attribute_ruler"])
+    nlp = spacy.load(MODEL, exclude=["tok2vec", "tagger", "parser", "attribute_ruler"])
     lookups = nlp.get_pipe("lemmatizer").lookups
     nlp.remove_pipe("lemmatizer")
     return nlp, lookups

@@ -18,8 +18,10 @@ _NAME: Final = r"[^\W\d_](?:[^\W\d_]|['’.-](?=[^\W\d_])){0,25}"
 _BIG_NAME: Final = r"(?=\p{Lu})" + _NAME
 _STREETS: Final = (
     r"(?i:street|st|road|rd|avenue|ave|lane|ln|drive|dr|boulevard|blvd|court|ct|way|place|pl|square|sq|terrace|"
-    r"close|crescent|parkway|pkwy|highway|hwy|circle|trail|alley|nagar|marg|colony|layout|sector|strasse|straße)"
+    r"close|crescent|parkway|pkwy|highway|hwy|circle|trail|alley|nagar|marg|colony|layout|sector|strasse|straße|"
+    r"mews|grove|gardens|quay|wharf|villas)"
 )
+_MONTH: Final = r"(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}\.?"
 _NO_STREET: Final = (
     r"days?|weeks?|months?|hours?|minutes?|mins?|times?|on|in|at|by|to|of|for|from|the|a|an|is|was|my|your|this|that|"
     r"and|or|no|rupees|rs|dollars|percent|pieces|items?|orders?|more|business|working|people|size|pairs?|each|qty|email|e-mail|mail|phone|sms|text|chat|post"
@@ -63,6 +65,14 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     Rule(
         "ORDER_ID",
+        "order and hash",
+        rf"\b(?i:order|invoice|booking|ticket|case|rma|return|refund)\s?\#\s?\K{_CODE}",
+        0.9,
+        (("order #a7f3 has not come", "a7f3"),),
+        ("order #1 in the world",),
+    ),
+    Rule(
+        "ORDER_ID",
         "prefix",
         r"(?<![\w-])(?:ORD|ORDER|OD|PO|SO|INV|INVOICE|RMA|RET|REF|TKT|TICKET|CASE|ord|inv|rma|tkt)"
         r"[-_/#]?(?=[\w/-]{0,40}\d{3}|\d{2}-)[\w/-]{1,40}(?<=\w)",
@@ -77,14 +87,16 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(
         "ORDER_ID",
         "called an order number",
-        rf"\b(?i:orders?|invoice|booking|purchase|return|refund|rma|complaint|ticket|case|reference)\s{{0,2}}{_NO}"
-        rf"(?!\w){_IS}\K{_CODE}(?!\w)",
+        r"\b(?:(?i:orders?|invoice|booking|purchase|return|refund|rma|complaint|ticket|case|reference|conf(?:irmation)?|reservation)"
+        rf"\s{{0,2}}{_NO}|(?i:(?:ref\s)?pnr))(?!\w){_IS}\K{_CODE}(?!\w)",
         0.92,
         (
             ("order number is AB12345", "AB12345"),
             ("My order id: zx-99-1b.", "zx-99-1b"),
             ("order no. 4521 please", "4521"),
             ("ticket number was 88-1203", "88-1203"),
+            ("conf code xk4j7d", "xk4j7d"),
+            ("pnr is 6hj2kl", "6hj2kl"),
         ),
         ("what is my order number?", "the order number is missing"),
     ),
@@ -134,6 +146,15 @@ RULES: Final[tuple[Rule, ...]] = (
             ("membership no. gold77", "gold77"),
         ),
         ("is my account number needed?",),
+    ),
+    Rule(
+        "ACCOUNT_NUMBER",
+        "of a bank",
+        rf"\b(?i:sort\scode|routing|bsb|ifsc|swift|bic|bank\saccount|account)\s?(?:{_NO}(?!\w))?{_IS}\K"
+        r"(?:[A-Z]{4}0?[A-Z0-9]{4,7}(?<=\d\w{0,7})|\d[\d-]{4,20}\d)(?!\w)",
+        0.9,
+        (("sort code 20-00-00 please", "20-00-00"), ("ifsc is HDFC0001234", "HDFC0001234")),
+        ("swift delivery", "account since 2019", "SWIFT PAYMENT"),
     ),
     Rule(
         "CREDIT_CARD",
@@ -193,11 +214,52 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(
         "ID_NUMBER",
         "called an identity number",
-        rf"\b(?i:passport|licen[cs]e|ssn|social\ssecurity|aadhaa?r|pan|national\sid|tax\sid|vat)\s{{0,2}}(?:{_NO}(?!\w))?"
+        r"\b(?i:passport|licen[cs]e(?:\splate)?|(?:number\s)?plate|ssn|social\ssecurity|aadhaa?r|pan|national\sid|tax\sid|vat|"
+        rf"serial|imei|vin)\s{{0,2}}(?:{_NO}(?!\w))?"
         rf"{_IS}\K{_CODE}(?!\w)",
         0.92,
-        (("passport number: K1234567", "K1234567"), ("driver's license is D-4411-22", "D-4411-22")),
-        ("my passport number changed",),
+        (
+            ("passport number: K1234567", "K1234567"),
+            ("driver's license is D-4411-22", "D-4411-22"),
+            ("license plate 7abc123", "7abc123"),
+            ("serial no sn-8841-kk", "sn-8841-kk"),
+        ),
+        ("my passport number changed", "the plate is broken"),
+    ),
+    Rule(
+        "DATE_OF_BIRTH",
+        "called a date of birth",
+        rf"\b(?i:d\.?o\.?b\.?|date\sof\sbirth|birth\s?da(?:te|y)|born(?:\son)?)(?!\w)(?i:\s(?:is|was))?\s?[:=-]?\s?\K"
+        rf"(?:\d{{1,4}}[/. -]\d{{1,2}}[/. -]\d{{2,4}}|{_MONTH}\s\d{{1,2}}(?i:st|nd|rd|th)?,?\s\d{{4}}"
+        rf"|\d{{1,2}}(?i:st|nd|rd|th)?(?i:\sof)?\s{_MONTH},?\s\d{{4}})(?!\w)",
+        0.95,
+        (
+            ("dob 14/03/1987", "14/03/1987"),
+            ("I was born on 3rd of May 1990", "3rd of May 1990"),
+            ("date of birth: June 2, 1971", "June 2, 1971"),
+        ),
+        ("her birthday is on 3 May", "a present for his birthday 2024"),
+    ),
+    Rule(
+        "PASSWORD",
+        "called a password",
+        r"\b(?i:password|passcode|passwd|pwd|pass\s?phrase)(?!\w)(?:\s?(?:(?i:is|was)\b|[:=])\s?|\s(?=\S{0,40}\d))\K"
+        r"(?!(?i:not|now|the|wrong|incorrect|correct|expired|still|too|a|also|my|required|needed|invalid|so|going|being)\b)[^\s<>\x00]{4,64}(?<![.,;:!?)])",
+        0.97,
+        (
+            ("my password is Tr0ub4dor&3.", "Tr0ub4dor&3"),
+            ("pwd: hunter2", "hunter2"),
+            ("password hunter22 fails", "hunter22"),
+        ),
+        ("my password is wrong", "reset my password please", "the password was not accepted"),
+    ),
+    Rule(
+        "PASSWORD",
+        "called a code of safety",
+        rf"\b(?i:pin|cvv2?|cvc|otp|(?:security|verification|access|one[\s-]time)\s(?:code|pin))(?!\w)(?:\s?{_NO}(?!\w))?{_IS}\K\d{{3,8}}(?!\w)",
+        0.95,
+        (("cvv 913", "913"), ("the pin is 8812", "8812"), ("verification code: 771204", "771204")),
+        ("pin 2 is bent", "an otp was sent"),
     ),
     Rule(
         "NUMBER",
@@ -218,6 +280,15 @@ RULES: Final[tuple[Rule, ...]] = (
             ("www.example.com/me", "www.example.com/me"),
         ),
         ("on amazon.com",),
+    ),
+    Rule(
+        "URL",
+        "a site's page",
+        r"(?<![\w@./-])(?:[A-Za-z0-9-]{1,40}\.){1,3}(?i:com|net|org|me|io|co|app|dev|in|uk|de|fr|es|it|nl|be|gg|tv|ly|link|shop|store|info|test|example)"
+        r"/[^\s<>\"‹›\x00]{2,300}(?<![.,;:!?)\]])",
+        0.9,
+        (("fb is facebook.com/anouk.dv", "facebook.com/anouk.dv"), ("paypal.me/luigiv please", "paypal.me/luigiv")),
+        ("amazon.com / ebay.com", "and/or", "amazon.in/"),
     ),
     Rule(
         "USERNAME",
@@ -248,6 +319,24 @@ RULES: Final[tuple[Rule, ...]] = (
             ("to 4500 Oak Avenue, Apt 12", "4500 Oak Avenue, Apt 12"),
         ),
         ("a street nearby", "2 days on the road", "10 minutes away"),
+    ),
+    Rule(
+        "ADDRESS",
+        "house and the street",
+        r"(?<![\w$€£.-])\d{1,4}[A-Za-z]?,?\s(?i:the)\s(?i:crescent|green|square|close|terrace|avenue|grove|mews|parade|lane|gardens|"
+        r"drive|oaks|elms|paddocks|maltings|cottages?|courtyard)(?!\w)",
+        0.8,
+        (("my new place is 3 the crescent, Oldtown", "3 the crescent"),),
+        ("the 2nd in the green one",),
+    ),
+    Rule(
+        "ADDRESS",
+        "lives on a number, written small",
+        r"\b(?i:(?:i|we|he|she|they)\s(?:live|stay|reside)s?\s(?:at|on))\s\K\d{1,6}[A-Za-z]?\s"
+        rf"(?!(?i:{_NO_STREET}|acres?|floors?|kids|campus|budget|sites?)\b)[^\W\d_]{{3,24}}(?!\w)",
+        0.7,
+        (("i live on 88 sycamore", "88 sycamore"),),
+        ("we live on 2 acres",),
     ),
     Rule(
         "ADDRESS",
@@ -369,12 +458,36 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(
         "PERSON",
         "says a name",
-        rf"(?:\b(?i:my|the|his|her|full|first|last|maiden|middle|sur|billing|account|holder'?s?|customer)\s?|^\s{{0,4}})"
+        r"(?:\b(?i:my|the|his|her|our|their|full|first|last|maiden|middle|sur|billing|account|holder'?s?|customer|(?:son|daughter|"
+        r"kid|child|wife|husband|partner|friend|brother|sister|mother|father|mom|mum|dad|boss)['’]?s)\s?|^\s{0,4})"
         r"(?i:names?)\s?"
         rf"(?:(?i:is|was|'?s)\b|[:=])\s{{0,4}}(?i:(?:mr|mrs|ms|dr)\.?\s)?\K{_NAME}(?:\s{_NAME}){{0,2}}",
         0.9,
-        (("my name is priya sharma", "priya sharma"), ("Full name: Jo O'Neil.", "Jo O'Neil")),
+        (
+            ("my name is priya sharma", "priya sharma"),
+            ("Full name: Jo O'Neil.", "Jo O'Neil"),
+            ("my son's name is caspian", "caspian"),
+        ),
         ("what is my name?", "the name is wrong"),
+    ),
+    Rule(
+        "PERSON",
+        "says a name in another language",
+        r"\b(?i:je\sm['’]appelle|me\sllamo|mi\snombre\ses|mein\sname\sist|ich\shei(?:ß|ss)e|mijn\snaam\sis|mi\schiamo|"
+        r"(?:o\s)?meu\snome\s[eé]|me\schamo|jag\sheter|nazywam\ssi[eę]|mera\sna?am|nama\ssaya)\s"
+        rf"\K{_NAME}(?:\s{_BIG_NAME}){{0,2}}|\b(?i:ich\sbin|ik\sben|ako\ssi|soy|sono)\s\K{_BIG_NAME}(?:\s{_BIG_NAME}){{0,2}}",
+        0.75,
+        (("mein Name ist Jürgen Vogt", "Jürgen Vogt"), ("me llamo Itziar Arana", "Itziar Arana")),
+        ("ich bin da",),
+    ),
+    Rule(
+        "PERSON",
+        "spelled out",
+        r"(?<![\w-])(?:\p{L}-){4,24}\p{L}(?![\w-])"
+        r"|\b(?i:names?|spelled|spelt|spell|spells)\s(?i:(?:is|it|as)\s)?\K(?:\p{L} ){3,24}\p{L}(?![\w-])",
+        0.7,
+        (("that's d-i-n-e-s-h", "d-i-n-e-s-h"), ("last name k o w a l s k i", "k o w a l s k i")),
+        ("a-b-c", "do it a s a p"),
     ),
     Rule(
         "PERSON",

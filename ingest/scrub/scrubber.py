@@ -28,7 +28,7 @@ from shoptalk.errors import ScrubbingFailed
 from shoptalk.ports import CustomerRecord
 
 T = TypeVar("T")
-VERSION: Final = "presidio-2"
+VERSION: Final = "presidio-3"
 NO_RECORD: Final[CustomerRecord] = {}
 LONGEST_TEXT: Final = 32_000
 REMEMBERED: Final = 4096

@@ -37,11 +37,14 @@ COMMON: Final = listed(
     welcome well were what when where which white who why will wish with within without wonderful working worst
     would wow wrong yeah year yep yes yesterday yet you your yours yup wat wats ya yaa yea kno dunno shud wud cud
     wth wtf omg lol nah hmm hmmm huh duh argh yaar arrey arre yeh matlab ho haan nahi kya karo dude bro man bruh
-    while upon itz noww kbye bye takin recvd tomoro tmrw gonna wanna gotta thot deemed gr8 oh ooh aww haha promo
-    acct login hoodie hoodies sneaker tshirt thats whats theyre thnx thnks tnx tysm cuz coz bcoz dont cant wont
-    didnt ive im its youre january february march april june july august september october
+    while upon itz noww kbye bye takin recvd tomoro tmrw gonna wanna gotta thot deemed gr8 conf pwd dob cvv otp pnr
+    person navy beige teal burgundy maroon khaki turquoise charcoal fuchsia oh ooh aww haha promo acct login hoodie
+    hoodies sneaker tshirt thats whats theyre thnx thnks tnx tysm cuz coz bcoz dont cant wont didnt ive im its youre
+    january february march april june july august september october
     november december monday tuesday wednesday thursday friday saturday sunday christmas easter diwali halloween"""
 )
+# Common words that are a name where nothing else can stand: as a signature, as the answer to 'your first name?'.
+TOLD_TOO: Final = listed("april august bill hope june may ty will")
 # Countries, states, large cities; shops and brands: they look like people's names, or that small models take for them.
 PLACES: Final = listed(
     """ahmedabad bangalore bandra bengaluru berlin bhopal bombay boston chandigarh chennai chicago cochin coimbatore
@@ -125,6 +128,7 @@ BRAND_PEOPLE: Final = _pairs(
     potter, mickey mouse, paul smith, alexander mcqueen, karen millen, jo malone, johnny walker, johnnie walker, dr
     martens, james bond, laura ashley, laura mercier, eddie bauer, abercrombie fitch, johnson johnson, jack
     wolfskin, helly hansen, daniel wellington, harley davidson, aston martin, ben jerry, lee cooper, peter england,
+    merry christmas, jasmine rice, jasmine tea,
     allen solly, van heusen, louis philippe, raymond weil, pepe jeans, marks spencer, john lewis, trader joe, trader
     joes, aunt jemima, captain marvel, santa claus, teddy bear, barbie doll, dyson airwrap, jordan brand"""
 )

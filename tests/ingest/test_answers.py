@@ -34,6 +34,12 @@ ANSWERED = [
     ("Order number?", "4417 i think", "<ORDER_ID_1> i think"),
     ("Your email?", "kay at gmail", "<EMAIL_ADDRESS_1>"),
     ("Your address?", "912 old mill lane, raleigh nc 27601", "<ADDRESS_1>"),
+    ("And your first name?", "june", "<PERSON_1>"),
+    ("And your first name?", "in june i think", "in june i think"),
+    ("The last 4 digits of your phone?", "4417", "<PHONE_NUMBER_1>"),
+    ("The last four digits of the card?", "its 4417", "its <CREDIT_CARD_1>"),
+    ("The last four digits of the card?", "2 of them", "2 of them"),
+    ("Your delivery address?", "the old school, church lane", "the old school, <ADDRESS_1>"),
     ("Zip code?", "880", "<ADDRESS_1>"),
 ]
 

@@ -15,6 +15,16 @@ FOUND = [
     ("They are Priya, Tomasz, Jennifer and Kofi.", "They are <PERSON_1>, <PERSON_2>, <PERSON_3> and <PERSON_4>."),
     ("everyone calls me okwui", "everyone calls me <PERSON_1>"),
     ("Mirela's husband wrote", "<PERSON_1>'s husband wrote"),
+    ("everyone calls me zikri tavo", "everyone calls me <PERSON_1>"),
+    ("it is a gift for uncle mirvold", "it is a gift for uncle <PERSON_1>"),
+    ("an agent named torvik said no", "an agent named <PERSON_1> said no"),
+    ("recipient: zorla tavik, ring twice", "recipient: <PERSON_1>, ring twice"),
+    ("the card is registered to melika", "the card is registered to <PERSON_1>"),
+    ("please ask jessica young.", "please ask <PERSON_1>."),
+    ("a song of chelsea yancey", "a song of <PERSON_1>"),
+    ("written by jessica m yancey", "written by <PERSON_1>"),
+    ("i spoke to jessica-noor today", "i spoke to <PERSON_1> today"),
+    ("thats all, thanks! - hope", "thats all, thanks! - <PERSON_1>"),
     ("I spoke to Ogasahara about it", "I spoke to <PERSON_1> about it"),
 ]
 KEPT = [
@@ -25,6 +35,10 @@ KEPT = [
     "anything else? ok, thanks a lot!",
     "Thanks again. Great service, April sales!",
     "Price: 5. Colours: Red, Black and Green",
+    "does kettle number 3 whistle",
+    "will the rose on this mark be there",
+    "is it red or navy, and is this a real person",
+    "merry christmas, do you sell jasmine rice",
     "The Kindle Paperwhite and the Samsung Galaxy cost 99 each",
 ]
 

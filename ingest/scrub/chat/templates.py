@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib import resources
 from typing import Final
 
@@ -70,6 +70,15 @@ PHRASES: Final[tuple[str, ...]] = (
     "{n} is my name", "{n} is on the account", "add {n} as a second user", "please change it to {n}", "why is {f} so rude", "{f} was very helpful",
     "{f} lives with me", "is {f} still working there", "{f}, {f} and {f} are on the family plan", "call me {f}", "people call me {f}",
     "{f}: where is my {i}", "{n} wrote to me", "{f}s {i} is broken", "you can ask {n} about it", "his name is {f}", "she is called {n}",
+    "no offense {f} but this is slow", "listen {f}, i want a refund", "the invoice says {f} instead of {f}", "it was signed for by a certain {f}",
+    "please change the name from {n} to {n}", "{f} again", "ordered by {n} on monday", "is {f} there?", "lol ok {f}", "why did {f} cancel it",
+    "i gave it to {f}", "{f} and {f} both called", "tell {f} i said hi", "the account of {n}", "for {n}, not for {n}", "the {i} from {f} broke",
+    "are you there {f}?", "everyone calls me {f} {f}", "agent named {f} told me otherwise", "gift for uncle {f}", "it belongs to {n}",
+    "i am writing for {n} who is {w}", "so {f} says it is {w} and {f} says it is not", "as {f} said, the {i} is {w}", "do you know {n}",
+    # what was taken out already
+    "{x}", "my name is {x}", "{x} and {n}", "{n} and {x}", "thanks {x}", "hi {x}, this is {f}", "ship it to {x} please", "order {x} is {w}",
+    "order {x} for {n}", "{x} {x}", "{x}, {x}", "my email is {x} and my phone {x}", "the {i} in order {x} broke", "{x} told me it is {w}",
+    "{x} from {x} said so, ask {f}", "username {x} of {n}", "i live at {x} with {f}", "{x}'s {i} is {w}", "send the {i} to {x} and {x}",
     # user names
     "my username is {u}", "username {u}", "username: {u}", "user name is {u}", "it is {u}", "my login is {u}", "{u} is my username",
     "log in name {u}", "i sign in as {u}", "the handle is {u}", "{n}, {u}", "{n}\n{u}", "{u} and the email is on file", "yes {u}",
@@ -86,26 +95,37 @@ PHRASES: Final[tuple[str, ...]] = (
     "does it come in black or green", "i am very angry about this", "it is not working", "is this {b} real", "i am in {p} right now",
     "please help me", "sorry to hear that", "let me check that for you", "is there anything else i can help with", "have a great day",
     "i would like the {b} one in size 10", "the {b} {i} was {w} and {w}", "why was it {w}", "i need {w} {i}", "{w}", "it is {w}",
+    "does {i} number {d} {w}", "gate {d} at the {w}", "the level {d} {i}", "size {d} {w}", "page {d} of the manual is {w}", "version {d} crashes",
+    "step {d} says {w} {w}", "is it {c} or {c}", "the {c} {i} is more {c} than {c}", "do you have the {i} in {c}", "the {b} v{d} {i} is {w}",
+    "merry christmas", "happy new year", "it took {d} {w} days", "i counted {d} {w} {i}", "room for {d} {w} people", "is this a real person",
+    "the {c} {w} {i} with {d} {w}", "it has {d} {w} and {d} {w}", "error {d} when i pay", "number {d} is {w}",
+    "a {o} {o}", "the {o} {o} was {o}", "it is a {y} {o} {o}", "since {y} the {o} is {o}", "{o} {o} and {o}",
+    "can you {o} the {o} {i}", "they had {d} {o} in {y}", "is the {o} {o} or {o}", "thanks for the {o}",
     "sure, {w}", "yes its {w}", "thanks {w}", "hello {w}", "my {w} is {w}", "the {w} is for {w}", "i got {w}", "{w} {w} {w}",
 )  # fmt: skip
 PLAIN: Final = (
     "broken late missing wrong damaged fine good perfect small large delivery order receipt discount manager support refund package "
     "shipping status tracking everyone nothing everything tomorrow yesterday today again already work home school kitchen quality price "
     "cheap expensive pending cancelled confused waiting upset happy team guys sir please help soon later online store return exchange "
-    "cotton leather silver gold black green brown white summer winter"
+    "cotton leather silver gold black green brown white summer winter kettle whistle zipper strap drawer gift coupon battery screen "
+    "number handle wheels pocket buttons cable lid cream lipstick tea rice necklace ring carpet bottle jar puzzle mug pillow"
 ).split()
+COLOURS: Final = "red blue navy teal beige maroon burgundy olive coral purple pink orange yellow grey turquoise charcoal khaki".split()
+TAKEN: Final = "PERSON EMAIL_ADDRESS PHONE_NUMBER ORDER_ID ADDRESS USERNAME ACCOUNT_NUMBER NUMBER CREDIT_CARD".split()
 _HOLE: Final = re.compile(r"\{(\w)\}")
 _KINDS: Final = {"n": "PERSON", "f": "PERSON", "l": "PERSON", "u": "USERNAME", "a": "ADDRESS", "s": "ADDRESS"}
 
 
-def sentences(count: int, seed: int) -> Iterator[Marked]:
-    """Texts, each with (start, end, kind) of what is personal in it."""
+def sentences(count: int, seed: int, words: Sequence[str] = PLAIN) -> Iterator[Marked]:
+    """Texts, each with (start, end, kind) of what is personal in it. `words` are any that are nobody's name."""
     rng = random.Random(seed)
     people = _People(rng)
     fill: dict[str, Callable[[], str]] = {
         "n": people.full, "f": people.first, "l": people.last, "u": people.user, "a": lambda: _address(rng), "s": lambda: _street(rng),
         "i": lambda: rng.choice(ITEMS), "p": lambda: rng.choice(sorted(PLACES)), "b": lambda: rng.choice(sorted(BRANDS)),
-        "w": lambda: rng.choice(PLAIN),
+        "w": lambda: rng.choice(PLAIN), "c": lambda: rng.choice(COLOURS), "d": lambda: str(rng.randint(1, 99)),
+        "o": lambda: rng.choice(words if rng.random() < 0.3 else PLAIN), "y": lambda: str(rng.randint(1980, 2030)),
+        "x": lambda: f"<{rng.choice(TAKEN)}_{rng.randint(1, 4)}>",
     }  # fmt: skip
     for _ in range(count):
         phrase = " ".join(rng.choices(PHRASES, k=1 if rng.random() < 0.7 else 2))
@@ -116,7 +136,7 @@ def sentences(count: int, seed: int) -> Iterator[Marked]:
 
 def fingerprint() -> str:
     """Changes with what sentences are made of: a model trained on others is stale."""
-    parts = (PHRASES, SYLLABLES, STREETS, WAYS, ITEMS, PLAIN, sorted(BRANDS), sorted(PLACES))
+    parts = (PHRASES, SYLLABLES, STREETS, WAYS, ITEMS, PLAIN, COLOURS, TAKEN, sorted(BRANDS), sorted(PLACES))
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
@@ -139,6 +159,8 @@ class _People:
         self._lasts = [name for file in LAST_FILES for name in _census(file)[:12000] if name not in COMMON]
 
     def first(self) -> str:
+        if self._rng.random() < 0.03:
+            return f"{self._made(1, 2)}-{self._made(1, 2)}"
         return self._rng.choice(self._firsts) if self._rng.random() < 0.5 else self._made(2, 3)
 
     def last(self) -> str:
