@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from ingest.scrub import answers, names, places
 from ingest.scrub.chat.model import trained
-from ingest.scrub.gazetteer import Lexicon
+from ingest.scrub.gazetteer import Lexicon, plain
 from ingest.scrub.placeholders import stretches
 from ingest.scrub.presidio import BATCH, NER_SCORE, Presidio, checked
 from ingest.scrub.recognizers import RULES, own_order_rules
@@ -24,6 +24,7 @@ _USER: Final = re.compile(r"(?!\d+$)[\w.@-]{4,40}")
 _WORD: Final = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _CLITIC: Final = re.compile(r"['’](?:re|ve|ll|d|m|t)\Z")
 _DETERMINED: Final = re.compile(r"(?i)\b(?:an?|the|this|that|these|those|some|any|each|every|your|our|their)\s\Z")
+_NAMED: Final = re.compile(r"(?i)\b(?:names?(?:\s(?:is|was))?|mrs?|ms|miss|dr)[.:]?\s\Z")
 _SPELLED: Final = re.compile(r"(?:[^\W\d_][ -]){3,}[^\W\d_]")
 TOLD_SCORE: Final = 0.88  # of the rules for names that are told as such
 CHAT_SCORE: Final = 0.61
@@ -99,16 +100,20 @@ class Analyzer:
                     yield span
                 continue
             place = names.trimmed(text, span.start, span.end, self._lexicon)
-            first, *others = text[span.start : span.end].casefold().split()
-            if span.score >= TOLD_SCORE and (
-                (not others and self._lexicon.first(first))
-                or (first in TOLD_TOO and any(map(self._lexicon.last, others)))
-            ):
-                place = span.start, span.end  # 'my name is grace', 'my name is hope cash'
-            if _SPELLED.fullmatch(text, span.start, span.end):
+            if span.score >= TOLD_SCORE and self._told(text[span.start : span.end]):
+                place = span.start, span.end  # 'my name is grace', 'my name is farida walling'
+            elif _SPELLED.fullmatch(text, span.start, span.end):
                 place = span.start, span.end
             if place and (span.score > NER_SCORE or names.believable(text[place[0] : place[1]], self._lexicon)):
                 yield Span(*place, "PERSON", span.score)
+
+    def _told(self, name: str) -> bool:
+        """Of what was told as somebody's name: is all of it?"""
+        first, *others = name.split()
+        if not others:
+            return self._lexicon.first(first)
+        likely = plain(first) in TOLD_TOO or self._lexicon.first(first) or not self._lexicon.english(first)
+        return likely and all(map(self._lexicon.last, others))
 
     def _strange(self, text: str, span: Span) -> bool:
         return any(not self._lexicon.english(m.group()) for m in _WORD.finditer(text, span.start, span.end))
@@ -138,7 +143,7 @@ class Analyzer:
             elif kind == "ADDRESS":
                 if any(c.isdigit() for c in value) and self._like_an_address(value):
                     yield Span(start, end, kind, CHAT_SCORE)
-            elif _USER.fullmatch(value) and not self._lexicon.english(value):
+            elif _USER.fullmatch(value) and not self._lexicon.in_dictionary(value):
                 yield Span(start, end, kind, CHAT_SCORE)
 
     def _like_an_address(self, value: str) -> bool:
@@ -151,8 +156,10 @@ class Analyzer:
     def _told_by_chat(self, text: str, start: int, end: int) -> bool:
         """No English word in it but a first name; and where nothing stands around it, it must be on the lists."""
         words = text[start:end].split()
-        if len(words) == 1 and _DETERMINED.search(text, 0, start) and self._lexicon.in_dictionary(words[0]):
-            return False  # 'this mark'
+        if len(words) == 1 and self._lexicon.in_dictionary(words[0]) and not _NAMED.search(text, 0, start):
+            known = self._lexicon.listed_first(words[0]) or self._lexicon.often_last(words[0])
+            if not known or _DETERMINED.search(text, 0, start):
+                return False  # 'money', 'this mark'
         if any(self._lexicon.english(word) for word in words):
             named = len(words) > 1 and self._lexicon.first(words[0]) and not self._lexicon.in_dictionary(words[-1])
             return named and all(word.isalpha() for word in words)

@@ -54,6 +54,10 @@ _CALLED: Final = re.compile(
 _MAIL: Final = re.compile(
     r"(?i)[\w.+-]{2,40}\s?(?:\(at\)|\[at\]|\bat\b|@)\s?[\w-]{2,30}(?:\s?(?:\.|\bdot\b)\s?\w{2,10})*"
 )
+_AMOUNT: Final = re.compile(
+    r"(?i)\d+\s?(?:hours?|hrs?|days?|weeks?|months?|years?|minutes?|mins?|seconds?|secs?|am|pm|times?|items?|pieces?|pcs|rs|rupees|dollars?|"
+    r"bucks|percent|more|of\s(?:them|these|those))(?!\w)"
+)
 _NO_NUMBER: Final = re.compile(
     r"(?i)(?<![\w-])(?!(?:the|my|your|a|an|this|that|same|in|on|at|to|of|by)\s)[^\W\d_]{3,20}(?:\s[^\W\d_]{3,20})?\s"
     r"(?:street|road|avenue|lane|boulevard|crescent|terrace|mews|gardens|grove|rd|ave|blvd)(?!\w)"
@@ -75,7 +79,11 @@ def given(text: str, kinds: frozenset[str], lexicon: Lexicon) -> Iterator[Span]:
     if "PERSON" in kinds:
         yield from _people(text, pieces, lexicon)
     if "EMAIL_ADDRESS" in kinds:
-        yield from (Span(*m.span(), "EMAIL_ADDRESS", SCORE) for m in _MAIL.finditer(text))
+        for match in _MAIL.finditer(text):
+            if "@" in match.group() or not {plain(word) for word in _NAME_WORD.findall(match.group())} <= COMMON | {
+                "at"
+            }:
+                yield Span(*match.span(), "EMAIL_ADDRESS", SCORE)
     codes = [kind for kind in CODES if kind in kinds]
     if codes:
         yield from _codes(text, pieces, codes, lexicon)
@@ -118,7 +126,8 @@ def _pieces(text: str) -> Iterator[tuple[int, int]]:
 def _people(text: str, pieces: list[tuple[int, int]], lexicon: Lexicon) -> Iterator[Span]:
     if both := _LAST_FIRST.search(text):
         last, first = both.groups()
-        if lexicon.listed_first(first) and not lexicon.is_word(last) and plain(first) not in COMMON:
+        likely = plain(first) in TOLD_TOO or (lexicon.listed_first(first) and plain(first) not in COMMON)
+        if likely and (not lexicon.is_word(last) or lexicon.last(last)):
             yield from (Span(*both.span(part), "PERSON", SCORE) for part in (1, 2))
     named = 0  # where the last found name ends
     for n, (start, end) in enumerate(pieces[:8]):
@@ -199,7 +208,7 @@ def _codes(text: str, pieces: list[tuple[int, int]], kinds: list[str], lexicon: 
             yield Span(start, end, kind, SCORE - 0.01)
         elif (
             ("_" in token and len(token) > 4)
-            or (len(token) > 6 and _unspeakable(token))
+            or (len(token) > 6 and _unspeakable(token) and not lexicon.in_dictionary(token))
             or (len(token) > 7 and short and token.isalpha() and token.isascii() and not _word(token, lexicon))
         ):
             yield Span(start, end, kind, SCORE)
@@ -235,6 +244,8 @@ def _addresses(text: str, pieces: list[tuple[int, int]], lexicon: Lexicon) -> It
     found = False
     for match in _STREET.finditer(text):
         value = match.group()
+        if _AMOUNT.match(value):
+            continue
         if (any(c.isalpha() for c in value) and not _NO_CODE.fullmatch(value.split()[0])) or re.match(
             r"\d{1,6}\s[^\W\d]", value
         ):

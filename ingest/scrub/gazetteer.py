@@ -13,6 +13,8 @@ from typing import Final
 
 from ingest.scrub.words import ALSO_NAMES, BRANDS, COMMON, PLACES, WORDS_TOO
 
+LONG: Final = 6
+FREQUENT: Final = 2500
 PACKAGE: Final = "names"
 _NOBODY: Final = COMMON | PLACES | BRANDS
 FIRST_FILES: Final = ("dist.male.first", "dist.female.first")
@@ -49,6 +51,10 @@ class Lexicon:
         low = plain(word)
         return low in census(LAST_FILES) and low not in COMMON and low not in BRANDS
 
+    def often_last(self, word: str) -> bool:
+        """One of the most frequent last names."""
+        return plain(word) in census(LAST_FILES, FREQUENT)
+
     def is_word(self, word: str) -> bool:
         """An ordinary word rather than a name: common, a brand, or an English verb, adjective or adverb."""
         low = plain(word)
@@ -80,7 +86,7 @@ class Lexicon:
         if self.only_first(low):
             return False
         low = "".join(c for c in unicodedata.normalize("NFKD", low) if not unicodedata.combining(c))  # 'café'
-        if self.ordinary(low) or (low in self._irregular and not self.listed_first(low)):
+        if self.ordinary(low) or _misspelt(low) or (low in self._irregular and not self.listed_first(low)):
             return True
         return any(
             low.endswith(end) and any(self.ordinary(stem) for stem in _stems(low.removesuffix(end))) for end in _ENDINGS
@@ -98,12 +104,31 @@ def _stems(stem: str) -> tuple[str, ...]:
     return stem, stem + "e", doubled, stem[:-1] + "y" if stem.endswith("i") else stem
 
 
+def _misspelt(low: str) -> bool:
+    """One letter too many, too few, wrong or in the wrong place in a common word of six letters or more: 'tomorow'."""
+    if len(low) < LONG - 1 or low in census(FIRST_FILES) or low in census(LAST_FILES):
+        return False
+    shorter = _shorter(low)
+    near = _near_common()
+    return low in near or not near.isdisjoint(shorter) or not COMMON.isdisjoint(shorter)
+
+
+def _shorter(word: str) -> frozenset[str]:
+    return frozenset(word[:i] + word[i + 1 :] for i in range(len(word)))
+
+
+@cache
+def _near_common() -> frozenset[str]:
+    return frozenset(short for word in COMMON if len(word) >= LONG for short in _shorter(word))
+
+
 def plain(word: str) -> str:
     return word.casefold().removesuffix("'s").removesuffix("’s")
 
 
 @cache
-def census(files: tuple[str, ...]) -> frozenset[str]:
+def census(files: tuple[str, ...], most: int | None = None) -> frozenset[str]:
+    """All names of these files, or the `most` frequent of each."""
     folder = resources.files(PACKAGE)
-    lines = (line for file in files for line in (folder / file).read_text("ascii").splitlines())
+    lines = (line for file in files for line in (folder / file).read_text("ascii").split("\n")[:most])
     return frozenset(line.split()[0].casefold() for line in lines if line.strip())

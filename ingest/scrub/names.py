@@ -61,6 +61,9 @@ _GREETED: Final = re.compile(
     r"(?:thanks|thank\syou|thx|thank\syou\s(?:so|very)\smuch|hi|hello|hey|dear|great|welcome|sorry|bye|goodbye|good\s(?:morning|day|afternoon|evening)|"
     r"alright|got\sit|i\ssee|nice\sto\smeet\syou|pleasure),?\s([^\W\d_]{2,20})(?=\s?[!.,?]|\s?$)"
 )
+_BEFORE_MONTH: Final = re.compile(
+    r"(?i)(?:\d(?:st|nd|rd|th)?(?:\sof)?|\b(?:in|by|of|on|since|until|till|last|next|this|mid|early|late|before|after))[\s-]\Z"
+)
 _ENDS: Final = re.compile(r"\s*(?:[.,!?;:\n]|$|(?:and|or|from|for|at|on|here|please|thanks)\b)")
 _TAIL: Final = re.compile(r"(?:-[^\W\d_]{2,24}){1,2}(?!\w)")
 _HEAD: Final = re.compile(r"(?<![\w-])[^\W\d_]{2,24}-\Z")
@@ -110,11 +113,21 @@ def trimmed(text: str, start: int, end: int, lexicon: Lexicon) -> tuple[int, int
         end -= 2
     if end - start < 2 or plain(text[start:end]) in BRAND_PEOPLE or is_brand(text, start, end):
         return None
+    first = text[slice(*words[0])]
+    if first.isupper() and len(first) > 1 and not text.isupper() and not (lexicon.first(first) or lexicon.last(first)):
+        return None  # 'KYC', 'HDFC Bank'
     if len(words) == 1:
-        allowed = _may_stand_alone(text, start, end, lexicon)
+        allowed = _may_stand_alone(text, start, end, lexicon) and not _is_month(text, start, end)
     else:
         allowed = not all(plain(text[a:b]) in PLACES for a, b in words)
     return (start, end) if allowed else None
+
+
+def _is_month(text: str, start: int, end: int) -> bool:
+    """'May' with a number, or a word of time, beside it."""
+    if plain(text[start:end]) != "may":
+        return False
+    return bool(_BEFORE_MONTH.search(text[max(0, start - 12) : start]) or re.match(r"\s?\d", text[end : end + 2]))
 
 
 def is_brand(text: str, start: int, end: int) -> bool:
@@ -153,6 +166,8 @@ def listed(text: str, lexicon: Lexicon) -> Iterator[Span]:
             yield Span(start, after[1] - 2 * _owning(text, after), "PERSON", SCORE)
             continue
         if len(word) < 3 or not lexicon.first(word):
+            continue
+        if _is_month(text, start, end):
             continue
         sure = lexicon.only_first(word)
         if (
@@ -202,7 +217,13 @@ def _told(text: str, lexicon: Lexicon) -> Iterator[Span]:
             yield Span(start, start + len(" ".join(known)), "PERSON", SCORE)
     for match in (*_GREETED.finditer(text), *_SIGNED.finditer(text)):
         low = plain(match.group(1))
-        if low in TOLD_TOO or (lexicon.listed_first(low) and low not in COMMON) or not lexicon.english(low):
+        ended = match.re is _SIGNED and text[: match.start()].rstrip().endswith(("!", "."))  # 'thanks! - lakshmi'
+        if (
+            low in TOLD_TOO
+            or (ended and not lexicon.is_word(low))
+            or (lexicon.listed_first(low) and low not in COMMON)
+            or not lexicon.english(low)
+        ):
             yield Span(*match.span(1), "PERSON", SCORE)
     for match in _ROW.finditer(text):
         row = [m.span() for m in _WORD.finditer(text, *match.span()) if m.group() not in ("and", "or")]

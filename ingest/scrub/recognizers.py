@@ -256,7 +256,7 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(
         "PASSWORD",
         "called a code of safety",
-        rf"\b(?i:pin|cvv2?|cvc|otp|(?:security|verification|access|one[\s-]time)\s(?:code|pin))(?!\w)(?:\s?{_NO}(?!\w))?{_IS}\K\d{{3,8}}(?!\w)",
+        rf"\b(?i:pin(?!\s?code)|cvv2?|cvc|otp|(?:security|verification|access|one[\s-]time)\s(?:code|pin))(?!\w)(?:\s?{_NO}(?!\w))?{_IS}\K\d{{3,8}}(?!\w)",
         0.95,
         (("cvv 913", "913"), ("the pin is 8812", "8812"), ("verification code: 771204", "771204")),
         ("pin 2 is bent", "an otp was sent"),

@@ -37,10 +37,12 @@ COMMON: Final = listed(
     welcome well were what when where which white who why will wish with within without wonderful working worst
     would wow wrong yeah year yep yes yesterday yet you your yours yup wat wats ya yaa yea kno dunno shud wud cud
     wth wtf omg lol nah hmm hmmm huh duh argh yaar arrey arre yeh matlab ho haan nahi kya karo dude bro man bruh
-    while upon itz noww kbye bye takin recvd tomoro tmrw gonna wanna gotta thot deemed gr8 conf pwd dob cvv otp pnr
-    person navy beige teal burgundy maroon khaki turquoise charcoal fuchsia oh ooh aww haha promo acct login hoodie
-    hoodies sneaker tshirt thats whats theyre thnx thnks tnx tysm cuz coz bcoz dont cant wont didnt ive im its youre
-    january february march april june july august september october
+    while upon itz noww kbye bye takin recvd tomoro tmrw gonna wanna gotta thot deemed gr8 guy guys him itself
+    himself herself themselves yourself myself ourselves whom whose thru gimme lemme wht whts hav alrdy soo chk lyk
+    obv wot thanku yar gon bday bdays ofcourse ofc smartwatch watchman kyc sms upi cod xyz thts pickup couldnt conf
+    pwd dob cvv otp pnr person navy beige teal burgundy maroon khaki turquoise charcoal fuchsia oh ooh aww haha
+    promo acct login hoodie hoodies sneaker tshirt thats whats theyre thnx thnks tnx tysm cuz coz bcoz dont cant
+    wont didnt ive im its youre january february march april june july august september october
     november december monday tuesday wednesday thursday friday saturday sunday christmas easter diwali halloween"""
 )
 # Common words that are a name where nothing else can stand: as a signature, as the answer to 'your first name?'.
@@ -84,7 +86,7 @@ BRANDS: Final = listed(
 )
 # Names that are also English verbs, adjectives or adverbs; the recogniser's word is enough for them.
 ALSO_NAMES: Final = listed(
-    """art bill bob buck carol chance chase chuck clay dawn dean drew earnest ernest faith frank gene grace grant guy
+    """art bill bob buck carol chance chase chuck clay dawn dean drew earnest ernest faith frank gene grace grant
     harry jack jay jenny jerry jimmy josh ken lance lee mark matt max may melody merry miles nick norm pat patsy
     pearl penny pierce ray rich rob robin rod rose roger ruby rusty sandy skip stew sue summer ted tony victor wade
     ward will woody"""

@@ -35,6 +35,8 @@ ANSWERED = [
     ("Your email?", "kay at gmail", "<EMAIL_ADDRESS_1>"),
     ("Your address?", "912 old mill lane, raleigh nc 27601", "<ADDRESS_1>"),
     ("And your first name?", "june", "<PERSON_1>"),
+    ("Your full name?", "sure, harness, lily", "sure, <PERSON_1>, <PERSON_2>"),
+    ("Your full name?", "yes, please", "yes, please"),
     ("And your first name?", "in june i think", "in june i think"),
     ("The last 4 digits of your phone?", "4417", "<PHONE_NUMBER_1>"),
     ("The last four digits of the card?", "its 4417", "its <CREDIT_CARD_1>"),

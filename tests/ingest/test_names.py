@@ -24,6 +24,7 @@ FOUND = [
     ("a song of chelsea yancey", "a song of <PERSON_1>"),
     ("written by jessica m yancey", "written by <PERSON_1>"),
     ("i spoke to jessica-noor today", "i spoke to <PERSON_1> today"),
+    ("my name is zorika walling", "my name is <PERSON_1>"),
     ("thats all, thanks! - hope", "thats all, thanks! - <PERSON_1>"),
     ("I spoke to Ogasahara about it", "I spoke to <PERSON_1> about it"),
 ]
