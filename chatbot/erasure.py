@@ -27,11 +27,13 @@ class ChatEraser:
 
     def erase(self, what: Erased) -> dict[str, int]:
         with self._store.write() as conn:
-            return {
+            counts = {
                 "answers": answers.erase(conn, [*what.conversations, *what.inferences]),
                 "inferences": inferences.erase(conn, what.conversations),
                 "places of turns": chats.erase(conn, what.conversations),
             }
+            what.done(conn, counts)
+        return counts
 
 
 class Withdrawals:

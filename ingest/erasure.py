@@ -9,6 +9,7 @@ forgets whom it was about and keeps a receipt.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -102,15 +103,16 @@ class Erasures:
     def _steps(self, erasure: Erasure) -> None:
         what = Erased(
             erasure.id, erasure.policy, erasure.customer, tuple(erasure.conversations or ()),
-            tuple(erasure.inferences or ()), erasure.since,
+            tuple(erasure.inferences or ()), erasure.since, _recorder(erasure.id, ""),
         )  # fmt: skip
         with self._store.read() as conn:
             done = erasures.steps(conn, erasure.id)
         erasers = self._erasers()
         for again in ("", AGAIN):
             for eraser in erasers:
-                if f"{eraser.name}{again}" not in done:
-                    self._record(erasure.id, f"{eraser.name}{again}", eraser.erase(what))
+                if (step := f"{eraser.name}{again}") not in done:
+                    counts = eraser.erase(replace(what, done=_recorder(erasure.id, step)))
+                    self._record(erasure.id, step, counts)
         if CLEAN not in done:
             self._record(erasure.id, CLEAN, {"database": clean(self._store)})
         with self._store.write() as conn:
@@ -121,6 +123,10 @@ class Erasures:
     def _record(self, erasure_id: str, step: str, counts: Mapping[str, Any]) -> None:
         with self._store.write() as conn:
             erasures.step_done(conn, erasure_id, step, counts)
+
+
+def _recorder(erasure_id: str, step: str) -> Callable[[sa.Connection, Mapping[str, Any]], None]:
+    return lambda conn, counts: erasures.step_done(conn, erasure_id, step, counts)
 
 
 def _receipt(erasure: Erasure, steps: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -157,9 +163,11 @@ class IngestEraser:
             clusters.erase(conn, empty)
             topics.forget_stray(conn)
             imports.forget(conn, what.conversations)
-            return {
+            counts = {
                 "arrivals": arrivals.erase(conn, whose),
                 "turns": gone,
                 "feedback": feedback.erase(conn, whose),
                 "quarantine": quarantine.erase(conn, whose),
             }
+            what.done(conn, counts)
+        return counts

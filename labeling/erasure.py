@@ -42,4 +42,6 @@ class LabelEraser:
             annotations, made = labels.erase(conn, what.conversations)
             gone = samples.erase(conn, what.conversations)
             annotations += labels.erase_stray(conn)
-        return {"tasks": len(tasks), "samples": gone, "annotations": annotations, "labels": made}
+            counts = {"tasks": len(tasks), "samples": gone, "annotations": annotations, "labels": made}
+            what.done(conn, counts)
+        return counts

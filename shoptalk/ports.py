@@ -5,7 +5,7 @@ Stages import these and `shoptalk`, never each other.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -111,7 +111,10 @@ class Inbox(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """What an erasure is about: stored ids. `since` is when the first of it was admitted, None where nothing was."""
+    """What an erasure is about: stored ids. `since` is when the first of it was admitted, None where nothing was.
+
+    An eraser whose last act is a transaction calls `done` within it, so that a kill after it loses no count.
+    """
 
     erasure: str
     policy: str
@@ -119,6 +122,7 @@ class Erased:
     conversations: tuple[str, ...]
     inferences: tuple[str, ...]
     since: datetime | None
+    done: Callable[[sa.Connection, Mapping[str, Any]], None]
 
 
 class Eraser(Protocol):

@@ -22,6 +22,7 @@ from ingest.scrub.words import TOLD_TOO
 _ENDLESS: Final = re.compile(r"\S{200,}")
 _USER: Final = re.compile(r"(?!\d+$)[\w.@-]{4,40}")
 _WORD: Final = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
+LONGEST_CUE: Final = 16  # characters
 _CLITIC: Final = re.compile(r"['’](?:re|ve|ll|d|m|t)\Z")
 _DETERMINED: Final = re.compile(r"(?i)\b(?:an?|the|this|that|these|those|some|any|each|every|your|our|their)\s\Z")
 _NAMED: Final = re.compile(r"(?i)\b(?:names?(?:\s(?:is|was))?|mrs?|ms|miss|dr)[.:]?\s\Z")
@@ -156,9 +157,10 @@ class Analyzer:
     def _told_by_chat(self, text: str, start: int, end: int) -> bool:
         """No English word in it but a first name; and where nothing stands around it, it must be on the lists."""
         words = text[start:end].split()
-        if len(words) == 1 and self._lexicon.in_dictionary(words[0]) and not _NAMED.search(text, 0, start):
+        before = text[max(0, start - LONGEST_CUE) : start]
+        if len(words) == 1 and self._lexicon.in_dictionary(words[0]) and not _NAMED.search(before):
             known = self._lexicon.listed_first(words[0]) or self._lexicon.often_last(words[0])
-            if not known or _DETERMINED.search(text, 0, start):
+            if not known or _DETERMINED.search(before):
                 return False  # 'money', 'this mark'
         if any(self._lexicon.english(word) for word in words):
             named = len(words) > 1 and self._lexicon.first(words[0]) and not self._lexicon.in_dictionary(words[-1])

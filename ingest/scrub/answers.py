@@ -80,9 +80,8 @@ def given(text: str, kinds: frozenset[str], lexicon: Lexicon) -> Iterator[Span]:
         yield from _people(text, pieces, lexicon)
     if "EMAIL_ADDRESS" in kinds:
         for match in _MAIL.finditer(text):
-            if "@" in match.group() or not {plain(word) for word in _NAME_WORD.findall(match.group())} <= COMMON | {
-                "at"
-            }:
+            words = {plain(word) for word in _NAME_WORD.findall(match.group())} - {"at"}
+            if "@" in match.group() or not words <= COMMON:  # not 'it at the'
                 yield Span(*match.span(), "EMAIL_ADDRESS", SCORE)
     codes = [kind for kind in CODES if kind in kinds]
     if codes:
@@ -154,11 +153,9 @@ def _names(text: str, start: int, end: int, lexicon: Lexicon, *, first: bool) ->
     if any(plain(word) in _NOT_IN_NAMES for word in found):
         return
     strange = [word for word in found if not lexicon.english(word) and len(word) > 1]
-    alone = (
-        len(found) == 1 and not text[:start].strip() and not text[end:].strip(" .!") and found[0].casefold() in TOLD_TOO
-    )
+    alone = found[0].casefold() in TOLD_TOO and text.strip(" .!") == found[0]  # 'june'
     if (
-        not strange and first and (alone or plain(found[0]) not in COMMON) and len(found) <= 3
+        not strange and first and len(found) <= 3 and (alone or plain(found[0]) not in COMMON)
     ):  # 'violet', all by itself
         strange = found if lexicon.listed_first(found[0]) or (len(found) == 1 and not lexicon.is_word(found[0])) else []
     if strange and (first or any(_proper(word, lexicon) for word in strange)):

@@ -78,8 +78,8 @@ _KINSMAN: Final = re.compile(
     r"(?i)\b(?:uncle|auntie|aunt|cousin|grandma|grandpa|nephew|niece)\s([^\W\d_]{3,20})(?![\w'’])"
     r"|\b(?:agent|rep|representative|advisor|colleague|manager|driver|courier|lady|guy|man|woman|girl|person|someone|somebody|friend|"
     r"dog|cat|he|she|who)(?:\sis|\swas|'s)?\s(?:named|called)\s([^\W\d_]{3,20})(?![\w'’])"
-    r"|\b(?:(?:recipient|sender|customer|buyer|contact|holder|passenger|guest|name|signed|attn|attention)\s?[:=]|belongs?\sto|registered\sto|in\sthe\sname\sof|on\sbehalf\sof|c/o|"
-    r"care\sof|attn|attention(?:\sof)?)\s"
+    r"|\b(?:(?:recipient|sender|customer|buyer|contact|holder|passenger|guest|name|signed|attn|attention)\s?[:=]|"
+    r"belongs?\sto|registered\sto|in\sthe\sname\sof|on\sbehalf\sof|c/o|care\sof|attn|attention(?:\sof)?)\s"
     r"(?:(?:mr|mrs|ms|miss|dr)\.?\s)?([^\W\d_]{3,20}(?:\s[^\W\d_]{2,20}){0,3})(?![\w'’])"
 )
 
@@ -212,18 +212,14 @@ def _told(text: str, lexicon: Lexicon) -> Iterator[Span]:
     for match in _KINSMAN.finditer(text):
         start, end = match.span(match.lastindex or 0)
         words = text[start:end].split()
-        known = [word for word in itertools.takewhile(lambda word: not lexicon.english(word), words)]
+        known = list(itertools.takewhile(lambda word: not lexicon.english(word), words))
         if known and known[0].casefold() not in PLACES:
             yield Span(start, start + len(" ".join(known)), "PERSON", SCORE)
     for match in (*_GREETED.finditer(text), *_SIGNED.finditer(text)):
         low = plain(match.group(1))
-        ended = match.re is _SIGNED and text[: match.start()].rstrip().endswith(("!", "."))  # 'thanks! - lakshmi'
-        if (
-            low in TOLD_TOO
-            or (ended and not lexicon.is_word(low))
-            or (lexicon.listed_first(low) and low not in COMMON)
-            or not lexicon.english(low)
-        ):
+        ended = match.re is _SIGNED and text[: match.start()].rstrip().endswith(("!", "."))
+        name = low in TOLD_TOO or (lexicon.listed_first(low) and low not in COMMON) or not lexicon.english(low)
+        if name or (ended and not lexicon.is_word(low)):  # 'thanks! - lakshmi'
             yield Span(*match.span(1), "PERSON", SCORE)
     for match in _ROW.finditer(text):
         row = [m.span() for m in _WORD.finditer(text, *match.span()) if m.group() not in ("and", "or")]

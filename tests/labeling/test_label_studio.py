@@ -302,7 +302,7 @@ def test_erasure_leaves_nothing_in_label_studio(
     data = Path(server.folder.path)
     assert [path for path in files(data) if marker.encode() in path.read_bytes()]
     eraser = LabelEraser(store, lambda: client)
-    what = Erased("era_1", "now", None, ("con_jo",), (), None)
+    what = Erased("era_1", "now", None, ("con_jo",), (), None, lambda *_: None)
     assert eraser.erase(what) == {"tasks": 1, "samples": 1, "annotations": 1, "labels": 1}
     assert eraser.erase(what) == {"tasks": 0, "samples": 0, "annotations": 0, "labels": 0}
     assert client.count(project_id) == 3
@@ -311,7 +311,7 @@ def test_erasure_leaves_nothing_in_label_studio(
         assert samples.count(conn) == 3
     away = LabelEraser(store, lambda: LabelStudio("http://127.0.0.1:9", "0" * 40))
     with pytest.raises(LabelStudioUnavailable):
-        away.erase(Erased("era_2", "now", None, ("c1",), (), None))
+        away.erase(Erased("era_2", "now", None, ("c1",), (), None, lambda *_: None))
     with store.read() as conn:
         assert samples.find(conn, "smp_c1") is not None  # nothing is forgotten here before it is gone there
 
