@@ -9,7 +9,6 @@ forgets whom it was about and keeps a receipt.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -101,18 +100,13 @@ class Erasures:
         return sum(self.run(erasure.id).state == "done" for erasure in waiting)
 
     def _steps(self, erasure: Erasure) -> None:
-        what = Erased(
-            erasure.id, erasure.policy, erasure.customer, tuple(erasure.conversations or ()),
-            tuple(erasure.inferences or ()), erasure.since, _recorder(erasure.id, ""),
-        )  # fmt: skip
         with self._store.read() as conn:
             done = erasures.steps(conn, erasure.id)
         erasers = self._erasers()
         for again in ("", AGAIN):
             for eraser in erasers:
                 if (step := f"{eraser.name}{again}") not in done:
-                    counts = eraser.erase(replace(what, done=_recorder(erasure.id, step)))
-                    self._record(erasure.id, step, counts)
+                    self._record(erasure.id, step, eraser.erase(_what(erasure, step)))
         if CLEAN not in done:
             self._record(erasure.id, CLEAN, {"database": clean(self._store)})
         with self._store.write() as conn:
@@ -125,8 +119,12 @@ class Erasures:
             erasures.step_done(conn, erasure_id, step, counts)
 
 
-def _recorder(erasure_id: str, step: str) -> Callable[[sa.Connection, Mapping[str, Any]], None]:
-    return lambda conn, counts: erasures.step_done(conn, erasure_id, step, counts)
+def _what(erasure: Erasure, step: str) -> Erased:
+    return Erased(
+        erasure.id, erasure.policy, erasure.customer, tuple(erasure.conversations or ()),
+        tuple(erasure.inferences or ()), erasure.since,
+        done=lambda conn, counts: erasures.step_done(conn, erasure.id, step, counts),
+    )  # fmt: skip
 
 
 def _receipt(erasure: Erasure, steps: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -111,10 +111,9 @@ class Analyzer:
     def _told(self, name: str) -> bool:
         """Of what was told as somebody's name: is all of it?"""
         first, *others = name.split()
-        if not others:
-            return self._lexicon.first(first)
-        likely = plain(first) in TOLD_TOO or self._lexicon.first(first) or not self._lexicon.english(first)
-        return likely and all(map(self._lexicon.last, others))
+        if plain(first) in TOLD_TOO or self._lexicon.first(first):
+            return all(map(self._lexicon.last, others))
+        return bool(others) and not self._lexicon.english(first) and all(map(self._lexicon.last, others))
 
     def _strange(self, text: str, span: Span) -> bool:
         return any(not self._lexicon.english(m.group()) for m in _WORD.finditer(text, span.start, span.end))

@@ -154,9 +154,7 @@ def _names(text: str, start: int, end: int, lexicon: Lexicon, *, first: bool) ->
         return
     strange = [word for word in found if not lexicon.english(word) and len(word) > 1]
     alone = found[0].casefold() in TOLD_TOO and text.strip(" .!") == found[0]  # 'june'
-    if (
-        not strange and first and len(found) <= 3 and (alone or plain(found[0]) not in COMMON)
-    ):  # 'violet', all by itself
+    if not strange and first and len(found) <= 3 and (alone or plain(found[0]) not in COMMON):  # or 'violet'
         strange = found if lexicon.listed_first(found[0]) or (len(found) == 1 and not lexicon.is_word(found[0])) else []
     if strange and (first or any(_proper(word, lexicon) for word in strange)):
         yield Span(words[0][0], words[-1][1], "PERSON", SCORE)

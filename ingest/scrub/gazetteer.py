@@ -6,7 +6,7 @@ Says what a word may be; does not look at its neighbours. All words are lower ca
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from functools import cache, lru_cache
 from importlib import resources
 from typing import Final
@@ -105,21 +105,30 @@ def _stems(stem: str) -> tuple[str, ...]:
 
 
 def _misspelt(low: str) -> bool:
-    """One letter too many, too few, wrong or in the wrong place in a common word of six letters or more: 'tomorow'."""
+    """One letter too many, too few or wrong, or two that changed places, in a common word of six letters or more.
+
+    'tomorow' is; 'farida', two steps from 'friday', and 'samer', one from a short word, may be somebody's name.
+    """
     if len(low) < LONG - 1 or low in census(FIRST_FILES) or low in census(LAST_FILES):
         return False
-    shorter = _shorter(low)
-    near = _near_common()
-    return low in near or not near.isdisjoint(shorter) or not COMMON.isdisjoint(shorter)
+    long, holes = _long_words()
+    swapped = (low[:i] + low[i + 1] + low[i] + low[i + 2 :] for i in range(len(low) - 1))
+    return (
+        any((low, i) in holes for i in range(len(low) + 1))  # too few
+        or any(each in holes or each[0] in long for each in _holes(low))  # wrong, or too many
+        or any(each in long for each in swapped)
+    )
 
 
-def _shorter(word: str) -> frozenset[str]:
-    return frozenset(word[:i] + word[i + 1 :] for i in range(len(word)))
+def _holes(word: str) -> Iterator[tuple[str, int]]:
+    """The word without each of its letters, and where that stood."""
+    return ((word[:i] + word[i + 1 :], i) for i in range(len(word)))
 
 
 @cache
-def _near_common() -> frozenset[str]:
-    return frozenset(short for word in COMMON if len(word) >= LONG for short in _shorter(word))
+def _long_words() -> tuple[frozenset[str], frozenset[tuple[str, int]]]:
+    long = frozenset(word for word in COMMON if len(word) >= LONG)
+    return long, frozenset(hole for word in long for hole in _holes(word))
 
 
 def plain(word: str) -> str:

@@ -64,6 +64,7 @@ _GREETED: Final = re.compile(
 _BEFORE_MONTH: Final = re.compile(
     r"(?i)(?:\d(?:st|nd|rd|th)?(?:\sof)?|\b(?:in|by|of|on|since|until|till|last|next|this|mid|early|late|before|after))[\s-]\Z"
 )
+_ACRONYM: Final = re.compile(r"[B-DF-HJ-NP-TV-Z]{2,6}")
 _ENDS: Final = re.compile(r"\s*(?:[.,!?;:\n]|$|(?:and|or|from|for|at|on|here|please|thanks)\b)")
 _TAIL: Final = re.compile(r"(?:-[^\W\d_]{2,24}){1,2}(?!\w)")
 _HEAD: Final = re.compile(r"(?<![\w-])[^\W\d_]{2,24}-\Z")
@@ -114,8 +115,8 @@ def trimmed(text: str, start: int, end: int, lexicon: Lexicon) -> tuple[int, int
     if end - start < 2 or plain(text[start:end]) in BRAND_PEOPLE or is_brand(text, start, end):
         return None
     first = text[slice(*words[0])]
-    if first.isupper() and len(first) > 1 and not text.isupper() and not (lexicon.first(first) or lexicon.last(first)):
-        return None  # 'KYC', 'HDFC Bank'
+    if _ACRONYM.fullmatch(first) and not text.isupper() and not (lexicon.first(first) or lexicon.last(first)):
+        return None  # 'KYC', 'HDFC Bank'; not 'PRIYA'
     if len(words) == 1:
         allowed = _may_stand_alone(text, start, end, lexicon) and not _is_month(text, start, end)
     else:

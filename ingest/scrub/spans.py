@@ -47,11 +47,13 @@ def closed(text: str, spans: Iterable[Span]) -> list[Span]:
     """
     done: list[Span] = []
     at = 0
-    for span in sorted(spans, key=lambda s: s.start):
+    ordered = sorted(spans, key=lambda s: s.start)
+    for i, span in enumerate(ordered):
+        limit = ordered[i + 1].start if i + 1 < len(ordered) else len(text)
         start, end = span.start, span.end
         while start > at and text[start - 1] in JOINERS:
             start -= 1
-        while end < len(text) and (text[end] in JOINERS or unicodedata.category(text[end])[0] == "M"):
+        while end < limit and (text[end] in JOINERS or unicodedata.category(text[end])[0] == "M"):
             end += 1
         done.append(span if (start, end) == (span.start, span.end) else replace(span, start=start, end=end))
         at = end

@@ -46,7 +46,7 @@ COMMON: Final = listed(
     november december monday tuesday wednesday thursday friday saturday sunday christmas easter diwali halloween"""
 )
 # Common words that are a name where nothing else can stand: as a signature, as the answer to 'your first name?'.
-TOLD_TOO: Final = listed("april august bill hope june may ty will")
+TOLD_TOO: Final = listed("april august bill guy hope june may ty will")
 # Countries, states, large cities; shops and brands: they look like people's names, or that small models take for them.
 PLACES: Final = listed(
     """ahmedabad bangalore bandra bengaluru berlin bhopal bombay boston chandigarh chennai chicago cochin coimbatore
@@ -121,7 +121,7 @@ WORDS_TOO: Final = listed(
     veda vena venus vera vernon vesta vi viola violet virgil viva wade walker wally wan wanda ward warner warren wen
     wes west will willow windy winter wood yang yen yes yi yon young zen zola zona"""
 )
-# Brands that are called like people.
+# Brands and other things that are called like people.
 BRAND_PEOPLE: Final = _pairs(
     """calvin klein, michael kors, ralph lauren, tommy hilfiger, marc jacobs, kate spade, tom ford, hugo boss, jack
     daniels, jimmy choo, levi strauss, michael jordan, air jordan, louis vuitton, victoria secret, victoria's

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -29,6 +30,7 @@ from chatbot.engine.null import NullEngine
 from chatbot.router import Route
 from ingest import topics as topic_module
 from ingest.drain import Drain
+from ingest.erasure import AGAIN, CLEAN
 from ingest.features import DIMENSIONS, FeatureComputer
 from ingest.files import FileConversation, FileTurn
 from ingest.topics import Topics
@@ -380,15 +382,15 @@ from shoptalk.compose import Parts
 from shoptalk.settings import load_settings
 real = Erasures._record
 
-def record(self, *what):
-    if sys.argv[1] == "before":
-        os.kill(os.getpid(), signal.SIGKILL)
-    real(self, *what)
+def record(self, erasure, step, counts):
+    print(step, flush=True)
+    if step in sys.argv[2:]:  # it was killed before its record already
+        real(self, erasure, step, counts)
     os.kill(os.getpid(), signal.SIGKILL)
 
 Erasures._record = record
 parts = Parts(load_settings())
-print(json.dumps(parts.erasures.run(parts.erasures.begin_customer(sys.argv[2])).receipt))
+print(json.dumps(parts.erasures.run(parts.erasures.begin_customer(sys.argv[1])).receipt))
 """
 
 
@@ -396,19 +398,19 @@ print(json.dumps(parts.erasures.run(parts.erasures.begin_customer(sys.argv[2])).
 def test_a_kill_at_each_step_does_not_stop_it(shop: Shop) -> None:
     values: Mapping[str, Any] = shop.settings.model_dump(include={"home", "database_url", "engine"}, exclude_none=True)
     environment = {**os.environ, **{f"SHOPTALK_{k.upper()}": str(v) for k, v in values.items()}}
-    kills = 0
+    killed: list[str] = []
     while True:
-        when = "before" if kills % 2 == 0 else "after"
-        command = [sys.executable, "-c", DYING, when, JO]
+        command = [sys.executable, "-c", DYING, JO, *killed]
         done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
         if done.returncode == 0:
             break
         assert done.returncode == -9, done.stderr[-800:]
-        kills += 1
-        assert kills < 60
-    # each eraser twice, and the cleaning; a count that is recorded with its removal needs no second kill
-    steps = 2 * len(shop.parts.erasers()) + 1
-    assert steps <= kills <= 2 * steps
+        killed.append(done.stdout.splitlines()[-1])
+        assert len(killed) < 60
+    # before and after each step's record; where that is made with the removal, there is no step left to be killed in
+    names = [f"{eraser.name}{again}" for eraser in shop.parts.erasers() for again in ("", AGAIN)]
+    at_once = {f"{name}{again}" for name in ("ingest", "chatbot", "labeling") for again in ("", AGAIN)}
+    assert Counter(killed) == {name: 1 if name in at_once else 2 for name in [*names, CLEAN]}
     removed = json.loads(done.stdout.splitlines()[-1])["removed"]
     assert removed["ingest"] == COUNTED
     assert (removed["chatbot"]["inferences"], removed["labeling"]["samples"]) == (2, 1)

@@ -21,21 +21,7 @@ ROLES = st.sampled_from(["user", "assistant", "system"])
 ANY_TEXT = st.text(st.characters(codec=None, exclude_categories=()), max_size=60)
 VALUES = ("jo@shop.example", "555-0199-22", "4111 1111 1111 1111", "#12345", "wanjiru", "12 Baker Street", "4417")
 WORDS = ("my", "name", "is", "order", "where", "it", "the", "email", "to", "ship", "?", ".", ",", "and", "please", "\n")
-PIECES = (
-    "<PERSON_1>",
-    "‹PERSON_1›",
-    "<",
-    "_1>",
-    "Zoë Ångström",
-    "jo smith",
-    "ü",
-    "\u0338",
-    "\u0301",
-    "\u200d",
-    "\u200c",
-    "क",
-    "ि",
-)
+PIECES = ("<PERSON_1>", "‹PERSON_1›", "<", "_1>", "Zoë Ångström", "jo smith", "ü", *"\u0338\u0301\u200d\u200cकि")
 GLUED_TEXT = st.lists(st.one_of(st.sampled_from([*VALUES, *PIECES]), st.characters(codec=None, exclude_categories=())))
 ODD_TEXT = st.tuples(GLUED_TEXT, st.sampled_from(["", " "])).map(lambda each: each[1].join(each[0][:10]))
 SHOP_TEXT = st.lists(st.sampled_from([*VALUES, *WORDS]), max_size=12).map(" ".join)

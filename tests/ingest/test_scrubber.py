@@ -216,6 +216,16 @@ def test_what_only_the_outcome_shows_is_found_too() -> None:
     assert made.vault.fill(made.final[0]) == said[0].content
 
 
+def test_an_outcome_is_not_too_long_to_be_scrubbed_again(scrubber: PresidioScrubber) -> None:
+    text = "#4417 " * (LONGEST_TEXT // 6)
+    (once,) = scrubber.scrub_many([[Message("user", text)]], trusted=True)
+    assert isinstance(once, Scrubbed)
+    assert len(once.final[0]) > LONGEST_TEXT
+    (again,) = scrubber.scrub_many([[Message("user", once.final[0])]], trusted=True)
+    assert isinstance(again, Scrubbed)
+    assert again.final == once.final
+
+
 def test_marks_and_joiners_leave_with_the_letter_they_belong_to(scrubber: PresidioScrubber) -> None:
     for text in ("mail jo@shop.example\u0338 now", "mail ü\u200djo@shop.example now"):
         (once,) = scrubber.scrub_many([[Message("user", text)]], trusted=True)
