@@ -105,7 +105,8 @@ class Engine(Protocol):
     def submit(self, request: GenerationRequest, on_event: OnEvent) -> None:
         """Queue a request. Raises Overloaded, InvalidInput (prompt too long), NotFound (adapter not resident).
 
-        The adapter is held from here until `Finished` was delivered, so it cannot be unloaded in between.
+        The adapter is held from here until `Finished` was delivered, and let go just after, so it cannot be unloaded
+        in between.
         """
         ...
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,3 +54,11 @@ def ask(engine: Engine, text: str = "Where is my order?", adapter: AdapterRef = 
 
 def answer(engine: Engine, text: str = "Where is my order?", adapter: AdapterRef = BASE, **sampling: Any) -> str:
     return ask(engine, text, adapter, **sampling).wait().text
+
+
+def let_go(engine: Engine, adapter: AdapterRef) -> None:
+    """Unload it; the last request holds it until just after its end was told."""
+    deadline = time.monotonic() + WAIT_S
+    while not engine.unload(adapter):
+        assert time.monotonic() < deadline, f"{adapter} is still held"
+        time.sleep(0.001)

@@ -19,7 +19,7 @@ from shoptalk.adapterfile import AdapterFiles
 from shoptalk.basemodel import BaseModel, ChatTokenizer, load_model, load_tokenizer
 from shoptalk.domain import AdapterRef, Message
 from shoptalk.errors import AdapterRefused, EngineStopped, InvalidInput, NoFreeSlot, NotFound, Overloaded
-from tests.chatbot.engines import BASE, WAIT_S, Reply, answer, ask
+from tests.chatbot.engines import BASE, WAIT_S, Reply, answer, ask, let_go
 from tests.shoptalk.adapters import adapter, config, weights
 
 A, B, C = (AdapterRef("shop", n) for n in (1, 2, 3))
@@ -46,7 +46,7 @@ def engine(shared: EmbeddedEngine) -> Iterator[EmbeddedEngine]:
     """Running, with no adapter resident."""
     yield shared
     for ref in shared.resident():
-        assert shared.unload(ref)
+        let_go(shared, ref)
 
 
 def alone(base: BaseModel, files: AdapterFiles | None, text: str, tokens: int, folder: Path) -> str:
@@ -90,7 +90,7 @@ def test_loading_and_unloading_under_load_mixes_nothing(engine: EmbeddedEngine) 
     for ref in (B, C):
         engine.load(ref, adapter(SEEDS[ref]))
         wanted[ref] = answer(engine, QUESTIONS[0], ref)
-        assert engine.unload(ref)
+        let_go(engine, ref)
     replies: list[tuple[AdapterRef, Reply]] = []
     stop = threading.Event()
 
@@ -109,8 +109,7 @@ def test_loading_and_unloading_under_load_mixes_nothing(engine: EmbeddedEngine) 
         replies.append((ref, ask(engine, QUESTIONS[0], ref)))
         gone = engine.unload(ref)
         replies[-1][1].wait() if not gone else None
-        while not engine.unload(ref):  # the last row lets go just after its end was told
-            pass
+        let_go(engine, ref)
     stop.set()
     for thread in customers:
         thread.join(WAIT_S)
@@ -161,9 +160,9 @@ def test_a_slot_used_again_holds_nothing_of_before(engine: EmbeddedEngine) -> No
     )
     engine.load(A, small)
     before = answer(engine, adapter=A)
-    assert engine.unload(A)
+    let_go(engine, A)
     engine.load(B, adapter(2, rank=8))
-    assert engine.unload(B)
+    let_go(engine, B)
     engine.load(A, small)
     assert answer(engine, adapter=A) == before
 

@@ -32,7 +32,7 @@ from shoptalk.errors import (
     NotFound,
     Overloaded,
 )
-from tests.chatbot.engines import BASE, Reply, answer, ask
+from tests.chatbot.engines import BASE, Reply, answer, ask, let_go
 from tests.chatbot.fake_vllm import FakeVllm
 from tests.marks import WORDS, marked
 from tests.shoptalk.adapters import adapter, config, weights
@@ -275,8 +275,8 @@ def test_what_is_held_stays(world: World) -> None:
     end = reply.wait()
     assert end.reason == "cancelled"
     assert world.said_by(A, end.text)
-    assert engine.unload(A)
-    assert engine.unload(A)
+    let_go(engine, A)
+    assert engine.unload(A)  # it is gone
     assert (engine.resident(), world.on_server(), world.in_folder()) == ([], set(), set())
     with pytest.raises(NotFound, match="shop@v1"):
         ask(engine, QUESTION, A)
