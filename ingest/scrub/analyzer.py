@@ -1,4 +1,4 @@
-"""Finds personal data in single texts: Presidio's rules and model, lists of names, and answers to what was asked.
+"""Finds personal data in single texts: rules, lists of names, answers to what was asked, the safety net, then models.
 
 Knows placeholders by their shape only, and no vault; of the conversation only what the other side asked for.
 """
@@ -8,43 +8,39 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Final
 
-from ingest.scrub import answers, names, places
-from ingest.scrub.chat.model import trained
+from ingest.scrub import answers, names, net, places
 from ingest.scrub.gazetteer import Lexicon, plain
 from ingest.scrub.placeholders import stretches
-from ingest.scrub.presidio import BATCH, NER_SCORE, Presidio, checked
+from ingest.scrub.presidio import Presidio, checked
+from ingest.scrub.reading import WORD, Readers
 from ingest.scrub.recognizers import RULES, own_order_rules
-from ingest.scrub.spans import Span, masked
+from ingest.scrub.spans import Span, masked, settle
+from ingest.scrub.standin import shown
 from ingest.scrub.words import TOLD_TOO
 
+Stretch = tuple[int, int]
 _ENDLESS: Final = re.compile(r"\S{200,}")
-_USER: Final = re.compile(r"(?!\d+$)[\w.@-]{4,40}")
-_WORD: Final = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
-LONGEST_CUE: Final = 16  # characters
-_CLITIC: Final = re.compile(r"['’](?:re|ve|ll|d|m|t)\Z")
-_DETERMINED: Final = re.compile(r"(?i)\b(?:an?|the|this|that|these|those|some|any|each|every|your|our|their)\s\Z")
-_NAMED: Final = re.compile(r"(?i)\b(?:names?(?:\s(?:is|was))?|mrs?|ms|miss|dr)[.:]?\s\Z")
 _SPELLED: Final = re.compile(r"(?:[^\W\d_][ -]){3,}[^\W\d_]")
 TOLD_SCORE: Final = 0.88  # of the rules for names that are told as such
-CHAT_SCORE: Final = 0.61
 TOGETHER: Final = 128  # texts, at most, and of so many characters
 LONGEST_TOGETHER: Final = 20_000
 LOOSE_ADDRESS: Final = 0.66  # a pattern of numbers and words alone: one of them must be no English word
+MOST_PASSES: Final = 4  # of the net; two are the rule
 NOBODY_ASKED: Final[frozenset[str]] = frozenset()
 
 
-def _parts(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+def _parts(texts: Sequence[str]) -> Iterator[slice]:
     """Texts that are read together: enough to be quick, few enough that a customer's message need not wait for long."""
     start = length = 0
     for i, text in enumerate(texts):
         if i > start and (i - start >= TOGETHER or length + len(text) > LONGEST_TOGETHER):
-            yield texts[start:i]
+            yield slice(start, i)
             start, length = i, 0
         length += len(text)
     if start < len(texts):
-        yield texts[start:]
+        yield slice(start, len(texts))
 
 
 class Analyzer:
@@ -53,45 +49,68 @@ class Analyzer:
     def __init__(self, order_id_patterns: Sequence[str] = ()) -> None:
         self._lock = threading.Lock()
         self._presidio = Presidio((*RULES, *own_order_rules(checked(order_id_patterns))))
-        self._chat = trained(self._presidio.nlp.vocab)
         index = self._presidio.lookups.get_table("lemma_index")
         words = frozenset(word for part in ("verb", "adj", "adv") for word in index[part])
         irregular = self._presidio.lookups.get_table("lemma_exc")
         self._lexicon = Lexicon(words, frozenset(index["noun"]), frozenset(irregular["verb"]))
+        self._readers = Readers(self._presidio, self._lexicon)
         self.find(["warm up: order ORD-2024-00123 for jo@shop.example, says Tomasz"])
 
-    def find(self, texts: Sequence[str], kinds: Sequence[frozenset[str]] = ()) -> list[list[Span]]:
-        """Spans of each text, in no order; they may overlap. `kinds` is what each may be the answer to."""
-        found = [spans for part in _parts(texts) for spans in self._read(part)]
-        wanted = kinds or [NOBODY_ASKED] * len(texts)
-        return [self._whole(text, spans, asks) for text, spans, asks in zip(texts, found, wanted, strict=True)]
+    def find(
+        self,
+        texts: Sequence[str],
+        kinds: Sequence[frozenset[str]] = (),
+        protected: Sequence[Sequence[Stretch]] = (),
+    ) -> list[list[Span]]:
+        """Disjoint spans of each text, in order.
 
-    def _read(self, texts: Sequence[str]) -> list[list[Span]]:
-        """What Presidio and the models find. Holds others off meanwhile."""
-        shown = [_calm(text) for text in texts]
-        own = [masked(text, stretches(text)) for text in shown]  # placeholders are nobody's words
-        worth = [self._may_name(text) for text in own]
-        small = [not any(c.isupper() for c in text) for text in own]
-        chat = [i for i in range(len(texts)) if worth[i] and small[i]]
-        with self._lock, self._presidio.nlp.memory_zone():  # spaCy forgets the words of a text when the zone ends
-            read = self._presidio.read(shown, [w and not s for w, s in zip(worth, small, strict=True)])
-            found = [self._presidio.find(text, each) for text, each in zip(texts, read, strict=True)]
-            docs = self._chat.pipe([read[i].tokens for i in chat], batch_size=BATCH)
-            for i, doc in zip(chat, docs, strict=True):
-                found[i] += self._of_chat(texts[i], doc)
+        `kinds` is what each may be the answer to; `protected` stretches are left alone.
+        """
+        wanted = kinds or [NOBODY_ASKED] * len(texts)
+        spared = protected or [()] * len(texts)
+        found: list[list[Span]] = []
+        for part in _parts(texts):
+            with self._lock, self._presidio.nlp.memory_zone():  # spaCy forgets the words of a text when the zone ends
+                found += self._read(texts[part], wanted[part], spared[part])
         return found
 
     def is_word(self, word: str) -> bool:
         """An ordinary English word, which a name found elsewhere must not drag along."""
         return self._lexicon.ordinary(word) and not self._lexicon.only_first(word)
 
-    def _whole(self, text: str, spans: list[Span], asks: frozenset[str]) -> list[Span]:
+    def _read(
+        self, texts: Sequence[str], kinds: Sequence[frozenset[str]], protected: Sequence[Sequence[Stretch]]
+    ) -> list[list[Span]]:
+        """First what rules and lists find, then what models see beside that."""
+        calm = [_calm(text) for text in texts]
+        sure = [
+            _settled(text, self._by_rules(text, self._presidio.find(each), asks), spared)
+            for text, each, asks, spared in zip(texts, calm, kinds, protected, strict=True)
+        ]
+        plain_texts = [shown(text, spans, stretches(text)) for text, spans in zip(calm, sure, strict=True)]
+        guessed = self._readers.find(plain_texts)
+        return [
+            self._joined(text, spans, [span for each in guess if (span := seen.raw(each))], spared)
+            for text, spans, seen, guess, spared in zip(texts, sure, plain_texts, guessed, protected, strict=True)
+        ]
+
+    def _by_rules(self, text: str, spans: Sequence[Span], asks: frozenset[str]) -> list[Span]:
         every = list(self._sifted(text, spans))
         every += names.listed(text, self._lexicon)
         every += names.introduced(text, self._lexicon)
         every += answers.given(text, asks, self._lexicon)
         every += answers.within(text, self._lexicon)
-        every = [names.hyphenated(text, span) if span.kind == "PERSON" else span for span in every]
+        return self._whole(text, every)
+
+    def _joined(self, text: str, sure: list[Span], guessed: Sequence[Span], protected: Sequence[Stretch]) -> list[Span]:
+        if not guessed:
+            return sure
+        return _settled(text, self._whole(text, [*sure, *guessed]), protected)
+
+    def _whole(self, text: str, spans: Sequence[Span]) -> list[Span]:
+        every = [
+            names.with_initials(text, names.hyphenated(text, span)) if span.kind == "PERSON" else span for span in spans
+        ]
         return places.completed(text, every, self._lexicon)
 
     def _sifted(self, text: str, spans: Sequence[Span]) -> Iterator[Span]:
@@ -105,7 +124,7 @@ class Analyzer:
                 place = span.start, span.end  # 'my name is grace', 'my name is farida walling'
             elif _SPELLED.fullmatch(text, span.start, span.end):
                 place = span.start, span.end
-            if place and (span.score > NER_SCORE or names.believable(text[place[0] : place[1]], self._lexicon)):
+            if place:
                 yield Span(*place, "PERSON", span.score)
 
     def _told(self, name: str) -> bool:
@@ -116,56 +135,18 @@ class Analyzer:
         return bool(others) and not self._lexicon.english(first) and all(map(self._lexicon.last, others))
 
     def _strange(self, text: str, span: Span) -> bool:
-        return any(not self._lexicon.english(m.group()) for m in _WORD.finditer(text, span.start, span.end))
+        return any(not self._lexicon.english(m.group()) for m in WORD.finditer(text, span.start, span.end))
 
-    def _may_name(self, text: str) -> bool:
-        """Is there a word that is not plain English? Only then is the model worth its time."""
-        for match in _WORD.finditer(text):
-            word = match.group()
-            if not self._lexicon.english(word):
-                if names.is_brand(text, *match.span()):
-                    continue
-                return True
-            big = word[0].isupper() and len(word) > 1 and not self._lexicon.is_word(_CLITIC.sub("", word))
-            if big and (names.inside(text, match.start()) or self._lexicon.listed_first(word)):
-                return True
-        return False
 
-    def _of_chat(self, text: str, doc: Any) -> Iterator[Span]:
-        """What the chat model says, without what has not the shape of it."""
-        for ent in doc.ents:
-            start, end, kind = ent.start_char, ent.end_char, ent.label_
-            value = text[start:end]
-            if kind == "PERSON":
-                place = names.trimmed(text, start, end, self._lexicon)
-                if place and self._told_by_chat(text, *place):
-                    yield Span(*place, kind, CHAT_SCORE)
-            elif kind == "ADDRESS":
-                if any(c.isdigit() for c in value) and self._like_an_address(value):
-                    yield Span(start, end, kind, CHAT_SCORE)
-            elif _USER.fullmatch(value) and not self._lexicon.in_dictionary(value):
-                yield Span(start, end, kind, CHAT_SCORE)
-
-    def _like_an_address(self, value: str) -> bool:
-        """Not 'kettle number 3 whistle': it begins with a number, or a word of it is a street's or in no dictionary."""
-        words = _WORD.findall(value)
-        if value[0].isdigit() and len(words) > 1:
-            return True
-        return any(places.STREET.fullmatch(word) or not self._lexicon.in_dictionary(word) for word in words)
-
-    def _told_by_chat(self, text: str, start: int, end: int) -> bool:
-        """No English word in it but a first name; and where nothing stands around it, it must be on the lists."""
-        words = text[start:end].split()
-        before = text[max(0, start - LONGEST_CUE) : start]
-        if len(words) == 1 and self._lexicon.in_dictionary(words[0]) and not _NAMED.search(before):
-            known = self._lexicon.listed_first(words[0]) or self._lexicon.often_last(words[0])
-            if not known or _DETERMINED.search(before):
-                return False  # 'money', 'this mark'
-        if any(self._lexicon.english(word) for word in words):
-            named = len(words) > 1 and self._lexicon.first(words[0]) and not self._lexicon.in_dictionary(words[-1])
-            return named and all(word.isalpha() for word in words)
-        alone = not any(c.isalnum() for c in text[:start] + text[end:])
-        return not alone or self._lexicon.first(words[0]) or self._lexicon.last(words[-1])
+def _settled(text: str, found: Sequence[Span], protected: Sequence[Stretch]) -> list[Span]:
+    """Disjoint spans, with what the safety net finds beside them."""
+    spans = settle(text, [*found, *net.addresses(text)], protected)
+    for _ in range(MOST_PASSES):
+        more = net.find(masked(text, [*protected, *((s.start, s.end) for s in spans)]))
+        if not more:
+            break
+        spans = settle(text, [*spans, *more], protected)
+    return spans
 
 
 def _calm(text: str) -> str:

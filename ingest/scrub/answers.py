@@ -58,6 +58,11 @@ _AMOUNT: Final = re.compile(
     r"(?i)\d+\s?(?:hours?|hrs?|days?|weeks?|months?|years?|minutes?|mins?|seconds?|secs?|am|pm|times?|items?|pieces?|pcs|rs|rupees|dollars?|"
     r"bucks|percent|more|of\s(?:them|these|those))(?!\w)"
 )
+_MONTH: Final = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}\.?"
+_BIRTH: Final = re.compile(
+    rf"(?i)(?<![\w/.-])(?:\d{{1,4}}[/.-]\d{{1,2}}[/.-]\d{{1,4}}|{_MONTH}\s\d{{1,2}}(?:st|nd|rd|th)?,?\s(?:19|20)?\d\d"
+    rf"|\d{{1,2}}(?:st|nd|rd|th)?\s(?:of\s)?{_MONTH},?\s(?:19|20)?\d\d)(?![\w/-])"
+)
 _NO_NUMBER: Final = re.compile(
     r"(?i)(?<![\w-])(?!(?:the|my|your|a|an|this|that|same|in|on|at|to|of|by)\s)[^\W\d_]{3,20}(?:\s[^\W\d_]{3,20})?\s"
     r"(?:street|road|avenue|lane|boulevard|crescent|terrace|mews|gardens|grove|rd|ave|blvd)(?!\w)"
@@ -88,6 +93,8 @@ def given(text: str, kinds: frozenset[str], lexicon: Lexicon) -> Iterator[Span]:
         yield from _codes(text, pieces, codes, lexicon)
     if "PHONE_NUMBER" in kinds:
         yield from (Span(*m.span(), "PHONE_NUMBER", SCORE) for m in re.finditer(r"\+?\(?\d[\d ().-]{4,20}\d", text))
+    if "DATE_OF_BIRTH" in kinds:
+        yield from (Span(*m.span(), "DATE_OF_BIRTH", SCORE) for m in _BIRTH.finditer(text))
     if kinds & {"PHONE_NUMBER", "CREDIT_CARD"}:  # the last four digits
         kind = "PHONE_NUMBER" if "PHONE_NUMBER" in kinds else "CREDIT_CARD"
         yield from (Span(a, b, kind, SCORE) for a, b in pieces if b - a == 4 and text[a:b].isdecimal())

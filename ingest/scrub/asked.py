@@ -17,14 +17,15 @@ KINDS: Final[dict[str, str]] = {
     "EMAIL_ADDRESS": r"\be[\s-]?mails?\b",
     "USERNAME": r"\b(?:user\s?-?name|user\s?id|login|log-?in\s(?:id|name)|handle|screen\s?name)\b",
     "ACCOUNT_NUMBER": rf"\b(?:account|acct|a/c|customer|client|member(?:ship)?|loyalty|reference|policy|booking|ride|flight)\s?-?{IDENT}(?![\w<‹])",
-    "ORDER_ID": rf"\b(?:order|purchase|invoice|tracking|return|refund|rma|ticket|case|shipment|parcel|transaction)\s?-?{IDENT}(?![\w<‹])"
+    "ORDER_ID": rf"\b(?:order|purchase|invoice|tracking|return|refund|rma|ticket|case|shipment|parcel|transaction|confirmation|reservation|pnr)\s?-?{IDENT}(?![\w<‹])"
     r"|\bwhich order\b",
     "PHONE_NUMBER": r"\b(?:phone|mobile|cell|telephone|contact|call\s?back)(?:\s?numbers?)?\b",
     "CREDIT_CARD": r"\b(?:card|last\s(?:4|four)(?:\sdigits)?)\b",
     "ADDRESS": r"\b(?:address|street|zip|zip\s?-?code|post(?:al)?\s?-?code|postcode|pin\s?code)(?:es)?\b(?<!mail address)"
     r"|\bwhere (?:should|shall|do|would|can|could|will) (?:we|i|you|it) (?:\w+ ){0,4}(?:sen[dt]|ship|shipped|deliver|delivered|live)\b",
     "ID_NUMBER": rf"\b(?:pin|password|passcode|passport|licen[cs]e|ssn|social security|security (?:code|answer)|"
-    rf"(?:national|identity|government|photo)\s?-?{IDENT}|date of birth|birth\s?date)\b",
+    rf"(?:national|identity|government|photo)\s?-?{IDENT})\b",
+    "DATE_OF_BIRTH": r"\b(?:date of birth|birth\s?da(?:te|y)|d\.?o\.?b\.?)(?!\w)",
 }
 _ASKS: Final = {kind: re.compile(pattern, re.IGNORECASE) for kind, pattern in KINDS.items()}
 _CUE: Final = re.compile(

@@ -29,7 +29,9 @@ _FULL: Final = rf"{_NAME}(?:\s(?:{_BIG}\.?\s)?(?:(?:de|del|da|van|von|der|den|te
 _KIN: Final = (
     r"kid|son|daughter|wife|husband|spouse|partner|friend|brother|sister|mother|father|mom|mum|dad|boss|boyfriend|girlfriend|"
     r"roommate|flatmate|neighbou?r|colleague|cousin|fianc[eé]e?|aunt|uncle|nephew|niece|grandmother|grandfather|grandma|"
-    r"grandpa|child|twin|assistant|manager|agent|driver|courier|representative|rep|advisor|associate|colleague|coworker|host"
+    r"grandpa|child|twin|assistant|manager|agent|driver|courier|representative|rep|advisor|associate|colleague|co-?worker|host|"
+    r"grandson|granddaughter|stepson|stepdaughter|buddy|bestie|bf|gf|hubby|wifey|roomie|mate|pal|nanny|landlord|landlady|tenant|"
+    r"secretary|fiance|teacher|therapist|doctor|technician|plumber|baby"
 )
 # what stands around names, with the name as the group
 _AROUND: Final = tuple(
@@ -65,6 +67,21 @@ _BEFORE_MONTH: Final = re.compile(
     r"(?i)(?:\d(?:st|nd|rd|th)?(?:\sof)?|\b(?:in|by|of|on|since|until|till|last|next|this|mid|early|late|before|after))[\s-]\Z"
 )
 _ACRONYM: Final = re.compile(r"[B-DF-HJ-NP-TV-Z]{2,6}")
+_SMALL_KIN: Final = re.compile(
+    rf"(?i)\b(?:(?:my|his|her|our|their)\s(?:\w+\s)?(?:{_KIN})(?:,|\s(?:is|was|named|called|is\scalled|is\snamed))?|the\s(?:courier|driver|"
+    rf"technician|manager|plumber|agent|rep|neighbou?r),)\s([^\W\d_]{{3,20}}(?:\s[^\W\d_]{{3,20}})?)(?![\w'’])"
+)
+_IAM: Final = re.compile(
+    r"(?i)\b(?:i\sam|i['’]?m|this\sis|(?:it['’]?s|its)\sme|names?|name['’]s)\s([^\W\d_]{3,20})"
+    r"(?=\s?(?:[,.!?;\n(]|$)|\s(?:and|from|here|again|btw|not|calling|speaking|the\sone)\b)"
+)
+_HERE: Final = re.compile(r"(?i)(?:^|[,.!?\n]\s?)([^\W\d_]{3,20})\s(?:here|speaking)(?=\s?(?:[,.!?\n]|$|again\b))")
+_TITLED: Final = re.compile(r"(?i)\b(?:mrs?|ms|miss|dr|prof|aunt|uncle)\.?\s([^\W\d_]{3,20})(?![\w'’])")
+_NO_PERSON: Final = frozenset(
+    ("rich", "merry", "earnest", "may", "will", "sandy", "rusty", "woody", "sunny", "happy", "misty")
+)
+_INITIAL: Final = re.compile(r"(?<![\w.'’-])(?:(?:[^\W\d_]\.\s?|[B-HJ-Zb-hj-lo-qs-tv-z]\s){1,2})\Z")
+_INITIAL_AFTER: Final = re.compile(r"\s[^\W\d_](?:\.(?!\w)|(?=\s?(?:[,.!?\n]|$)))")
 _ENDS: Final = re.compile(r"\s*(?:[.,!?;:\n]|$|(?:and|or|from|for|at|on|here|please|thanks)\b)")
 _TAIL: Final = re.compile(r"(?:-[^\W\d_]{2,24}){1,2}(?!\w)")
 _HEAD: Final = re.compile(r"(?<![\w-])[^\W\d_]{2,24}-\Z")
@@ -188,6 +205,8 @@ def listed(text: str, lexicon: Lexicon) -> Iterator[Span]:
 def introduced(text: str, lexicon: Lexicon) -> Iterator[Span]:
     """Words that the words around them make a name, most of them capitalised. Spans may overlap."""
     yield from _told(text, lexicon)
+    yield from _related(text, lexicon)
+    yield from _rows(text, lexicon)
     if text.islower():
         return
     for pattern in _AROUND:
@@ -206,7 +225,7 @@ def introduced(text: str, lexicon: Lexicon) -> Iterator[Span]:
 
 
 def _told(text: str, lexicon: Lexicon) -> Iterator[Span]:
-    """Names in any case that are told as such, and rows of names."""
+    """Names in any case that are told as such."""
     for match in _CALLED.finditer(text):
         if all(lexicon.unknown(word) for word in match.group(1).split()):
             yield Span(*match.span(1), "PERSON", SCORE)
@@ -222,9 +241,33 @@ def _told(text: str, lexicon: Lexicon) -> Iterator[Span]:
         name = low in TOLD_TOO or (lexicon.listed_first(low) and low not in COMMON) or not lexicon.english(low)
         if name or (ended and not lexicon.is_word(low)):  # 'thanks! - lakshmi'
             yield Span(*match.span(1), "PERSON", SCORE)
+
+
+def _related(text: str, lexicon: Lexicon) -> Iterator[Span]:
+    """Names in any case behind a relation or a title, and of who says that he or she is it."""
+    for pattern in (_SMALL_KIN, _TITLED):
+        for match in pattern.finditer(text):
+            words = list(itertools.takewhile(lambda word: _surely(word, lexicon), match.group(1).split()))
+            if len(words) == 1 and words[0] != match.group(1) and _ENDS.match(text, match.end()):
+                words = (
+                    match.group(1).split() if lexicon.last(match.group(1).split()[1]) else words
+                )  # '..., philippa crane'
+            if words and plain(words[0]) not in PLACES and plain(f"dr {words[0]}") not in BRAND_PEOPLE:
+                yield Span(match.start(1), match.start(1) + len(" ".join(words)), "PERSON", SCORE)
+    for match in (*_IAM.finditer(text), *_HERE.finditer(text)):
+        low = plain(match.group(1))
+        if lexicon.listed_first(low) and low not in _NO_PERSON and low not in PLACES and not lexicon.is_word(low):
+            yield Span(*match.span(1), "PERSON", SCORE)
+
+
+def _rows(text: str, lexicon: Lexicon) -> Iterator[Span]:
+    """Rows of names: 'otis, marley, quinn and me'."""
     for match in _ROW.finditer(text):
         row = [m.span() for m in _WORD.finditer(text, *match.span()) if m.group() not in ("and", "or")]
+        row = [(a, b) for a, b in row if text[a:b] not in ("me", "i", "myself")]
         likely = [(a, b) for a, b in row if _name_in_row(text[a:b], lexicon)]
+        if not any(lexicon.only_first(text[a:b]) or text[a].isupper() for a, b in likely):
+            continue
         if 2 * len(likely) >= len(row) and len(likely) > 1:
             yield from (Span(a, b, "PERSON", SCORE) for a, b in row if not lexicon.is_word(text[a:b]))
 
@@ -232,7 +275,12 @@ def _told(text: str, lexicon: Lexicon) -> Iterator[Span]:
 def _name_in_row(word: str, lexicon: Lexicon) -> bool:
     if word[0].isupper():
         return not lexicon.english(word) or ((lexicon.first(word) or lexicon.last(word)) and not lexicon.is_word(word))
-    return lexicon.only_first(word)
+    return lexicon.listed_first(word) and not lexicon.is_word(word)
+
+
+def _surely(word: str, lexicon: Lexicon) -> bool:
+    """No word of English, or a first name that is only that."""
+    return lexicon.only_first(word) or not (lexicon.english(word) or lexicon.in_dictionary(word))
 
 
 def _proper(text: str, start: int, end: int, lexicon: Lexicon) -> bool:
@@ -290,6 +338,17 @@ def hyphenated(text: str, span: Span) -> Span:
         end = after.end()
     if start < len(text) and text[start].isalpha() and (before := _HEAD.search(text, max(0, start - 26), start)):
         start = before.start()
+    return replace(span, start=start, end=end)
+
+
+def with_initials(text: str, span: Span) -> Span:
+    """With the letters that stand for the rest of a name: 'w. abernathy', 'andrew m.'."""
+    start, end = span.start, span.end
+    if " " not in text[start:end]:
+        if before := _INITIAL.search(text, max(0, start - 8), start):
+            start = before.start()
+        elif after := _INITIAL_AFTER.match(text, end):
+            end = after.end()
     return replace(span, start=start, end=end)
 
 

@@ -26,6 +26,7 @@ SPELLED_EMAIL: Final = re.compile(
     rf"|rediffmail|gmx|zoho)\.[\w.]{{2,12}}",
     re.IGNORECASE,
 )
+_SAID_AT: Final = re.compile(r"[\s\[({](?i:at)[\s\])}]|[\[({]\s?@")  # in whatever SPELLED_EMAIL finds
 IBAN: Final = re.compile(r"\b[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]{4}){2,7}(?:[ -]?[A-Z0-9]{1,3})?\b")
 _SEPARATOR: Final = r"[ \t.()/+_–—‐‑‒―−-]"
 DIGITS: Final = re.compile(rf"\+?\(?\d(?:{_SEPARATOR}{{0,3}}\d)*")
@@ -48,8 +49,11 @@ def find(text: str) -> list[Span]:
 
 def addresses(text: str) -> list[Span]:
     """E-mail addresses and IBANs only: these win over names and other parts found inside them."""
-    spans = [Span(*m.span(), "EMAIL_ADDRESS", 0.98) for m in EMAIL.finditer(text)]
-    spans += [Span(*m.span(), "EMAIL_ADDRESS", 0.98) for m in SPELLED_EMAIL.finditer(text)]
+    spans: list[Span] = []
+    if "@" in text:
+        spans += [Span(*m.span(), "EMAIL_ADDRESS", 0.98) for m in EMAIL.finditer(text)]
+    if _SAID_AT.search(text):
+        spans += [Span(*m.span(), "EMAIL_ADDRESS", 0.98) for m in SPELLED_EMAIL.finditer(text)]
     spans += [Span(*m.span(), "IBAN_CODE", 0.9) for m in IBAN.finditer(text) if _is_iban(m.group())]
     return spans
 

@@ -47,6 +47,11 @@ def stretches(text: str, *, escaped_only: bool = False) -> list[tuple[int, int]]
     return [match.span() for match in pattern.finditer(text)]
 
 
+def kind_of(placeholder: str) -> str:
+    """The type in a placeholder, escaped or not."""
+    return placeholder[1:-1].rpartition("_")[0]
+
+
 def plain(kind: str) -> str:
     """What to show for a placeholder that stands for nothing known."""
     return PLAIN.get(kind) or "your " + kind.replace("_", " ").strip().lower()

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from ingest.scrub import lean
-from ingest.scrub.recognizers import Rule
+from ingest.scrub.recognizers import Rule, features
 from ingest.scrub.spans import Span
 from shoptalk.errors import ConfigurationError
 
@@ -40,39 +40,23 @@ class Presidio:
         cut_off_network()
         self.nlp, self.lookups = language()
         self._engine = _engine(self.nlp, rules)
+        self._nothing = _artifacts(self.nlp.make_doc(""), self._engine.nlp_engine)
         ours = {rule.kind for rule in rules}
         self._kinds = sorted(ours | NEED_DIGITS | NEED_AT)
         self._without_digits = sorted(set(self._kinds) - (NEED_DIGITS - ours))
 
-    def read(self, texts: Sequence[str], wanted: Sequence[bool]) -> list[Any]:
-        """Presidio's `NlpArtifacts` for each text; names are looked for only where `wanted`."""
-        docs = [self.nlp.make_doc(text) for text in texts]
-        for _ in self.nlp.pipe([doc for doc, want in zip(docs, wanted, strict=True) if want], batch_size=BATCH):
-            pass
-        return [self._artifacts(doc) for doc in docs]
+    def people(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
+        """Where the model sees people's names."""
+        docs = self.nlp.pipe(texts, batch_size=BATCH)
+        return [[(ent.start_char, ent.end_char) for ent in doc.ents if ent.label_ == "PERSON"] for doc in docs]
 
-    def _artifacts(self, doc: Any) -> Any:
-        from presidio_analyzer.nlp_engine import NlpArtifacts
-
-        people = [ent for ent in doc.ents if ent.label_ == "PERSON"]
-        words = [(token.idx, token.lower_) for token in doc]
-        return NlpArtifacts(
-            entities=people,
-            tokens=doc,
-            tokens_indices=[at for at, _ in words],
-            lemmas=[low for _, low in words],
-            nlp_engine=self._engine.nlp_engine,
-            language="en",
-            scores=[NER_SCORE] * len(people),
-        )
-
-    def find(self, text: str, artifacts: Any) -> list[Span]:
-        """What the rules and the model find. Spans may overlap; raises PatternTimedOut."""
+    def find(self, text: str) -> list[Span]:
+        """What the rules find. Spans may overlap; raises PatternTimedOut."""
         kinds = self._kinds if any(c.isdigit() for c in text) else self._without_digits
         if "@" not in text:
             kinds = [kind for kind in kinds if kind not in NEED_AT]
         results = self._engine.analyze(
-            text, language="en", entities=kinds, score_threshold=THRESHOLD, nlp_artifacts=artifacts
+            text, language="en", entities=kinds, score_threshold=THRESHOLD, nlp_artifacts=self._nothing
         )
         return [Span(int(r.start), int(r.end), str(r.entity_type), _score(r)) for r in results]
 
@@ -119,7 +103,6 @@ def _engine(nlp: Any, rules: Sequence[Rule]) -> Any:
         CreditCardRecognizer,
         EmailRecognizer,
         IpRecognizer,
-        SpacyRecognizer,
     )
 
     labels = set(nlp.get_pipe("ner").labels) - {"PERSON"}
@@ -142,10 +125,49 @@ def _engine(nlp: Any, rules: Sequence[Rule]) -> Any:
     built_in = [EmailRecognizer(), CreditCardRecognizer(), IpRecognizer()]
     for recognizer in (*by_context, *built_in):
         _make_strict(recognizer)
-    names = SpacyRecognizer(supported_entities=["PERSON"], ner_strength=NER_SCORE)
+    for recognizer in built_in:
+        recognizer.context = []  # sure of themselves without, and looking costs time
     ours = _rules_recognizer([rule for rule in rules if not rule.context])
-    registry = RecognizerRegistry(recognizers=[ours, *by_context, *built_in, names], supported_languages=["en"])
-    return AnalyzerEngine(registry=registry, nlp_engine=spacy_engine, supported_languages=["en"])
+    registry = RecognizerRegistry(recognizers=[ours, *by_context, *built_in], supported_languages=["en"])
+    return AnalyzerEngine(
+        registry=registry,
+        nlp_engine=spacy_engine,
+        supported_languages=["en"],
+        context_aware_enhancer=_context_enhancer(spacy_engine),
+    )
+
+
+def _artifacts(doc: Any, nlp_engine: Any) -> Any:
+    """Words only, for the rules that look at their context."""
+    from presidio_analyzer.nlp_engine import NlpArtifacts
+
+    words = [(token.idx, token.lower_) for token in doc]
+    return NlpArtifacts(
+        entities=[],
+        tokens=doc,
+        tokens_indices=[at for at, _ in words],
+        lemmas=[low for _, low in words],
+        nlp_engine=nlp_engine,
+        language="en",
+    )
+
+
+def _context_enhancer(nlp_engine: Any) -> Any:
+    """Presidio's own, which reads a text only where a result has context words to look for."""
+    from presidio_analyzer.context_aware_enhancers import LemmaContextAwareEnhancer
+
+    class OnDemand(LemmaContextAwareEnhancer):  # type: ignore[misc] # Presidio has no types
+        def enhance_using_context(
+            self, text: str, raw_results: Any, nlp_artifacts: Any, recognizers: Any, context: Any = None
+        ) -> Any:
+            looking = {recognizer.id for recognizer in recognizers if recognizer.context}
+            by = [result.recognition_metadata["recognizer_identifier"] for result in raw_results]
+            if looking.isdisjoint(by):
+                return raw_results
+            read = _artifacts(nlp_engine.nlp["en"].make_doc(text), nlp_engine)
+            return super().enhance_using_context(text, raw_results, read, recognizers, context)
+
+    return OnDemand()
 
 
 def _rules_recognizer(rules: Sequence[Rule]) -> Any:
@@ -160,9 +182,11 @@ def _rules_recognizer(rules: Sequence[Rule]) -> Any:
             pass
 
         def analyze(self, text: str, entities: list[str], nlp_artifacts: Any) -> list[Any]:
+            has = features(text)
             return [
                 RecognizerResult(rule.kind, *match.span(), rule.score)
                 for rule, pattern in compiled
+                if not any(has.isdisjoint(needed) for needed in rule.needs)
                 for match in pattern.finditer(text, timeout=TIMEOUT_SECONDS)
                 if match.end() > match.start()
             ]

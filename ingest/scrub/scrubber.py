@@ -7,10 +7,7 @@ keeps offsets (never text) of recent detections under a hash with a key of this 
 
 from __future__ import annotations
 
-import hashlib
-import secrets
-import threading
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -19,6 +16,7 @@ from typing import Final, Protocol, TypeVar
 from ingest.scrub import net
 from ingest.scrub.asked import Questions
 from ingest.scrub.carry import Carrier
+from ingest.scrub.memory import Memory
 from ingest.scrub.normalise import aligned, normalise
 from ingest.scrub.placeholders import PLACEHOLDER, Numbering, Vault, escape, stretches
 from ingest.scrub.record import Record
@@ -31,15 +29,18 @@ T = TypeVar("T")
 VERSION: Final = "presidio-3"
 NO_RECORD: Final[CustomerRecord] = {}
 LONGEST_TEXT: Final = 32_000  # characters; a placeholder that is trusted counts as one, so that no outcome is too long
-REMEMBERED: Final = 4096
-MOST_PASSES: Final = 4  # of the net; two are the rule
 MOST_SCRUBBINGS: Final = 6  # of one conversation; one or two are the rule
 
 
 class Finder(Protocol):
     """What `ingest.scrub.analyzer.Analyzer` is to the scrubber."""
 
-    def find(self, texts: Sequence[str], kinds: Sequence[frozenset[str]] = ()) -> list[list[Span]]: ...
+    def find(
+        self,
+        texts: Sequence[str],
+        kinds: Sequence[frozenset[str]] = (),
+        protected: Sequence[Sequence[tuple[int, int]]] = (),
+    ) -> list[list[Span]]: ...
 
     def is_word(self, word: str) -> bool: ...
 
@@ -75,9 +76,7 @@ class PresidioScrubber:
 
     def __init__(self, finder: Finder) -> None:
         self._finder = finder
-        self._key = secrets.token_bytes(32)
-        self._recent: OrderedDict[bytes, tuple[Span, ...]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._memory = Memory()
 
     def scrub(self, messages: Sequence[Message], record: CustomerRecord = NO_RECORD) -> Scrubbed:
         """Raises `ScrubbingFailed` rather than let a text through that was not fully scanned.
@@ -196,30 +195,16 @@ class PresidioScrubber:
 
     def _detect(self, items: Sequence[_Prepared]) -> list[list[Span]]:
         """What stands where in each; what was looked at lately is remembered."""
-        keys = [self._remembered_as(item) for item in items]
-        known: dict[bytes, tuple[Span, ...]] = {}
-        with self._lock:
-            for key in keys:
-                if (before := self._recent.get(key)) is not None:
-                    self._recent.move_to_end(key)
-                    known[key] = before
+        keys = [self._memory.key(*sorted(item.asks), repr(item.protected), item.text) for item in items]
+        known = self._memory.recall(keys)
         fresh = {key: item for key, item in zip(keys, items, strict=True) if key not in known}
         full = {key: item for key, item in fresh.items() if item.text and not item.text.isspace()}
-        found = self._finder.find([item.text for item in full.values()], [item.asks for item in full.values()])
-        for key, item, spans in zip(full, full.values(), found, strict=True):
-            known[key] = tuple(_settled(item, spans))
-        for key in fresh.keys() - full.keys():
-            known[key] = ()
-        with self._lock:
-            self._recent.update((key, known[key]) for key in fresh)
-            while len(self._recent) > REMEMBERED:
-                self._recent.popitem(last=False)
+        read = list(full.values())
+        found = self._finder.find([i.text for i in read], [i.asks for i in read], [i.protected for i in read])
+        new = dict.fromkeys(fresh, ()) | {key: tuple(spans) for key, spans in zip(full, found, strict=True)}
+        self._memory.keep(new)
+        known |= new
         return [list(known[key]) for key in keys]
-
-    def _remembered_as(self, item: _Prepared) -> bytes:
-        """A hash with a key of this process, never text."""
-        data = "\0".join([*sorted(item.asks), repr(item.protected), item.text]).encode("utf-8", "surrogatepass")
-        return hashlib.blake2b(data, key=self._key, digest_size=16).digest()
 
 
 def _prepare(message: Message, questions: Questions, *, trusted: bool) -> _Prepared:
@@ -233,18 +218,6 @@ def _prepare(message: Message, questions: Questions, *, trusted: bool) -> _Prepa
         literals = frozenset(escape(match.group()) for match in PLACEHOLDER.finditer(plain))
     asks = frozenset[str]() if message.role == "system" else questions.hear(text, ours=ours)
     return _Prepared(text, protected, asks, literals, ours, trusted)
-
-
-def _settled(item: _Prepared, found: Sequence[Span]) -> list[Span]:
-    """Disjoint spans, with what the safety net finds beside them."""
-    text, protected = item.text, item.protected
-    spans = settle(text, [*found, *net.addresses(text)], protected)
-    for _ in range(MOST_PASSES):
-        more = net.find(masked(text, [*protected, *((s.start, s.end) for s in spans)]))
-        if not more:
-            break
-        spans = settle(text, [*spans, *more], protected)
-    return spans
 
 
 def _together(first: Scrubbed, then: Scrubbed) -> Scrubbed:

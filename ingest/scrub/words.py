@@ -42,8 +42,33 @@ COMMON: Final = listed(
     obv wot thanku yar gon bday bdays ofcourse ofc smartwatch watchman kyc sms upi cod xyz thts pickup couldnt conf
     pwd dob cvv otp pnr person navy beige teal burgundy maroon khaki turquoise charcoal fuchsia oh ooh aww haha
     promo acct login hoodie hoodies sneaker tshirt thats whats theyre thnx thnks tnx tysm cuz coz bcoz dont cant
-    wont didnt ive im its youre january february march april june july august september october
-    november december monday tuesday wednesday thursday friday saturday sunday christmas easter diwali halloween"""
+    wont didnt ive im its youre january february march april june july august september october november december
+    monday tuesday wednesday thursday friday saturday sunday christmas easter diwali halloween anything everything
+    anytime moment moments cannot into onto than during since whether towards against although whichever whoever
+    money degree degrees guests criteria settings accommodate accomodate rsvp courier billing wallet screenshot
+    screenshots redelivery dollars coffee camera luck uh ah kitchen bills memory fridge pizza inbox helpline hotline
+    landmark bluetooth pincode timeframe resend unsubscribe reroute rerouting burgers checkout tommorow atleast
+    thingy sunshine anymore becoz bcos cos thnk prob nvm btw tbh imo imho idk idc ikr smh fyi lmao lmfao rofl kinda
+    sorta ppl abt hv frm tht bt wil wuz waz dey dem ryt enuf bak rlly ridic sumthing sumthin appt appts insta arvo
+    convo mins min hrs hr wk wks yr yrs xoxo gf bf bff hubby apartment apartments appartment hotel hotels flight
+    flights doctor doctors restaurant restaurants weather afternoon evening tonight noon weekend weekends anybody
+    neither either unless through throughout along across below usd gbp eur qty sku faq url wifi bogo rma pps cc bcc
+    np yw lil aka etc eg vs ok'd tomorrows todays exp ifsc iban bic bsb ssn imei vin pnr ref tel fax attn mom's
+    driver's everybody's"""
+)
+# What customers who write in other languages say in a shop, beyond those languages' commonest words.
+FOREIGN: Final = listed(
+    """hallo guten tag danke bitte bestellung paket lieferung geschickt bestellt angekommen kaputt geld rechnung konto
+    adresse nummer frage hilfe heiße heisse meine wurde hola gracias por favor pedido paquete envío envio enviado
+    llegado roto dinero factura cuenta dirección direccion número numero pregunta ayuda llamo nombre quiero tengo
+    bonjour bonsoir merci commande colis livraison envoyé arrivé cassé argent facture compte adresse numéro question
+    aide appelle nom voudrais ciao grazie prego ordine pacco consegna spedito arrivato rotto soldi fattura conto
+    indirizzo numero domanda aiuto chiamo nome vorrei hallo dank bestelling pakket levering verstuurd aangekomen
+    kapot geld factuur rekening adres nummer vraag hulp naam olá obrigado obrigada encomenda pacote entrega enviado
+    chegou partido dinheiro fatura conta endereço endereco pergunta ajuda chamo hej tack beställning paket leverans
+    skickat pengar faktura konto adress fråga hjälp heter dzień dobry dziękuję proszę zamówienie paczka dostawa
+    pieniądze faktura konto adres pytanie pomoc nazywam imię kya hai nahi mera meri kab tak karo karna karu bhai bhi
+    toh aap mujhe"""
 )
 # Common words that are a name where nothing else can stand: as a signature, as the answer to 'your first name?'.
 TOLD_TOO: Final = listed("april august bill guy hope june may ty will")
@@ -132,5 +157,7 @@ BRAND_PEOPLE: Final = _pairs(
     wolfskin, helly hansen, daniel wellington, harley davidson, aston martin, ben jerry, lee cooper, peter england,
     merry christmas, jasmine rice, jasmine tea,
     allen solly, van heusen, louis philippe, raymond weil, pepe jeans, marks spencer, john lewis, trader joe, trader
-    joes, aunt jemima, captain marvel, santa claus, teddy bear, barbie doll, dyson airwrap, jordan brand"""
+    joes, aunt jemima, captain marvel, santa claus, teddy bear, barbie doll, dyson airwrap, jordan brand,
+    dr pepper, dr dre, mr clean,
+    mr coffee"""
 )

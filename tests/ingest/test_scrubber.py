@@ -181,7 +181,7 @@ def test_any_text(scrubber: PresidioScrubber, text: str) -> None:
 class Broken:
     """A finder that fails, quoting the text as careless libraries do."""
 
-    def find(self, texts: Sequence[str], kinds: Sequence[frozenset[str]] = ()) -> list[list[Span]]:
+    def find(self, texts: Sequence[str], kinds: object = (), protected: object = ()) -> list[list[Span]]:
         raise ValueError(f"cannot handle {texts}")
 
     def is_word(self, word: str) -> bool:
@@ -191,7 +191,7 @@ class Broken:
 class Hesitant:
     """Sees 'Frobes' only once no other name stands before it."""
 
-    def find(self, texts: Sequence[str], kinds: Sequence[frozenset[str]] = ()) -> list[list[Span]]:
+    def find(self, texts: Sequence[str], kinds: object = (), protected: object = ()) -> list[list[Span]]:
         return [
             [Span(*m.span(), "PERSON") for m in re.finditer(r"Jo\b|Wanjiru|(?<=<PERSON_1> and )Frobes", t)]
             for t in texts

@@ -14,6 +14,7 @@ from importlib import resources
 from typing import Final
 
 from ingest.scrub.gazetteer import FIRST_FILES, LAST_FILES, PACKAGE
+from ingest.scrub.standin import NUMBER, WORDS
 from ingest.scrub.words import BRANDS, COMMON, PLACES
 
 Marked = tuple[str, list[tuple[int, int, str]]]
@@ -102,6 +103,47 @@ PHRASES: Final[tuple[str, ...]] = (
     "a {o} {o}", "the {o} {o} was {o}", "it is a {y} {o} {o}", "since {y} the {o} is {o}", "{o} {o} and {o}",
     "can you {o} the {o} {i}", "they had {d} {o} in {y}", "is the {o} {o} or {o}", "thanks for the {o}",
     "sure, {w}", "yes its {w}", "thanks {w}", "hello {w}", "my {w} is {w}", "the {w} is for {w}", "i got {w}", "{w} {w} {w}",
+    # people around the customer
+    "my {k} {n} ordered it", "my {k} {f} said it was fine", "for my {k} {f}", "me and my {k} {f} are moving", "my {k}, {n}, will pick it up",
+    "my {k} is called {f}", "my {k}s name is {n}", "{f} is my {k}", "{f}, my {k}, has the receipt", "it is in my {k}s name, {n}", "ask my {k} {f}",
+    "i use the account with my {k} {f}", "my {k} {f} has the same {i}", "let my {k} {f} know", "just me and my {k} {f}", "{n} and i live together",
+    "i am the {k} of {n}", "i am writing on behalf of my {k} {n}", "my {k} {f} turns {d} on monday", "it was a present from {f}", "{f}s birthday is soon",
+    # people at the shop and at the door
+    "i was helped by {f}", "{f} helped me last time", "{f} told me you would refund it", "i was told by {f} that it is {w}", "per {f} i get a discount",
+    "according to {f} it ships today", "as {f} explained it is covered", "who is {f} and why is she on my account", "is {f} back from lunch",
+    "is {f} working today", "does {f} still work there", "i want to speak with {f}", "i want to speak with {f}, the manager", "get me {f} please",
+    "can {f} call me back", "can {f} or {f} call me back", "tell {f} it is urgent", "please tell the driver to ask for {f}", "ask for {t} {l}",
+    "the courier, {f}, never came", "i gave it to the courier, {f}", "someone from your team ({f}) promised it", "a lady called {f} took the order",
+    "a guy named {f} who got a discount", "he said his name was {f}", "she goes by {f}", "they sent it to some {f} in {p}", "{t} {l} said i can return it",
+    "i have an appointment with {t} {l}", "my doctor is {t} {l}", "it is {t} {l}", "thank you {t} {l}", "yes {t} {l}", "{t} {n} here", "this is {t} {l}",
+    "deliver it to my neighbour {t} {l}", "the technician {f} was {w}", "{f} does not live here anymore", "{f} lives next door", "{f} signed for the package",
+    # labels, accounts, lists
+    "the label says {j} {l}", "{j} {l} is on the label", "signed, {j} {l}", "it says {j} {l}", "it says {n} on it", "the shipping label has {n} on it",
+    "the invoice is made out to {n}", "registered to {n}", "it is under {n}", "under the name {n}", "under {l}", "make it under {l}, {n}", "reservation for {l}",
+    "booking for {n}", "table for {l} at {d}", "the account belongs to {n}", "the acct holder is {n}", "put it in the name of {n}", "attn {n}", "attention: {n}",
+    "ship to {a}, attn {f}", "send it to {f} instead of me", "resend it to {f} instead", "can {f} pick it up for me", "please remove {f} from the account",
+    "add {n} to my account", "remove {f} and add {f}", "change the name to {n}", "change my last name from {l} to {l}", "{l} is my married name",
+    "{l} was my maiden name", "you have my name wrong, its {f}", "its {f} not {f}", "i am {f}, not {f}", "no i am not {f}", "spelled {f}", "its {f} with a k",
+    "guest list is {f}, {f}, {f} and me", "invite {f}, {f} and {f}", "{f} and {f} are coming", "first name {f} last name {l}", "first {f} last {l}",
+    "schedule a meeting with {f}", "a meeting with {f} on monday", "cc {f} on that", "forward it to {f}", "the one {f} ordered was {c}", "{f} asked me to return it",
+    "you sent me {f}s order by mistake", "why did {f} get an email and i did not", "i think {f} has it", "{f} has the key", "when {f} ordered it came {w}",
+    "gift receipt for {f}", "a gift for {f}", "card for {f} and {f}", "happy birthday to {f}", "{f} wants a refund", "{f} bought the {i}", "{f} got the {w} one",
+    # openings and closings
+    "good afternoon, {f} speaking", "{f} speaking", "{f} here. still waiting", "hi there, {f} here", "hey {f} here again", "its me {f} again", "hi {f}, {f} here",
+    "hello this is {f} from {a}", "name's {f}", "names {f}", "the names {n}", "{n}. need help", "im {f} btw", "i'm {n}, the one who called", "hi im {f} from {p}",
+    "hey is this {f} again", "hi {f}! we talked yesterday", "morning {f}", "yo {f}", "k thx {f}", "thx {f} you are the best", "ty {f}", "cheers {f}", "cheers, {f}",
+    "love, {f}", "xoxo {f}", "ok bye {f}", "sorry {f}", "please help {f}", "{f} please help", "{f} sir please help", "come on {f}", "u there {f}", "{f}?", "{f}!!",
+    "{f} {j}", "{f} {j} and {f} {j}", "my name? {f}", "my name? {n}. why", "call me {f}", "u can call me {f}", "i already told you, {f}", "{f}, i already told you",
+    "that would be {n}", "that would be my {k}, {n}", "yes {n}", "yep, {n}", "no, {n}", "sure its {n}", "ok its {n}", "just {f}", "{f} is fine", "{n} (my {k})",
+    # nothing, or not these
+    "my {k} broke the {i}", "my {k} said it is {w}", "it is for my {k}", "the {k} of the store was {w}", "my {k} is {w}", "ask my {k}", "is your {k} there",
+    "i was helped by someone {w}", "i was told it is {w}", "the label says {w}", "it says {w} on it", "it is under {w}", "signed by nobody", "the {i} belongs to {w}",
+    "who is the maker", "remove it from my account", "remove the {w} from the {i}", "change it to {c}", "change the {i} to {c}", "add the {i} to my cart",
+    "cheers", "xoxo", "ok bye", "k thx", "ty", "morning", "u there", "come on", "its me again", "same here", "no idea", "i already told you", "hi there again",
+    "im {w}", "i am {w} and {w}", "i'm {o}", "its {o}", "it's a {o}", "that would be {w}", "just {w}", "{w} is fine", "when {w} it came {w}", "a {o} with {o}",
+    "the {o} is stuck", "the {o} said {o}", "does the {o} come in {c}", "is the {o} {w}", "my {o} and my {o}", "{o}!!", "{o}?", "so {o}", "with {o} or {o}",
+    "a meeting on monday", "a table at {d}", "booking for {d} people", "a gift for a {o}", "reservation for {d}", "spelled {w}", "a guy from the store", "play {o}",
+    "i live in a {o}", "at the {o} near {p}", "the {c} {o} from {b}", "find me a {o} in {p}", "a {o} on {o}", "how far is {p}", "the weather in {p}", "flight to {p}",
 )  # fmt: skip
 PLAIN: Final = (
     "broken late missing wrong damaged fine good perfect small large delivery order receipt discount manager support refund package "
@@ -110,9 +152,16 @@ PLAIN: Final = (
     "cotton leather silver gold black green brown white summer winter kettle whistle zipper strap drawer gift coupon battery screen "
     "number handle wheels pocket buttons cable lid cream lipstick tea rice necklace ring carpet bottle jar puzzle mug pillow"
 ).split()
+KIN: Final = (
+    "wife husband son daughter mom mum mother dad father sister brother kid friend buddy bestie gf bf girlfriend boyfriend partner roommate "
+    "flatmate neighbour neighbor boss manager assistant coworker colleague cousin aunt uncle niece nephew grandma grandpa grandmother "
+    "grandson nanny landlord tenant secretary accountant daughter-in-law stepson fiancee hubby twin teammate"
+).split()
+TITLES: Final = "mr mr. mrs mrs. ms ms. dr dr. miss".split()
 COLOURS: Final = "red blue navy teal beige maroon burgundy olive coral purple pink orange yellow grey turquoise charcoal khaki".split()
-TAKEN: Final = "PERSON EMAIL_ADDRESS PHONE_NUMBER ORDER_ID ADDRESS USERNAME ACCOUNT_NUMBER NUMBER CREDIT_CARD".split()
+TAKEN: Final = (*(word.lower() for word in WORDS.values()), NUMBER, NUMBER)
 _HOLE: Final = re.compile(r"\{(\w)\}")
+_STANDS_FOR: Final = {word.lower(): kind for kind, word in WORDS.items() if kind in ("PERSON", "ADDRESS", "USERNAME")}
 _KINDS: Final = {"n": "PERSON", "f": "PERSON", "l": "PERSON", "u": "USERNAME", "a": "ADDRESS", "s": "ADDRESS"}
 
 
@@ -125,7 +174,7 @@ def sentences(count: int, seed: int, words: Sequence[str] = PLAIN) -> Iterator[M
         "i": lambda: rng.choice(ITEMS), "p": lambda: rng.choice(sorted(PLACES)), "b": lambda: rng.choice(sorted(BRANDS)),
         "w": lambda: rng.choice(PLAIN), "c": lambda: rng.choice(COLOURS), "d": lambda: str(rng.randint(1, 99)),
         "o": lambda: rng.choice(words if rng.random() < 0.3 else PLAIN), "y": lambda: str(rng.randint(1980, 2030)),
-        "x": lambda: f"<{rng.choice(TAKEN)}_{rng.randint(1, 4)}>",
+        "x": lambda: rng.choice(TAKEN), "k": lambda: rng.choice(KIN), "t": lambda: rng.choice(TITLES), "j": people.initial,
     }  # fmt: skip
     for _ in range(count):
         phrase = " ".join(rng.choices(PHRASES, k=1 if rng.random() < 0.7 else 2))
@@ -136,7 +185,20 @@ def sentences(count: int, seed: int, words: Sequence[str] = PLAIN) -> Iterator[M
 
 def fingerprint() -> str:
     """Changes with what sentences are made of: a model trained on others is stale."""
-    parts = (PHRASES, SYLLABLES, STREETS, WAYS, ITEMS, PLAIN, COLOURS, TAKEN, sorted(BRANDS), sorted(PLACES))
+    parts = (
+        PHRASES,
+        SYLLABLES,
+        STREETS,
+        WAYS,
+        ITEMS,
+        PLAIN,
+        COLOURS,
+        TAKEN,
+        KIN,
+        TITLES,
+        sorted(BRANDS),
+        sorted(PLACES),
+    )
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
@@ -144,8 +206,10 @@ def _filled(phrase: str, fill: dict[str, Callable[[], str]]) -> Marked:
     text, marks, at = "", [], 0
     for hole in _HOLE.finditer(phrase):
         text += phrase[at : hole.start()]
-        value = fill[hole.group(1)]()
-        if kind := _KINDS.get(hole.group(1)):
+        value, kind = fill[hole.group(1)](), _KINDS.get(hole.group(1))
+        if hole.group(1) == "x":
+            kind = _STANDS_FOR.get(value)
+        if kind:
             marks.append((len(text), len(text) + len(value), kind))
         text += value
         at = hole.end()
@@ -161,6 +225,8 @@ class _People:
     def first(self) -> str:
         if self._rng.random() < 0.03:
             return f"{self._made(1, 2)}-{self._made(1, 2)}"
+        if self._rng.random() < 0.04:
+            return WORDS["PERSON"].lower()
         return self._rng.choice(self._firsts) if self._rng.random() < 0.5 else self._made(2, 3)
 
     def last(self) -> str:
@@ -172,6 +238,9 @@ class _People:
             return self.first()
         middle = f" {self._rng.choice('abcdefghijklmnoprstuvw')}" if draw > 0.94 else ""
         return f"{self.first()}{middle} {self.last()}"
+
+    def initial(self) -> str:
+        return self._rng.choice("bcdefghjklmnoprstvwyz") + self._rng.choice(("", ".", "."))
 
     def user(self) -> str:
         first, last, digits = (

@@ -1,0 +1,164 @@
+"""What the two small models make of a text: which of them reads it, if any, and which of their guesses are believed.
+
+They are shown stand-ins for what was found already. Knows no rule and no conversation.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from ingest.scrub import names, places
+from ingest.scrub.chat.model import trained
+from ingest.scrub.gazetteer import Lexicon, plain
+from ingest.scrub.memory import Memory
+from ingest.scrub.presidio import BATCH, NER_SCORE, Presidio
+from ingest.scrub.spans import Span
+from ingest.scrub.standin import Shown
+from ingest.scrub.words import COMMON, FOREIGN
+
+CHAT_SCORE: Final = 0.61
+LONGEST_CUE: Final = 16  # characters
+LANGUAGES: Final = ("de", "es", "fr", "it", "nl", "pl", "pt", "sv")  # whose commonest words are nobody's names
+WORD: Final = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
+NAME: Final = re.compile(r"[^\W\d_]+(?:['’.-][^\W\d_]+)*")
+_USER: Final = re.compile(r"(?!\d+$)[\w.@-]{4,40}")
+_CLITIC: Final = re.compile(r"['’](?:re|ve|ll|d|m|t)\Z")
+_DETERMINED: Final = re.compile(
+    r"(?i)\b(?:an?|the|this|that|these|those|some|any|each|every|your|our|their|my|another|no|one|such|more|which|what|much|many)\s\Z"
+)
+_NAMED: Final = re.compile(
+    r"(?i)\b(?:names?(?:\s(?:is|was))?|mrs?|ms|miss|dr|aunt|auntie|uncle|cousin|named|called|calls?\sme|goes\sby|go\sby|hi|hey|hello|hiya|"
+    r"dear|thanks|thank\syou|thx|ty|cheers|bye|goodbye|sorry|courier|driver|boss|under|attn|made\sout\sto|reservation\sfor|booking\sfor|"
+    r"behalf\sof|told\sby|helped\sby|signed\sby|talked\sto|spoke\s(?:to|with)|speak\s(?:to|with)|ask\sfor|from|last\sname|maiden\sname)[.:,]?\s\Z"
+)
+
+
+class Readers:
+    """Both models. Not thread-safe, as they share spaCy's vocabulary."""
+
+    def __init__(self, presidio: Presidio, lexicon: Lexicon) -> None:
+        self._presidio = presidio
+        self._lexicon = lexicon
+        self._chat = trained(presidio.nlp.vocab)
+        self._memory = Memory()
+        abroad = {word for word in _stop_words() | FOREIGN if not lexicon.listed_first(word)}
+        self._nobody = COMMON | abroad | {"may"}  # when written small
+
+    def find(self, texts: Sequence[Shown]) -> list[list[Span]]:
+        """Places in each shown text. What was read lately is remembered."""
+        keys = [self._memory.key(text.text, repr(text.places)) for text in texts]
+        known = self._memory.recall(keys)
+        fresh = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
+        read = {key: tuple(found) for key, found in zip(fresh, self._read(list(fresh.values())), strict=True)}
+        self._memory.keep(read)
+        known |= read
+        return [list(known[key]) for key in keys]
+
+    def _read(self, texts: Sequence[Shown]) -> list[list[Span]]:
+        own = [text.own for text in texts]
+        worth = [i for i, text in enumerate(own) if self._may_name(text)]
+        small = [i for i in worth if not any(c.isupper() for c in own[i])]
+        large = sorted(set(worth) - set(small))
+        found: list[list[Span]] = [[] for _ in texts]
+        for i, people in zip(large, self._presidio.people([texts[i].text for i in large]), strict=True):
+            found[i] = [span for each in people if (span := self._person(texts[i].text, each))]
+        docs = [self._presidio.nlp.make_doc(texts[i].text) for i in small]
+        for i, doc in zip(small, self._chat.pipe(docs, batch_size=BATCH), strict=True):
+            found[i] = list(self._of_chat(texts[i].text, doc))
+        return found
+
+    def _may_name(self, text: str) -> bool:
+        """Is there a word that is not plain English? Only then is a model worth its time."""
+        for match in WORD.finditer(text):
+            word = match.group()
+            if word in self._nobody:
+                continue
+            if not self._lexicon.english(word):
+                if names.is_brand(text, *match.span()):
+                    continue
+                return True
+            big = word[0].isupper() and len(word) > 1 and not self._lexicon.is_word(_CLITIC.sub("", word))
+            if big and (names.inside(text, match.start()) or self._lexicon.listed_first(word)):
+                return True
+        return False
+
+    def _person(self, text: str, guess: tuple[int, int]) -> Span | None:
+        place = names.trimmed(text, *guess, self._lexicon)
+        if place and names.believable(text[place[0] : place[1]], self._lexicon):
+            return Span(*place, "PERSON", NER_SCORE)
+        return None
+
+    def _of_chat(self, text: str, doc: Any) -> Iterator[Span]:
+        """What the chat model says, without what has not the shape of it."""
+        for ent in doc.ents:
+            start, end, kind = ent.start_char, ent.end_char, ent.label_
+            value = text[start:end]
+            if kind == "PERSON":
+                if told := self._told_by_chat(text, start, end):
+                    yield Span(*told, kind, CHAT_SCORE)
+            elif kind == "ADDRESS":
+                if any(c.isdigit() for c in value) and self._like_an_address(value):
+                    yield Span(start, end, kind, CHAT_SCORE)
+            elif _USER.fullmatch(value) and not self._lexicon.in_dictionary(value):
+                yield Span(start, end, kind, CHAT_SCORE)
+
+    def _like_an_address(self, value: str) -> bool:
+        """Not 'kettle number 3 whistle': it begins with a number, or a word of it is a street's or in no dictionary."""
+        words = WORD.findall(value)
+        if value[0].isdigit() and len(words) > 1:
+            return True
+        return any(places.STREET.fullmatch(word) or not self._lexicon.in_dictionary(word) for word in words)
+
+    def _told_by_chat(self, text: str, start: int, end: int) -> tuple[int, int] | None:
+        """What of the model's guess is believed.
+
+        A word of the dictionary is, beside one that is in none, or where the words before it tell of a person.
+        """
+        place = names.trimmed(text, start, end, self._lexicon)
+        if not place:
+            return None
+        words = [(m.start(), m.end()) for m in NAME.finditer(text, place[0], end)]
+        strange = [i for i, (a, b) in enumerate(words) if self._strange(text[a:b])]
+        if not strange:
+            before = text[max(0, place[0] - LONGEST_CUE) : place[0]]
+            return words[0] if len(words) == 1 and self._called(text[slice(*words[0])], before) else None
+        left, right = strange[0], strange[-1]
+        after = text[slice(*words[right + 1])] if right + 1 < len(words) else ""
+        if self._lexicon.first(text[slice(*words[right])]) and self._lexicon.last(after):
+            right += 1  # 'philippa crane'
+        if left and self._like_a_first(text[slice(*words[left - 1])]):
+            left -= 1  # 'ignatius pell'
+        begin, over = words[left][0], words[right][1]
+        if left == right and self._lexicon.in_dictionary(text[begin:over]):
+            before = text[max(0, begin - LONGEST_CUE) : begin]
+            if not (_NAMED.search(before) or self._named_so(text[begin:over], before)):
+                return None  # 'money', 'this mark'
+        alone = not any(c.isalnum() for c in text[:start] + text[end:])
+        known = self._lexicon.first(text[slice(*words[left])]) or self._lexicon.last(text[slice(*words[right])])
+        return (begin, over) if known or not alone else None
+
+    def _strange(self, word: str) -> bool:
+        return not self._lexicon.english(word) and plain(word) not in self._nobody
+
+    def _like_a_first(self, word: str) -> bool:
+        low = plain(word)
+        return self._lexicon.first(low) or (low in self._lexicon.nouns and not self._lexicon.is_word(low))
+
+    def _called(self, word: str, before: str) -> bool:
+        """An English word that is a name here: 'aunt birdie', 'the courier, santos'."""
+        if _NAMED.search(before):
+            return self._lexicon.listed_first(word) or not self._lexicon.is_word(word)
+        return plain(word) not in self._nobody and self._lexicon.first(word) and self._named_so(word, before)
+
+    def _named_so(self, word: str, before: str) -> bool:
+        """Often a name, no verb or adjective, and without an article."""
+        often = self._lexicon.listed_first(word) or self._lexicon.often_last(word)
+        return often and not self._lexicon.is_word(word) and not _DETERMINED.search(before)
+
+
+def _stop_words() -> set[str]:
+    modules = (importlib.import_module(f"spacy.lang.{code}.stop_words") for code in LANGUAGES)
+    return {word.casefold() for module in modules for word in module.STOP_WORDS}

@@ -1,0 +1,84 @@
+"""A text in which everyday words stand for what was found, so that a model reads a plain sentence.
+
+Values and their placeholders give the same words: a model reads a scrubbed text as it read the raw one, and need not be
+asked twice. Does not know what reads it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from ingest.scrub.placeholders import kind_of
+from ingest.scrub.spans import Span, masked
+
+NUMBER: Final = "4711"
+WORDS: Final = {
+    "PERSON": "John",
+    "ADDRESS": "12 Main Street",
+    "EMAIL_ADDRESS": "john@mail.example",
+    "URL": "www.mail.example",
+    "USERNAME": "john47",
+    "PHONE_NUMBER": "555-0100",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a model is shown. `places` are the stand-ins in `text`, `values` what they stand for in the raw text."""
+
+    text: str
+    places: tuple[tuple[int, int], ...]
+    values: tuple[Span, ...]
+
+    @property
+    def own(self) -> str:
+        """The text without the stand-ins, at the same length."""
+        return masked(self.text, self.places)
+
+    def raw(self, span: Span) -> Span | None:
+        """A span of this text as one of the raw text; with the values that it shares a name with, not with others.
+
+        None where it says nothing but stand-ins.
+        """
+        if not any(c.isalnum() for c in self.own[span.start : span.end]):
+            return None
+        return Span(
+            self._raw(span.start, span.kind, ending=False),
+            self._raw(span.end, span.kind, ending=True),
+            span.kind,
+            span.score,
+        )
+
+    def _raw(self, at: int, kind: str, *, ending: bool) -> int:
+        longer = 0  # the raw text, up to here
+        for (start, end), value in zip(self.places, self.values, strict=True):
+            if at < start or (ending and at == start):
+                break
+            if at < end or (ending and at == end):
+                return value.end if ending == (value.kind == kind) else value.start
+            longer += value.length - (end - start)
+        return at + longer
+
+
+def shown(text: str, found: Sequence[Span], placeholders: Sequence[tuple[int, int]]) -> Shown:
+    """`found` are disjoint and touch no placeholder."""
+    values = sorted(
+        itertools.chain(found, (Span(start, end, kind_of(text[start:end])) for start, end in placeholders)),
+        key=lambda s: s.start,
+    )
+    small = not any(c.isupper() for c in masked(text, ((s.start, s.end) for s in values)))
+    parts: list[str] = []
+    places: list[tuple[int, int]] = []
+    at = length = 0
+    for value in values:
+        words = WORDS.get(value.kind, NUMBER)
+        words = words.lower() if small else words
+        parts += [text[at : value.start], words]
+        length += value.start - at
+        places.append((length, length + len(words)))
+        length += len(words)
+        at = value.end
+    return Shown("".join([*parts, text[at:]]), tuple(places), tuple(values))
