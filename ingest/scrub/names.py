@@ -18,6 +18,7 @@ from ingest.scrub.words import BRAND_PEOPLE, BRANDS, COMMON, PLACES, TOLD_TOO, W
 
 SCORE: Final = 0.66
 _WORD: Final = re.compile(r"[^\W\d_]+(?:['’.-][^\W\d_]+)*")
+_LAST_WORD: Final = re.compile(r"(?<!\w)([^\W\d_]{2,24})\.?\s\Z")
 _TO_PLACE: Final = re.compile(
     r"(?i)\b(?:in|to|from|at|near|via|of|around|outside|the|north|south|east|west|new|san|los)\s\Z"
 )
@@ -72,7 +73,7 @@ _SMALL_KIN: Final = re.compile(
     rf"technician|manager|plumber|agent|rep|neighbou?r),)\s([^\W\d_]{{3,20}}(?:\s[^\W\d_]{{3,20}})?)(?![\w'’])"
 )
 _IAM: Final = re.compile(
-    r"(?i)\b(?:i\sam|i['’]?m|this\sis|(?:it['’]?s|its)\sme|names?|name['’]s)\s([^\W\d_]{3,20})"
+    r"(?i)\b(?:i\sam|i['’]?m|(?:it['’]?s|its)\sme|names?|name['’]s)\s([^\W\d_]{3,20})"
     r"(?=\s?(?:[,.!?;\n(]|$)|\s(?:and|from|here|again|btw|not|calling|speaking|the\sone)\b)"
 )
 _HERE: Final = re.compile(r"(?i)(?:^|[,.!?\n]\s?)([^\W\d_]{3,20})\s(?:here|speaking)(?=\s?(?:[,.!?\n]|$|again\b))")
@@ -149,9 +150,11 @@ def _is_month(text: str, start: int, end: int) -> bool:
 
 
 def is_brand(text: str, start: int, end: int) -> bool:
-    """'michael' of 'michael kors'."""
-    after = _WORD.match(text, end + 1)
-    return after is not None and plain(text[start : after.end()]) in BRAND_PEOPLE
+    """'michael' of 'michael kors', 'martens' of 'dr martens'."""
+    if (after := _WORD.match(text, end + 1)) and plain(text[start : after.end()]) in BRAND_PEOPLE:
+        return True
+    before = _LAST_WORD.search(text, max(0, start - 26), start)
+    return before is not None and plain(f"{before.group(1)} {text[start:end]}") in BRAND_PEOPLE
 
 
 def _may_stand_alone(text: str, start: int, end: int, lexicon: Lexicon) -> bool:
@@ -252,7 +255,11 @@ def _related(text: str, lexicon: Lexicon) -> Iterator[Span]:
                 words = (
                     match.group(1).split() if lexicon.last(match.group(1).split()[1]) else words
                 )  # '..., philippa crane'
-            if words and plain(words[0]) not in PLACES and plain(f"dr {words[0]}") not in BRAND_PEOPLE:
+            if (
+                words
+                and plain(words[0]) not in PLACES
+                and not is_brand(text, match.start(1), match.start(1) + len(words[0]))
+            ):
                 yield Span(match.start(1), match.start(1) + len(" ".join(words)), "PERSON", SCORE)
     for match in (*_IAM.finditer(text), *_HERE.finditer(text)):
         low = plain(match.group(1))

@@ -45,7 +45,7 @@ class Readers:
         self._chat = trained(presidio.nlp.vocab)
         self._memory = Memory()
         abroad = {word for word in _stop_words() | FOREIGN if not lexicon.listed_first(word)}
-        self._nobody = COMMON | abroad | {"may"}  # when written small
+        self._nobody = COMMON | abroad | {"may", "dr", "prof", "st"}  # when written small
 
     def find(self, texts: Sequence[Shown]) -> list[list[Span]]:
         """Places in each shown text. What was read lately is remembered."""

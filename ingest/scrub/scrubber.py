@@ -26,7 +26,7 @@ from shoptalk.errors import ScrubbingFailed
 from shoptalk.ports import CustomerRecord
 
 T = TypeVar("T")
-VERSION: Final = "presidio-3"
+VERSION: Final = "presidio-4"
 NO_RECORD: Final[CustomerRecord] = {}
 LONGEST_TEXT: Final = 32_000  # characters; a placeholder that is trusted counts as one, so that no outcome is too long
 MOST_SCRUBBINGS: Final = 6  # of one conversation; one or two are the rule

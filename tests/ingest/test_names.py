@@ -31,6 +31,15 @@ FOUND = [
     ("I am PRIYA SHARMA, my order is late", "I am <PERSON_1>, my order is late"),
     ("thats all, thanks! - hope", "thats all, thanks! - <PERSON_1>"),
     ("I spoke to Ogasahara about it", "I spoke to <PERSON_1> about it"),
+    ("my buddy torvik has the key", "my buddy <PERSON_1> has the key"),
+    ("she is my landlady, mirvold crane", "she is my landlady, <PERSON_1>"),
+    ("see dr zorvik or mrs. melikana", "see dr <PERSON_1> or mrs. <PERSON_2>"),
+    ("im hank and i am mad", "im <PERSON_1> and i am mad"),
+    ("hi, jessica here, any news?", "hi, <PERSON_1> here, any news?"),
+    ("signed by t. jessica", "signed by <PERSON_1>"),
+    ("jessica b. wants it", "<PERSON_1>. wants it"),
+    ("jessica, otis, ruby and me", "<PERSON_1>, <PERSON_2>, <PERSON_3> and me"),
+    ("i was helped by zorla pell", "i was helped by <PERSON_1>"),
 ]
 KEPT = [
     "do you ship to canada or to Sydney?",
@@ -46,6 +55,14 @@ KEPT = [
     "will the rose on this mark be there",
     "is it red or navy, and is this a real person",
     "merry christmas, do you sell jasmine rice",
+    "my wife wants the red one, my son likes navy",
+    "im happy and i am late, this is art",
+    "i have olive, ruby, jade and silver",
+    "dr pepper and dr martens please",
+    "this may take a week, it will not",
+    "a new chance, another mark, too much faith",
+    "ich habe das paket, gracias",
+    "u have 5 kg or 3 k",
     "The Kindle Paperwhite and the Samsung Galaxy cost 99 each",
 ]
 

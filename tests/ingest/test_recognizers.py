@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ingest.scrub.recognizers import RULES, Rule
+from ingest.scrub.recognizers import CAPITAL, RULES, Rule, features
 from ingest.scrub.scrubber import PresidioScrubber
 from shoptalk.domain import Message
 
@@ -22,6 +22,18 @@ def test_finds(scrubber: PresidioScrubber, rule: Rule, text: str, value: str) ->
 @pytest.mark.parametrize(("rule", "text"), SPARES)
 def test_spares(scrubber: PresidioScrubber, rule: Rule, text: str) -> None:
     assert rule.kind not in scrubber.scrub([Message("user", text)]).counts[0]
+
+
+@pytest.mark.parametrize(("rule", "text", "value"), FINDS)
+def test_a_rule_is_tried_where_it_finds(rule: Rule, text: str, value: str) -> None:
+    for shown in (text, text.upper() if rule.needs and CAPITAL not in rule.needs else text):
+        assert not any(features(shown).isdisjoint(needed) for needed in rule.needs)
+
+
+def test_features() -> None:
+    has = features("Straße 12345, a-b-c-d-e")
+    assert {"strasse", "A", "0", "00000", "----", "12345"} <= has
+    assert features("via e-mail") == {"via", "e", "mail"}
 
 
 @pytest.mark.parametrize(

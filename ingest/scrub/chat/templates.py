@@ -142,6 +142,8 @@ PHRASES: Final[tuple[str, ...]] = (
     "cheers", "xoxo", "ok bye", "k thx", "ty", "morning", "u there", "come on", "its me again", "same here", "no idea", "i already told you", "hi there again",
     "im {w}", "i am {w} and {w}", "i'm {o}", "its {o}", "it's a {o}", "that would be {w}", "just {w}", "{w} is fine", "when {w} it came {w}", "a {o} with {o}",
     "the {o} is stuck", "the {o} said {o}", "does the {o} come in {c}", "is the {o} {w}", "my {o} and my {o}", "{o}!!", "{o}?", "so {o}", "with {o} or {o}",
+    "the {v} one", "a {v} {i}", "in {v}", "no {v}", "another {v}", "this {v}", "my {v} is {w}", "i like {v} and {c}", "{v} or {c}", "{c}, {v} and {v}",
+    "is it {v} or {v}", "please {v} it", "{v} this as {w}", "losing {v} in you", "give me a {v}", "the {v} of the {i}", "do you have {v}", "much {v}",
     "a meeting on monday", "a table at {d}", "booking for {d} people", "a gift for a {o}", "reservation for {d}", "spelled {w}", "a guy from the store", "play {o}",
     "i live in a {o}", "at the {o} near {p}", "the {c} {o} from {b}", "find me a {o} in {p}", "a {o} on {o}", "how far is {p}", "the weather in {p}", "flight to {p}",
 )  # fmt: skip
@@ -156,6 +158,11 @@ KIN: Final = (
     "wife husband son daughter mom mum mother dad father sister brother kid friend buddy bestie gf bf girlfriend boyfriend partner roommate "
     "flatmate neighbour neighbor boss manager assistant coworker colleague cousin aunt uncle niece nephew grandma grandpa grandmother "
     "grandson nanny landlord tenant secretary accountant daughter-in-law stepson fiancee hubby twin teammate"
+).split()
+BOTH: Final = (  # names that are words: as these they are nobody's
+    "mark chance faith hope grace rose ruby amber jade olive silver gold violet pearl ivory coral sage hazel summer autumn april june "
+    "rich frank bill art dawn ray skip ward buck chase clay crystal daisy grant ivy joy lane miles page penny price reed sky star "
+    "sterling ginger honey jewel melody mercy misty opal pepper heather holly iris lily cherry brandy sandy rusty dusty stormy max"
 ).split()
 TITLES: Final = "mr mr. mrs mrs. ms ms. dr dr. miss".split()
 COLOURS: Final = "red blue navy teal beige maroon burgundy olive coral purple pink orange yellow grey turquoise charcoal khaki".split()
@@ -174,7 +181,7 @@ def sentences(count: int, seed: int, words: Sequence[str] = PLAIN) -> Iterator[M
         "i": lambda: rng.choice(ITEMS), "p": lambda: rng.choice(sorted(PLACES)), "b": lambda: rng.choice(sorted(BRANDS)),
         "w": lambda: rng.choice(PLAIN), "c": lambda: rng.choice(COLOURS), "d": lambda: str(rng.randint(1, 99)),
         "o": lambda: rng.choice(words if rng.random() < 0.3 else PLAIN), "y": lambda: str(rng.randint(1980, 2030)),
-        "x": lambda: rng.choice(TAKEN), "k": lambda: rng.choice(KIN), "t": lambda: rng.choice(TITLES), "j": people.initial,
+        "x": lambda: rng.choice(TAKEN), "k": lambda: rng.choice(KIN), "v": lambda: rng.choice(BOTH), "t": lambda: rng.choice(TITLES), "j": people.initial,
     }  # fmt: skip
     for _ in range(count):
         phrase = " ".join(rng.choices(PHRASES, k=1 if rng.random() < 0.7 else 2))
@@ -195,6 +202,7 @@ def fingerprint() -> str:
         COLOURS,
         TAKEN,
         KIN,
+        BOTH,
         TITLES,
         sorted(BRANDS),
         sorted(PLACES),

@@ -1,0 +1,71 @@
+"""What a model is shown for found values and for their placeholders, and the way back."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingest.scrub.placeholders import stretches
+from ingest.scrub.spans import Span
+from ingest.scrub.standin import Shown, shown
+
+
+def of(text: str, *found: tuple[str, str]) -> Shown:
+    spans = [Span(text.index(value), text.index(value) + len(value), kind) for value, kind in found]
+    return shown(text, spans, stretches(text))
+
+
+def place(seen: Shown, words: str, kind: str = "PERSON") -> Span | None:
+    start = seen.text.index(words)
+    return seen.raw(Span(start, start + len(words), kind))
+
+
+def test_a_value_and_its_placeholder_are_shown_alike() -> None:
+    raw = of("Zorla lives at 9 Oak Way, order A-1", ("Zorla", "PERSON"), ("9 Oak Way", "ADDRESS"), ("A-1", "ORDER_ID"))
+    scrubbed = of("<PERSON_3> lives at <ADDRESS_1>, order <ORDER_ID_12>")
+    assert raw.text == scrubbed.text == "john lives at 12 main street, order 4711"
+    assert raw.places == scrubbed.places
+    assert of("It is <PERSON_1>").text == "It is John"
+    assert of("it is \u2039PERSON_1\u203a").text == "it is john"
+
+
+def test_own_words_keep_their_place() -> None:
+    assert of("hi Zorla!", ("Zorla", "PERSON")).own == "hi \0\0\0\0!"
+
+
+def test_a_guess_takes_the_values_of_its_kind_along_and_leaves_others() -> None:
+    text = "a1 Zorla Walling of Raleigh"
+    seen = of(text, ("a1", "ORDER_ID"), ("Zorla", "PERSON"))
+    assert seen.text == "4711 John Walling of Raleigh"
+    assert place(seen, "John Walling") == Span(3, 16, "PERSON")
+    assert place(seen, "4711 John Walling") == Span(2, 16, "PERSON")
+    assert place(seen, "Raleigh") == Span(20, 27, "PERSON")
+    assert place(seen, "John Walling", "ADDRESS") == Span(8, 16, "ADDRESS")
+    assert place(seen, "John") is None
+
+
+def test_a_guess_that_ends_in_a_value() -> None:
+    seen = of("to Zorla Walling", ("Walling", "PERSON"))
+    assert seen.text == "to Zorla John"
+    assert place(seen, "Zorla John") == Span(3, 16, "PERSON")
+    assert place(seen, "Zorla John", "ADDRESS") == Span(3, 9, "ADDRESS")
+
+
+@given(
+    st.lists(
+        st.tuples(st.text("xy ", max_size=4), st.sampled_from(["PERSON", "ORDER_ID", "ADDRESS", "IBAN_CODE"])),
+        max_size=5,
+    )
+)
+def test_what_is_no_value_is_found_again(parts: list[tuple[str, str]]) -> None:
+    text, found = "", []
+    for words, kind in parts:
+        text += words
+        found.append(Span(len(text), len(text) + 5, kind))
+        text += "VALUE"
+    seen = shown(text, found, ())
+    for start, letter in enumerate(seen.own):
+        if letter in "xy":
+            raw = seen.raw(Span(start, start + 1, "NONE"))
+            assert raw is not None
+            assert text[raw.start : raw.end] == letter
