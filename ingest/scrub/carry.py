@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from ingest.scrub.normalise import lower
 from ingest.scrub.spans import Span
 
 SHORTEST = 3
@@ -33,7 +34,7 @@ class Carrier:
 
     def find(self, text: str, *, short: bool = False) -> list[Span]:
         """Every further occurrence; longer values first, disjoint. With short values on request."""
-        low = _lower(text)
+        low = lower(text)
         taken = bytearray(len(text))
         spans = self._find(text, low, taken)
         if short:
@@ -62,7 +63,7 @@ class Carrier:
 
     def _add(self, value: str, kind: str, *, part: bool = False) -> None:
         if len(value) >= SHORTEST + value.isdecimal():
-            self._values.setdefault(_lower(value), (value, kind))
+            self._values.setdefault(lower(value), (value, kind))
         elif len(value) > 1 and not part:  # 'de' and 'la' of a name are words of their own
             self._short.setdefault(value, kind)
 
@@ -73,14 +74,6 @@ class Carrier:
 
     def _is_ambiguous(self, name: str) -> bool:
         return self._is_word(name)
-
-
-def _lower(text: str) -> str:
-    """Lower case at the same length."""
-    low = text.lower()
-    if len(low) == len(text):
-        return low
-    return "".join(small if len(small := c.lower()) == 1 else c for c in text)
 
 
 def _whole(text: str, start: int, end: int) -> bool:

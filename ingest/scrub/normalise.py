@@ -101,3 +101,11 @@ def _plain(char: str) -> str:
     if form.isascii() and (len(form) == 1 or form.isdigit()):
         return form
     return char
+
+
+def lower(text: str) -> str:
+    """Lower case at the same length."""
+    low = text.lower()
+    if len(low) == len(text):
+        return low
+    return "".join(small if len(small := c.lower()) == 1 else c for c in text)

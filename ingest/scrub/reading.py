@@ -60,8 +60,8 @@ class Readers:
     def _read(self, texts: Sequence[Shown]) -> list[list[Span]]:
         own = [text.own for text in texts]
         worth = [i for i, text in enumerate(own) if self._may_name(text)]
-        small = [i for i in worth if not any(c.isupper() for c in own[i])]
-        large = sorted(set(worth) - set(small))
+        small = [i for i in worth if texts[i].small]
+        large = [i for i in worth if not texts[i].small]
         found: list[list[Span]] = [[] for _ in texts]
         for i, people in zip(large, self._presidio.people([texts[i].text for i in large]), strict=True):
             found[i] = [span for each in people if (span := self._person(texts[i].text, each))]

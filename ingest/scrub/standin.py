@@ -7,10 +7,13 @@ asked twice. Does not know what reads it.
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from ingest.scrub import names
+from ingest.scrub.normalise import lower
 from ingest.scrub.placeholders import kind_of
 from ingest.scrub.spans import Span, masked
 
@@ -23,15 +26,20 @@ WORDS: Final = {
     "USERNAME": "john47",
     "PHONE_NUMBER": "555-0100",
 }
+_WORD: Final = re.compile(r"[^\W\d_]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What a model is shown. `places` are the stand-ins in `text`, `values` what they stand for in the raw text."""
+    """What a model is shown. `places` are the stand-ins in `text`, `values` what they stand for in the raw text.
+
+    Where capitals tell nothing, as all but 'I' begin a sentence (`small`), there are none in `text` either.
+    """
 
     text: str
     places: tuple[tuple[int, int], ...]
     values: tuple[Span, ...]
+    small: bool = False
 
     @property
     def own(self) -> str:
@@ -69,7 +77,8 @@ def shown(text: str, found: Sequence[Span], placeholders: Sequence[tuple[int, in
         itertools.chain(found, (Span(start, end, kind_of(text[start:end])) for start, end in placeholders)),
         key=lambda s: s.start,
     )
-    small = not any(c.isupper() for c in masked(text, ((s.start, s.end) for s in values)))
+    small = _small(masked(text, ((s.start, s.end) for s in values)))
+    text = lower(text) if small else text
     parts: list[str] = []
     places: list[tuple[int, int]] = []
     at = length = 0
@@ -81,4 +90,16 @@ def shown(text: str, found: Sequence[Span], placeholders: Sequence[tuple[int, in
         places.append((length, length + len(words)))
         length += len(words)
         at = value.end
-    return Shown("".join([*parts, text[at:]]), tuple(places), tuple(values))
+    return Shown("".join([*parts, text[at:]]), tuple(places), tuple(values), small)
+
+
+def _small(text: str) -> bool:
+    for match in _WORD.finditer(text):
+        word = match.group()
+        if word == "I" or not any(map(str.isupper, word)):
+            continue
+        if len(word) > 1 and any(map(str.isupper, word[1:])):
+            return False
+        if names.inside(text, match.start()):
+            return False
+    return True

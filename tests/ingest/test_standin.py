@@ -25,8 +25,15 @@ def test_a_value_and_its_placeholder_are_shown_alike() -> None:
     scrubbed = of("<PERSON_3> lives at <ADDRESS_1>, order <ORDER_ID_12>")
     assert raw.text == scrubbed.text == "john lives at 12 main street, order 4711"
     assert raw.places == scrubbed.places
-    assert of("It is <PERSON_1>").text == "It is John"
+    assert of("It is Bob or <PERSON_1>").text == "It is Bob or John"
     assert of("it is \u2039PERSON_1\u203a").text == "it is john"
+
+
+def test_capitals_that_tell_nothing_are_left_out() -> None:
+    assert of("Hi! I want Zorla. It's late", ("Zorla", "PERSON")).text == "hi! i want john. it's late"
+    assert of("Hi! I want the Kindle").text == "Hi! I want the Kindle"
+    assert of("KYC is late").text == "KYC is late"
+    assert of("İ want it").text == "İ want it"
 
 
 def test_own_words_keep_their_place() -> None:
