@@ -87,7 +87,9 @@ class Analyzer:
             _settled(text, self._by_rules(text, self._presidio.find(each), asks), spared)
             for text, each, asks, spared in zip(texts, calm, kinds, protected, strict=True)
         ]
-        plain_texts = [shown(text, spans, stretches(text)) for text, spans in zip(calm, sure, strict=True)]
+        plain_texts = [
+            shown(text, spans, stretches(text), self._readers.reader) for text, spans in zip(calm, sure, strict=True)
+        ]
         guessed = self._readers.find(plain_texts)
         return [
             self._joined(text, spans, [span for each in guess if (span := seen.raw(each))], spared)

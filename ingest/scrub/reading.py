@@ -16,7 +16,7 @@ from ingest.scrub.gazetteer import Lexicon, plain
 from ingest.scrub.memory import Memory
 from ingest.scrub.presidio import BATCH, NER_SCORE, Presidio
 from ingest.scrub.spans import Span
-from ingest.scrub.standin import Shown
+from ingest.scrub.standin import Reader, Shown
 from ingest.scrub.words import COMMON, FOREIGN
 
 CHAT_SCORE: Final = 0.61
@@ -44,12 +44,12 @@ class Readers:
         self._lexicon = lexicon
         self._chat = trained(presidio.nlp.vocab)
         self._memory = Memory()
-        abroad = {word for word in _stop_words() | FOREIGN if not lexicon.listed_first(word)}
-        self._nobody = COMMON | abroad | {"may", "dr", "prof", "st"}  # when written small
+        self._abroad = frozenset(word for word in _stop_words() | FOREIGN if not lexicon.listed_first(word))
+        self._nobody = COMMON | self._abroad | {"may", "dr", "prof", "st"}  # when written small
 
     def find(self, texts: Sequence[Shown]) -> list[list[Span]]:
         """Places in each shown text. What was read lately is remembered."""
-        keys = [self._memory.key(text.text, repr(text.places)) for text in texts]
+        keys = [self._memory.key(text.text, repr(text.places), text.reader.name) for text in texts]
         known = self._memory.recall(keys)
         fresh = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         read = {key: tuple(found) for key, found in zip(fresh, self._read(list(fresh.values())), strict=True)}
@@ -58,11 +58,9 @@ class Readers:
         return [list(known[key]) for key in keys]
 
     def _read(self, texts: Sequence[Shown]) -> list[list[Span]]:
-        own = [text.own for text in texts]
-        worth = [i for i, text in enumerate(own) if self._may_name(text)]
-        small = [i for i in worth if texts[i].small]
-        large = [i for i in worth if not texts[i].small]
         found: list[list[Span]] = [[] for _ in texts]
+        large = [i for i, text in enumerate(texts) if text.reader is Reader.LARGE]
+        small = [i for i, text in enumerate(texts) if text.reader is Reader.CHAT]
         for i, people in zip(large, self._presidio.people([texts[i].text for i in large]), strict=True):
             found[i] = [span for each in people if (span := self._person(texts[i].text, each))]
         docs = [self._presidio.nlp.make_doc(texts[i].text) for i in small]
@@ -70,20 +68,26 @@ class Readers:
             found[i] = list(self._of_chat(texts[i].text, doc))
         return found
 
-    def _may_name(self, text: str) -> bool:
-        """Is there a word that is not plain English? Only then is a model worth its time."""
-        for match in WORD.finditer(text):
+    def reader(self, own: str) -> Reader:
+        """Who reads a text: nobody if its words are plain English, the large model if a strange one is capitalised."""
+        reader = Reader.NOBODY
+        for match in WORD.finditer(own):
             word = match.group()
-            if word in self._nobody:
+            if word in self._nobody or word.casefold() in self._abroad:
                 continue
-            if not self._lexicon.english(word):
-                if names.is_brand(text, *match.span()):
+            strange = not self._lexicon.english(word)
+            if strange and names.is_brand(own, *match.span()):
+                continue
+            if word[0].isupper() and len(word) > 1:
+                if not strange and self._lexicon.is_word(_CLITIC.sub("", word)):
                     continue
-                return True
-            big = word[0].isupper() and len(word) > 1 and not self._lexicon.is_word(_CLITIC.sub("", word))
-            if big and (names.inside(text, match.start()) or self._lexicon.listed_first(word)):
-                return True
-        return False
+                if names.inside(own, match.start()) or (strange and not word[1:].islower()):
+                    return Reader.LARGE
+                if strange or self._lexicon.listed_first(word):
+                    reader = Reader.CHAT
+            elif strange:
+                reader = Reader.CHAT
+        return reader
 
     def _person(self, text: str, guess: tuple[int, int]) -> Span | None:
         place = names.trimmed(text, *guess, self._lexicon)

@@ -113,6 +113,7 @@ RULES: Final[tuple[Rule, ...]] = (
             ("ord_998877?", "ord_998877"),
         ),
         ("in order to", "ORDER now", "a case of 12"),
+        needs=(DIGIT,),
     ),
     Rule(
         "ORDER_ID",
@@ -138,6 +139,7 @@ RULES: Final[tuple[Rule, ...]] = (
         0.88,
         (("Order 4521 is missing", "4521"), ("my order: AB-20991", "AB-20991"), ("order 12-3456", "12-3456")),
         ("an order 2 days ago", "order 1299 rupees worth", "order 2 shirts"),
+        needs=(words("order invoice rma"),),
     ),
     Rule(
         "ORDER_ID",
@@ -164,6 +166,7 @@ RULES: Final[tuple[Rule, ...]] = (
         0.93,
         (("tracking number is XY-1234-99", "XY-1234-99"), ("AWB: 77120034", "77120034")),
         ("the tracking number is wrong", "tracking says 2 days"),
+        needs=(DIGIT, words("tracking awb shipment consignment waybill parcel")),
     ),
     Rule(
         "ACCOUNT_NUMBER",
@@ -227,6 +230,7 @@ RULES: Final[tuple[Rule, ...]] = (
         0.8,
         (("nine eight seven six five four three two", "nine eight seven six five four three two"),),
         ("one two three go",),
+        needs=(words("zero oh one two three four five six seven eight nine"),),
     ),
     Rule(
         "ID_NUMBER",
@@ -273,7 +277,7 @@ RULES: Final[tuple[Rule, ...]] = (
         0.9,
         (("exp 09/27 on it", "09/27"), ("expires: 4/2031", "4/2031")),
         ("the offer expires 09/27/2026", "exp date is wrong"),
-        needs=(DIGIT,),
+        needs=(DIGIT, words("exp expiry expires expiration valid")),
     ),
     Rule(
         "DATE_OF_BIRTH",
@@ -288,6 +292,7 @@ RULES: Final[tuple[Rule, ...]] = (
             ("date of birth: June 2, 1971", "June 2, 1971"),
         ),
         ("her birthday is on 3 May", "a present for his birthday 2024"),
+        needs=(DIGIT, words("dob d birth birthday birthdate born")),
     ),
     Rule(
         "PASSWORD",
@@ -301,6 +306,7 @@ RULES: Final[tuple[Rule, ...]] = (
             ("password hunter22 fails", "hunter22"),
         ),
         ("my password is wrong", "reset my password please", "the password was not accepted"),
+        needs=(words("password passcode passwd pwd pass passphrase"),),
     ),
     Rule(
         "PASSWORD",
@@ -309,6 +315,7 @@ RULES: Final[tuple[Rule, ...]] = (
         0.95,
         (("cvv 913", "913"), ("the pin is 8812", "8812"), ("verification code: 771204", "771204")),
         ("pin 2 is bent", "an otp was sent"),
+        needs=(words("pin cvv cvv2 cvc otp security verification access one"),),
     ),
     Rule(
         "NUMBER",
@@ -400,6 +407,7 @@ RULES: Final[tuple[Rule, ...]] = (
         0.75,
         (("Suite 380", "Suite 380"), ("leave at Flat 4B", "Flat 4B"), ("PO Box 77", "PO Box 77")),
         ("a suite of tools",),
+        needs=(words("apt apartment suite flat unit p po pobox house plot room"),),
     ),
     Rule(
         "ADDRESS",

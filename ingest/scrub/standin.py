@@ -7,12 +7,11 @@ asked twice. Does not know what reads it.
 from __future__ import annotations
 
 import itertools
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Final
 
-from ingest.scrub import names
 from ingest.scrub.normalise import lower
 from ingest.scrub.placeholders import kind_of
 from ingest.scrub.spans import Span, masked
@@ -26,20 +25,27 @@ WORDS: Final = {
     "USERNAME": "john47",
     "PHONE_NUMBER": "555-0100",
 }
-_WORD: Final = re.compile(r"[^\W\d_]+")
+
+
+class Reader(Enum):
+    """Who is shown a text."""
+
+    NOBODY = auto()
+    LARGE = auto()
+    CHAT = auto()
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
     """What a model is shown. `places` are the stand-ins in `text`, `values` what they stand for in the raw text.
 
-    Where capitals tell nothing, as all but 'I' begin a sentence (`small`), there are none in `text` either.
+    There are no capitals in `text` where its reader knows none.
     """
 
     text: str
     places: tuple[tuple[int, int], ...]
     values: tuple[Span, ...]
-    small: bool = False
+    reader: Reader = Reader.NOBODY
 
     @property
     def own(self) -> str:
@@ -71,13 +77,16 @@ class Shown:
         return at + longer
 
 
-def shown(text: str, found: Sequence[Span], placeholders: Sequence[tuple[int, int]]) -> Shown:
-    """`found` are disjoint and touch no placeholder."""
+def shown(
+    text: str, found: Sequence[Span], placeholders: Sequence[tuple[int, int]], choose: Callable[[str], Reader]
+) -> Shown:
+    """`found` are disjoint and touch no placeholder. `choose` says who reads what is neither."""
     values = sorted(
         itertools.chain(found, (Span(start, end, kind_of(text[start:end])) for start, end in placeholders)),
         key=lambda s: s.start,
     )
-    small = _small(masked(text, ((s.start, s.end) for s in values)))
+    reader = choose(masked(text, ((s.start, s.end) for s in values)))
+    small = reader is Reader.CHAT
     text = lower(text) if small else text
     parts: list[str] = []
     places: list[tuple[int, int]] = []
@@ -90,16 +99,4 @@ def shown(text: str, found: Sequence[Span], placeholders: Sequence[tuple[int, in
         places.append((length, length + len(words)))
         length += len(words)
         at = value.end
-    return Shown("".join([*parts, text[at:]]), tuple(places), tuple(values), small)
-
-
-def _small(text: str) -> bool:
-    for match in _WORD.finditer(text):
-        word = match.group()
-        if word == "I" or not any(map(str.isupper, word)):
-            continue
-        if len(word) > 1 and any(map(str.isupper, word[1:])):
-            return False
-        if names.inside(text, match.start()):
-            return False
-    return True
+    return Shown("".join([*parts, text[at:]]), tuple(places), tuple(values), reader)

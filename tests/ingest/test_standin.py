@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 
 from ingest.scrub.placeholders import stretches
 from ingest.scrub.spans import Span
-from ingest.scrub.standin import Shown, shown
+from ingest.scrub.standin import Reader, Shown, shown
 
 
 def of(text: str, *found: tuple[str, str]) -> Shown:
     spans = [Span(text.index(value), text.index(value) + len(value), kind) for value, kind in found]
-    return shown(text, spans, stretches(text))
+    return shown(text, spans, stretches(text), lambda own: Reader.LARGE if any(map(str.isupper, own)) else Reader.CHAT)
 
 
 def place(seen: Shown, words: str, kind: str = "PERSON") -> Span | None:
@@ -29,11 +29,12 @@ def test_a_value_and_its_placeholder_are_shown_alike() -> None:
     assert of("it is \u2039PERSON_1\u203a").text == "it is john"
 
 
-def test_capitals_that_tell_nothing_are_left_out() -> None:
-    assert of("Hi! I want Zorla. It's late", ("Zorla", "PERSON")).text == "hi! i want john. it's late"
-    assert of("Hi! I want the Kindle").text == "Hi! I want the Kindle"
-    assert of("KYC is late").text == "KYC is late"
-    assert of("İ want it").text == "İ want it"
+def test_the_reader_is_chosen_by_what_is_not_found() -> None:
+    assert of("hi ZORLA", ("ZORLA", "PERSON")).reader is Reader.CHAT
+    assert of("Hi <PERSON_1>").text == "Hi John"
+    small = shown("Hi Zorla", [], [], lambda own: Reader.CHAT)
+    assert small.text == "hi zorla"
+    assert shown("\u0130 say", [], [], lambda own: Reader.CHAT).text == "\u0130 say"
 
 
 def test_own_words_keep_their_place() -> None:
@@ -70,7 +71,7 @@ def test_what_is_no_value_is_found_again(parts: list[tuple[str, str]]) -> None:
         text += words
         found.append(Span(len(text), len(text) + 5, kind))
         text += "VALUE"
-    seen = shown(text, found, ())
+    seen = shown(text, found, (), lambda own: Reader.CHAT)
     for start, letter in enumerate(seen.own):
         if letter in "xy":
             raw = seen.raw(Span(start, start + 1, "NONE"))
