@@ -13,10 +13,13 @@ from collections.abc import Callable, Iterator, Sequence
 from importlib import resources
 from typing import Final
 
+from ingest.scrub.chat import grammar as built
+from ingest.scrub.chat.grammar import Grammar
 from ingest.scrub.gazetteer import FIRST_FILES, LAST_FILES, PACKAGE
 from ingest.scrub.standin import NUMBER, WORDS
 from ingest.scrub.words import BRANDS, COMMON, PLACES
 
+OF_ANY_BUILD: Final = 0.4  # of the sentences
 Marked = tuple[str, list[tuple[int, int, str]]]
 
 SYLLABLES: Final = (
@@ -183,7 +186,12 @@ def sentences(count: int, seed: int, words: Sequence[str] = PLAIN) -> Iterator[M
         "o": lambda: rng.choice(words if rng.random() < 0.3 else PLAIN), "y": lambda: str(rng.randint(1980, 2030)),
         "x": lambda: rng.choice(TAKEN), "k": lambda: rng.choice(KIN), "v": lambda: rng.choice(BOTH), "t": lambda: rng.choice(TITLES), "j": people.initial,
     }  # fmt: skip
+    grammar = Grammar(rng, people.full, lambda: rng.choice(words if rng.random() < 0.5 else PLAIN))
     for _ in range(count):
+        if rng.random() < OF_ANY_BUILD:
+            text, places = grammar.sentence()
+            yield text, [(start, end, "PERSON") for start, end in places]
+            continue
         phrase = " ".join(rng.choices(PHRASES, k=1 if rng.random() < 0.7 else 2))
         if rng.random() < 0.25:
             phrase += rng.choice((".", "!", "?", " please", " thanks", " :)", "..", ", ok?"))
@@ -192,6 +200,16 @@ def sentences(count: int, seed: int, words: Sequence[str] = PLAIN) -> Iterator[M
 
 def fingerprint() -> str:
     """Changes with what sentences are made of: a model trained on others is stale."""
+    grammar = (
+        built.VERBS,
+        built.ROOTS,
+        built.AUX,
+        built.PREPOSITIONS,
+        built.PRONOUNS,
+        built.DETERMINERS,
+        built.JOINTS,
+        built.LEADS,
+    )
     parts = (
         PHRASES,
         SYLLABLES,
@@ -206,6 +224,8 @@ def fingerprint() -> str:
         TITLES,
         sorted(BRANDS),
         sorted(PLACES),
+        grammar,
+        (built.TAILS, built.NOISE, built.SLIP, built.NAMED, OF_ANY_BUILD),
     )
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 

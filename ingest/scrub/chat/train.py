@@ -15,7 +15,7 @@ from ingest.scrub.gazetteer import FIRST_FILES, LAST_FILES, census
 from ingest.scrub.presidio import language
 
 SEED: Final = 20260101
-SENTENCES: Final = 24_000
+SENTENCES: Final = 40_000
 EPOCHS: Final = 8
 BATCH: Final = 64
 DROPOUT: Final = 0.2
