@@ -52,7 +52,8 @@ class Analyzer:
         index = self._presidio.lookups.get_table("lemma_index")
         words = frozenset(word for part in ("verb", "adj", "adv") for word in index[part])
         irregular = self._presidio.lookups.get_table("lemma_exc")
-        self._lexicon = Lexicon(words, frozenset(index["noun"]), frozenset(irregular["verb"]))
+        written = self._presidio.nlp.vocab.strings  # of the large model's corpus
+        self._lexicon = Lexicon(words, frozenset(index["noun"]), frozenset(irregular["verb"]), written)
         self._readers = Readers(self._presidio, self._lexicon)
         self.find(["warm up: order ORD-2024-00123 for jo@shop.example, says Tomasz"])
 

@@ -12,8 +12,8 @@ IDENT: Final = r"(?:id|ids|no\.?|number|numbers|num|nr\.?|code|\#)"
 # what a question may ask for, as the words that do it
 KINDS: Final[dict[str, str]] = {
     "PERSON": rf"\b(?:{_OWN}|full|first|last|sur|maiden|(?:account|card)\s?holder'?s?|customer'?s?|account|registered|complete|good)"
-    r"[\s-]?names?\b(?!\sof\b)|^\W*(?:full\s)?name\W*$|\bname\s?(?:,|and\b|\?)|\bname on the (?:account|order|card)\b"
-    r"|\bwho (?:am i|do i have the pleasure of|is this|are you)\b|\bwhose name\b|\bwhom am i\b",
+    r"[\s-]?names?\b(?!\sof\b)|^\W*(?:full\s)?name\W*$|\bname\s?(?:,|and\b|\?)|\bname (?:on|for|under) (?:the|this|that|your) \w+|\b(?:what|which|whose) name\b"
+    r"|\bwho (?:am i|do i have the pleasure of|is this|are you)\b|\bwhom am i\b",
     "EMAIL_ADDRESS": r"\be[\s-]?mails?\b",
     "USERNAME": r"\b(?:user\s?-?name|user\s?id|login|log-?in\s(?:id|name)|handle|screen\s?name)\b",
     "ACCOUNT_NUMBER": rf"\b(?:account|acct|a/c|customer|client|member(?:ship)?|loyalty|reference|policy|booking|ride|flight)\s?-?{IDENT}(?![\w<‹])",

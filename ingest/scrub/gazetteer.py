@@ -6,7 +6,7 @@ Says what a word may be; does not look at its neighbours. All words are lower ca
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Container, Iterator
 from functools import cache, lru_cache
 from importlib import resources
 from typing import Final
@@ -25,10 +25,16 @@ _ENDINGS: Final = ("s", "es", "ed", "d", "ing", "er", "est", "ly", "n't", "'s", 
 class Lexicon:
     """Who or what a word may be."""
 
-    def __init__(self, words: Collection[str], nouns: Collection[str], irregular: Collection[str] = ()) -> None:
-        """`words` are verbs, adjectives and adverbs, `irregular` forms such as 'bought'; some `nouns` are names too."""
+    def __init__(
+        self, words: Collection[str], nouns: Collection[str], irregular: Collection[str], written: Container[str]
+    ) -> None:
+        """`words` are verbs, adjectives and adverbs, `irregular` forms such as 'bought'; some `nouns` are names too.
+
+        Nouns are taken for what anybody says if they are among what is `written`: 'kettle', not 'felicity'.
+        """
         self.words = words
         self.nouns = nouns
+        self._usual = frozenset(noun for noun in nouns if noun in written)
         self._irregular = irregular
         self._english = lru_cache(maxsize=65536)(self._is_english)
 
@@ -94,7 +100,7 @@ class Lexicon:
 
     def _noun(self, low: str) -> bool:
         for noun in (low, low.removesuffix("s"), low.removesuffix("es")):
-            if noun in self.nouns and noun not in census(FIRST_FILES) and noun not in census(LAST_FILES):
+            if noun in self._usual and noun not in census(FIRST_FILES) and noun not in census(LAST_FILES):
                 return True
         return False
 

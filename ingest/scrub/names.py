@@ -76,6 +76,9 @@ _IAM: Final = re.compile(
     r"(?i)\b(?:i\sam|i['’]?m|(?:it['’]?s|its)\sme|names?|name['’]s)\s([^\W\d_]{3,20})"
     r"(?=\s?(?:[,.!?;\n(]|$)|\s(?:and|from|here|again|btw|not|calling|speaking|the\sone)\b)"
 )
+_THIS_IS: Final = re.compile(
+    r"(?i)(?:^|[.!?,\n]\s?|\b(?:yes|yep|yeah|hi|hello|hey|no|ok),?\s)this\sis\s([^\W\d_]{3,20}(?:\s[^\W\d_]{2,20})?)(?=\s?[,.!?]?\s?$|\s(?:from|calling|again|speaking)\b)"
+)
 _HERE: Final = re.compile(r"(?i)(?:^|[,.!?\n]\s?)([^\W\d_]{3,20})\s(?:here|speaking)(?=\s?(?:[,.!?\n]|$|again\b))")
 _TITLED: Final = re.compile(r"(?i)\b(?:mrs?|ms|miss|dr|prof|aunt|uncle)\.?\s([^\W\d_]{3,20})(?![\w'’])")
 _NO_PERSON: Final = frozenset(
@@ -248,19 +251,15 @@ def _told(text: str, lexicon: Lexicon) -> Iterator[Span]:
 
 def _related(text: str, lexicon: Lexicon) -> Iterator[Span]:
     """Names in any case behind a relation or a title, and of who says that he or she is it."""
-    for pattern in (_SMALL_KIN, _TITLED):
+    for pattern in (_SMALL_KIN, _TITLED, _THIS_IS):
         for match in pattern.finditer(text):
             words = list(itertools.takewhile(lambda word: _surely(word, lexicon), match.group(1).split()))
-            if len(words) == 1 and words[0] != match.group(1) and _ENDS.match(text, match.end()):
-                words = (
-                    match.group(1).split() if lexicon.last(match.group(1).split()[1]) else words
-                )  # '..., philippa crane'
-            if (
-                words
-                and plain(words[0]) not in PLACES
-                and not is_brand(text, match.start(1), match.start(1) + len(words[0]))
-            ):
-                yield Span(match.start(1), match.start(1) + len(" ".join(words)), "PERSON", SCORE)
+            every = match.group(1).split()
+            if len(words) == 1 < len(every) and lexicon.last(every[1]) and _ENDS.match(text, match.end()):
+                words = every  # 'my aunt, philippa crane'
+            start = match.start(1)
+            if words and plain(words[0]) not in PLACES and not is_brand(text, start, start + len(words[0])):
+                yield Span(start, start + len(" ".join(words)), "PERSON", SCORE)
     for match in (*_IAM.finditer(text), *_HERE.finditer(text)):
         low = plain(match.group(1))
         if lexicon.listed_first(low) and low not in _NO_PERSON and low not in PLACES and not lexicon.is_word(low):

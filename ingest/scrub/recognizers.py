@@ -510,7 +510,7 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(
         "ADDRESS",
         "street and number",
-        r"(?<![\w-])(?i:ul|av|avda|c/|r|rua|calle|via|rue|str|strada|ulica|calea|bd|bvd|blvd|pza|plaza)\.?\s(?:(?!(?i:"
+        r"(?<![\w-])(?i:ul|av|avda|c/|r(?=\.)|rua|calle|via|rue|str|strada|ulica|calea|bd|bvd|blvd|pza|plaza)\.?\s(?:(?!(?i:"
         + _NO_STREET
         + r")\b)[^\W\d_][\w.'’-]{0,24}\s){1,5}\d{1,5}[A-Za-z]?(?!\w)(?!\s(?i:days?|hours?|weeks?|minutes|items))"
         r"|(?<![\w-])\p{L}[\w'’-]{2,24}\s(?i:strasse|straße|str|gate|gata|gatan|vej|vei|veien|tie|katu|utca|u|ut|laan|straat|rakpart|ter|cesta|ulice|n[aá]b(?:re[zž]ie|[rř]e[zž][ií])?|terrasse)\.?\s\d{1,5}[A-Za-z]?(?!\w)",
@@ -520,7 +520,7 @@ RULES: Final[tuple[Rule, ...]] = (
             ("Grosse Feld Strasse 44", "Feld Strasse 44"),
             ("Bem utca 12", "Bem utca 12"),
         ),
-        ("via email in 2 days", "see you at gate 4"),
+        ("via email in 2 days", "see you at gate 4", "they r falling apart after 1 wash"),
         needs=(
             DIGIT,
             words(

@@ -53,8 +53,8 @@ COMMON: Final = listed(
     convo mins min hrs hr wk wks yr yrs xoxo gf bf bff hubby apartment apartments appartment hotel hotels flight
     flights doctor doctors restaurant restaurants weather afternoon evening tonight noon weekend weekends anybody
     neither either unless through throughout along across below usd gbp eur qty sku faq url wifi bogo rma pps cc bcc
-    np yw lil aka etc eg vs ok'd tomorrows todays exp ifsc iban bic bsb ssn imei vin pnr ref tel fax attn mom's
-    driver's everybody's"""
+    np yw lil aka etc eg vs ok'd tomorrows todays exp ifsc iban bic bsb ssn imei vin pnr ref tel fax attn saree
+    sarees kurta kurtas kurti lehenga dupatta salwar bartender xmas mom's driver's everybody's"""
 )
 # What customers who write in other languages say in a shop, beyond those languages' commonest words.
 FOREIGN: Final = listed(

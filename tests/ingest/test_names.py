@@ -39,6 +39,8 @@ FOUND = [
     ("signed by t. jessica", "signed by <PERSON_1>"),
     ("jessica b. wants it", "<PERSON_1>. wants it"),
     ("jessica, otis, ruby and me", "<PERSON_1>, <PERSON_2>, <PERSON_3> and me"),
+    ("yes this is zorvik", "yes this is <PERSON_1>"),
+    ("hi felicity, any news?", "hi <PERSON_1>, any news?"),
     ("i was helped by zorla pell", "i was helped by <PERSON_1>"),
 ]
 KEPT = [
@@ -55,6 +57,7 @@ KEPT = [
     "will the rose on this mark be there",
     "is it red or navy, and is this a real person",
     "merry christmas, do you sell jasmine rice",
+    "this is ridiculous, this is fine",
     "my wife wants the red one, my son likes navy",
     "im happy and i am late, this is art",
     "i have olive, ruby, jade and silver",
