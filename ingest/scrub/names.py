@@ -255,6 +255,8 @@ def _related(text: str, lexicon: Lexicon) -> Iterator[Span]:
         for match in pattern.finditer(text):
             words = list(itertools.takewhile(lambda word: _surely(word, lexicon), match.group(1).split()))
             every = match.group(1).split()
+            if pattern is _THIS_IS and lexicon.in_dictionary(every[0]):
+                continue  # 'this is art'
             if len(words) == 1 < len(every) and lexicon.last(every[1]) and _ENDS.match(text, match.end()):
                 words = every  # 'my aunt, philippa crane'
             start = match.start(1)

@@ -17,13 +17,15 @@ from ingest.scrub.memory import Memory
 from ingest.scrub.presidio import BATCH, NER_SCORE, Presidio
 from ingest.scrub.spans import Span
 from ingest.scrub.standin import Reader, Shown
-from ingest.scrub.words import COMMON, FOREIGN
+from ingest.scrub.words import COLOURS, COMMON, FOREIGN
 
 CHAT_SCORE: Final = 0.61
 LONGEST_CUE: Final = 16  # characters
 LANGUAGES: Final = ("de", "es", "fr", "it", "nl", "pl", "pt", "sv")  # whose commonest words are nobody's names
 WORD: Final = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 NAME: Final = re.compile(r"[^\W\d_]+(?:['’.-][^\W\d_]+)*")
+_TWO_LETTERS: Final = re.compile(r"[^\W\d_]{2}")
+_NO_COMMAS: Final = str.maketrans(",./?!", "     ")
 _USER: Final = re.compile(r"(?!\d+$)[\w.@-]{4,40}")
 _CLITIC: Final = re.compile(r"['’](?:re|ve|ll|d|m|t)\Z")
 _DETERMINED: Final = re.compile(
@@ -128,7 +130,9 @@ class Readers:
         strange = [i for i, (a, b) in enumerate(words) if self._strange(text[a:b])]
         if not strange:
             before = text[max(0, place[0] - LONGEST_CUE) : place[0]]
-            return words[0] if len(words) == 1 and self._called(text[slice(*words[0])], before) else None
+            word = text[slice(*words[0])]
+            called = len(words) == 1 and self._called(word, before) and not _a_colour(word, text)
+            return words[0] if called else None
         left, right = strange[0], strange[-1]
         after = text[slice(*words[right + 1])] if right + 1 < len(words) else ""
         if self._lexicon.first(text[slice(*words[right])]) and self._lexicon.last(after):
@@ -140,11 +144,15 @@ class Readers:
             before = text[max(0, begin - LONGEST_CUE) : begin]
             if not (_NAMED.search(before) or self._named_so(text[begin:over], before)):
                 return None  # 'money', 'this mark'
+            if _a_colour(text[begin:over], text):
+                return None
         alone = not any(c.isalnum() for c in text[:start] + text[end:])
         known = self._lexicon.first(text[slice(*words[left])]) or self._lexicon.last(text[slice(*words[right])])
         return (begin, over) if known or not alone else None
 
     def _strange(self, word: str) -> bool:
+        if not _TWO_LETTERS.search(word):
+            return False  # 'a-b-c'
         return not self._lexicon.english(word) and plain(word) not in self._nobody
 
     def _like_a_first(self, word: str) -> bool:
@@ -161,6 +169,11 @@ class Readers:
         """Often a name, no verb or adjective, and without an article."""
         often = self._lexicon.listed_first(word) or self._lexicon.often_last(word)
         return often and not self._lexicon.is_word(word) and not _DETERMINED.search(before)
+
+
+def _a_colour(word: str, text: str) -> bool:
+    """'ruby' of 'in ruby or navy'."""
+    return word in COLOURS and len(COLOURS.intersection(text.translate(_NO_COMMAS).split())) > 1
 
 
 def _stop_words() -> set[str]:

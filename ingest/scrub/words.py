@@ -53,8 +53,14 @@ COMMON: Final = listed(
     convo mins min hrs hr wk wks yr yrs xoxo gf bf bff hubby apartment apartments appartment hotel hotels flight
     flights doctor doctors restaurant restaurants weather afternoon evening tonight noon weekend weekends anybody
     neither either unless through throughout along across below usd gbp eur qty sku faq url wifi bogo rma pps cc bcc
-    np yw lil aka etc eg vs ok'd tomorrows todays exp ifsc iban bic bsb ssn imei vin pnr ref tel fax attn saree
-    sarees kurta kurtas kurti lehenga dupatta salwar bartender xmas mom's driver's everybody's"""
+    np yw lil aka etc eg vs ok'd tomorrows todays exp ifsc iban bic bsb ssn imei vin pnr ref tel fax attn fb ig
+    saree sarees kurta kurtas kurti lehenga dupatta salwar bartender xmas mom's driver's everybody's"""
+)
+# Some are names too; beside another one they are the colour.
+COLOURS: Final = listed(
+    """red blue green black white grey gray brown pink purple orange yellow navy teal beige maroon burgundy turquoise
+    charcoal khaki cream tan silver gold olive ruby jade amber violet rose ivory pearl hazel sage coral scarlet
+    lavender lilac indigo crimson magenta cyan peach mint emerald sapphire topaz opal ginger"""
 )
 # What customers who write in other languages say in a shop, beyond those languages' commonest words.
 FOREIGN: Final = listed(

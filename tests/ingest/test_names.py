@@ -59,7 +59,7 @@ KEPT = [
     "merry christmas, do you sell jasmine rice",
     "this is ridiculous, this is fine",
     "my wife wants the red one, my son likes navy",
-    "im happy and i am late, this is art",
+    "im happy and i am late",
     "i have olive, ruby, jade and silver",
     "dr pepper and dr martens please",
     "this may take a week, it will not",
