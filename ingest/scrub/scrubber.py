@@ -1,6 +1,6 @@
 """Replaces personal data in a conversation by typed placeholders, or refuses (`ScrubbingFailed`).
 
-Each message goes through: normalising, escaping of literal placeholders, recognizers, the safety net, values known
+Each message goes through: normalising, escaping of literal placeholders, rules, the safety net, models, values known
 from earlier messages, replacement, and the safety net again over the outcome. Knows nothing of requests or storage;
 keeps offsets (never text) of recent detections under a hash with a key of this process.
 """

@@ -1,4 +1,4 @@
-"""Trains the chat model anew: `make chat-ner`. A minute or two on one core.
+"""Trains the chat model anew: `make chat-ner`. About five minutes on one core.
 
 The same seed gives the same sentences; figures in the last bits may differ between processors.
 """
