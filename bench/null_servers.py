@@ -20,7 +20,7 @@ from chatbot.api.completion import DONE, event
 from chatbot.api.recorder import Recorder
 from chatbot.engine.null import TEXT
 from ingest.scrub.placeholders import Vault
-from ingest.scrub.scrubber import Scrubbed
+from ingest.scrub.scrubbed import Scrubbed
 from shoptalk.domain import Message
 
 PIECES = [w if i == 0 else f" {w}" for i, w in enumerate(TEXT.split(" "))]
@@ -55,6 +55,12 @@ class NoScrubber:
     """Lets everything through."""
 
     version = "none"
+
+    def start(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
 
     def scrub(self, messages: Sequence[Message]) -> Scrubbed:
         texts = tuple(m.content for m in messages)

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import IO, Any, Final, Protocol, cast
 
 from ingest.files import Wrong, read_lines, record_of
-from ingest.scrub.scrubber import Scrubbed, in_raw
+from ingest.scrub.scrubbed import Scrubbed
+from ingest.scrub.scrubber import in_raw
 from shoptalk.domain import Message, Role
 from shoptalk.errors import InvalidInput, ScrubbingFailed
 from shoptalk.ports import CustomerRecord

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ingest.erasure import Erasures
     from ingest.importer import Importer
     from ingest.quarantine import Quarantine
-    from ingest.scrub.scrubber import PresidioScrubber
+    from ingest.scrub.workers.pool import ScrubberPool
     from ingest.scrubfile import ScrubResult
     from labeling.client import LabelStudio
     from labeling.pull import Pull
@@ -58,6 +58,7 @@ class Parts:
     """What every process shares. Each part is made when first asked for."""
 
     settings: Settings
+    serving: bool = False  # customers wait for what this process does
 
     @cached_property
     def store(self) -> Store:
@@ -67,8 +68,8 @@ class Parts:
         return store
 
     def close(self) -> None:
-        """Close the connections that were opened."""
-        for name in ("store", "label_studio"):
+        """Close the connections that were opened, and end the processes that were started."""
+        for name in ("store", "label_studio", "scrubber"):
             if name in self.__dict__:
                 self.__dict__[name].close()
 
@@ -85,10 +86,10 @@ class Parts:
         return Registry(self.store, self.artifacts)
 
     @cached_property
-    def scrubber(self) -> PresidioScrubber:
+    def scrubber(self) -> ScrubberPool:
         from ingest.scrub import build_scrubber
 
-        return build_scrubber(self.settings)
+        return build_scrubber(self.settings, background=not self.serving)
 
     @cached_property
     def releases(self) -> Releases:
@@ -359,7 +360,8 @@ def build_api(settings: Settings, engine: Engine | None = None) -> FastAPI:
     from chatbot.router import Router
     from ingest.arrivals import ArrivalInbox
 
-    parts = Parts(settings)
+    parts = Parts(settings, serving=True)
+    scrubber = parts.scrubber  # its processes load while the engine does
     engine = engine or build_engine(settings)
     router = Router(settings.model_alias)
     inbox = ArrivalInbox(parts.secrets)
@@ -373,9 +375,9 @@ def build_api(settings: Settings, engine: Engine | None = None) -> FastAPI:
             artifacts=parts.artifacts,
             engine=engine,
             router=router,
-            scrubber=parts.scrubber,
+            scrubber=scrubber,
             inbox=inbox,
-            recorder=Recorder(parts.store, parts.secrets, inbox, parts.scrubber.version),
+            recorder=Recorder(parts.store, parts.secrets, inbox, scrubber.version),
             releases=parts.releases,
             erasures=parts.erasures,
             imports=parts.importer,
@@ -400,7 +402,8 @@ def scrub_file(
     from ingest import scrubfile
     from ingest.scrub import build_scrubber
 
-    return scrubfile.scrub_file(build_scrubber(settings), source, target, spans=spans, progress=progress)
+    with contextlib.closing(build_scrubber(settings, background=True)) as scrubber:
+        return scrubfile.scrub_file(scrubber, source, target, spans=spans, progress=progress)
 
 
 def offline_engine(parts: Parts) -> OfflineEngine:

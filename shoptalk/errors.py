@@ -119,3 +119,13 @@ class TrainingFailed(ShoptalkError):
 
 class ScrubbingFailed(ShoptalkError):
     """A text could not be fully scanned for personal data, so it is not kept."""
+
+
+class ScrubbingTimedOut(ScrubbingFailed):
+    """A text took far longer to scan than ordinary text does, so it is not kept."""
+
+
+class ScrubberUnavailable(ShoptalkError):
+    """The processes that scan texts for personal data are not running; try again shortly."""
+
+    retry_after = 2.0

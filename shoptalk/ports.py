@@ -76,7 +76,11 @@ class Scrubber(Protocol):
     def version(self) -> str: ...
 
     def scrub(self, messages: Sequence[Message], record: CustomerRecord = ...) -> Scrubbed:
-        """Raises `ScrubbingFailed` rather than let a text through that was not fully scanned."""
+        """Raises `ScrubbingFailed` rather than let a text through that was not fully scanned.
+
+        `ScrubbingTimedOut` is one: the text took too long. `ScrubberUnavailable` is no fault of the text's, here and
+        in the other methods.
+        """
         ...
 
     def scrub_many(
@@ -87,6 +91,18 @@ class Scrubber(Protocol):
 
     def scrub_correction(self, history: Sequence[str], text: str) -> tuple[str, Mapping[str, int]]:
         """Scrub a text about a scrubbed conversation, keeping placeholders; what was removed, by type."""
+        ...
+
+
+class ScrubberService(Scrubber, Protocol):
+    """A scrubber that runs beside the API."""
+
+    def start(self) -> None:
+        """Return when it is ready, also after `close`; raises ConfigurationError."""
+        ...
+
+    def close(self) -> None:
+        """End what it runs."""
         ...
 
 

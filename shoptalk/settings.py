@@ -8,8 +8,10 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Iterable
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -62,6 +64,9 @@ class Settings(BaseSettings):
     web_chat: bool = Field(True, description="Serve the customer's chat page at '/'.")
     request_timeout_s: float = Field(120.0, gt=0, description="Longest wait for the next piece of a reply.")
     max_queue: int = Field(64, ge=1, description="Requests waiting before the API answers 429.")
+    scrub_processes: int = Field(
+        2, ge=1, le=64, description="Texts scanned for personal data at once, by each process that scans."
+    )
 
     # the engine
     engine: Literal["embedded", "vllm", "null"] = Field(
@@ -168,6 +173,17 @@ class Settings(BaseSettings):
     @property
     def base_url(self) -> str:
         return self.api_url or f"http://{self.host}:{self.port}"
+
+    @property
+    def model_is_remote(self) -> bool:
+        """Whether what the model reads leaves this machine."""
+        if self.engine != "vllm":
+            return False
+        host = urlsplit(self.vllm_url).hostname or ""
+        try:
+            return not ip_address(host).is_loopback
+        except ValueError:
+            return host != "localhost"
 
     @property
     def prompt(self) -> str:

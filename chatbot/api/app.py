@@ -32,6 +32,7 @@ def make_app(services: Services) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await anyio.to_thread.run_sync(services.scrubber.start)
         await anyio.to_thread.run_sync(services.engine.start)
         await anyio.to_thread.run_sync(services.reconciler.start)
         _settle()
@@ -41,6 +42,7 @@ def make_app(services: Services) -> FastAPI:
             gc.unfreeze()
             await anyio.to_thread.run_sync(services.reconciler.stop)
             await anyio.to_thread.run_sync(services.engine.stop)
+            await anyio.to_thread.run_sync(services.scrubber.close)
 
     app = FastAPI(
         title="shoptalk", description=DESCRIPTION, version="1", lifespan=lifespan, docs_url=None, redoc_url=None

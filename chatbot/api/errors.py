@@ -25,6 +25,8 @@ SHAPES: tuple[tuple[type[Exception], int, str, str | None], ...] = (
     (e.IdempotencyMismatch, 409, "idempotency_error", "idempotency_mismatch"),
     (e.Conflict, 409, "invalid_request_error", "conflict"),
     (e.Overloaded, 429, "rate_limit_error", "overloaded"),
+    (e.ScrubbingFailed, 400, "invalid_request_error", "not_scannable"),
+    (e.ScrubberUnavailable, 503, "server_error", "scrubber_unavailable"),
     (e.EngineStopped, 503, "server_error", "engine_stopped"),
     (SQLAlchemyError, 503, "server_error", "store_unavailable"),
     (OSError, 503, "server_error", "storage_unavailable"),
@@ -56,7 +58,7 @@ def install(app: FastAPI) -> None:
     async def known(request: Request, error: Exception) -> JSONResponse:
         status, body = error_body(error)
         headers = {}
-        if isinstance(error, e.Overloaded | e.EngineUnavailable):
+        if isinstance(error, e.Overloaded | e.EngineUnavailable | e.ScrubberUnavailable):
             headers["Retry-After"] = str(max(1, round(error.retry_after)))
         if isinstance(error, e.Unauthenticated):
             headers["WWW-Authenticate"] = "Bearer"

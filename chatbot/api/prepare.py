@@ -14,7 +14,7 @@ from chatbot.api.services import Services
 from chatbot.engine.protocol import Finished
 from chatbot.router import Route
 from shoptalk.domain import AdapterRef, Message, Scope, new_id
-from shoptalk.errors import InvalidInput, Overloaded, ScrubbingFailed
+from shoptalk.errors import InvalidInput, Overloaded, ScrubberUnavailable, ScrubbingFailed
 from shoptalk.ports import CustomerRecord, Scrubbed
 
 log = structlog.get_logger(__name__)
@@ -88,6 +88,8 @@ def _scrub(
 ) -> tuple[Scrubbed | None, str | None, list[Message]]:
     """The model reads placeholders; where scrubbing fails it reads the words, and they are not kept.
 
+    A model on another machine does not read them either: raises InvalidInput.
+
     The client's system messages are scrubbed with the conversation, so that no two values share a placeholder.
     """
     shop = services.settings.prompt
@@ -97,6 +99,13 @@ def _scrub(
     except ScrubbingFailed as error:
         log.warning("text not kept", reason=error.message)
         services.metrics.scrub_failures.labels(error.message[:60]).inc()
+        if services.settings.model_is_remote:
+            raise InvalidInput(
+                "Your messages could not be checked for personal data, so they are not sent to the model, which runs "
+                "on another machine. Shorten or rephrase them.",
+                field="messages",
+                code="not_scannable",
+            ) from None
         return None, f"scrubbing failed: {error.message}"[:200], [Message("system", shop), *raw]
     finally:
         services.metrics.scrubbing.observe(time.perf_counter() - began)
@@ -116,7 +125,7 @@ def conclude(services: Services, exchange: Exchange, shown: str, finished: Finis
         return Reply(shown, None, exchange.scrub_problem, {}, finished, {})
     try:
         text, removed = services.scrubber.scrub_correction(scrubbed.texts, scrubbed.vault.settle(finished.text))
-    except ScrubbingFailed as error:
+    except (ScrubbingFailed, ScrubberUnavailable) as error:
         services.metrics.scrub_failures.labels(error.message[:60]).inc()
         return Reply(shown, None, f"scrubbing failed: {error.message}"[:200], {}, finished, {})
     pairs = zip(scrubbed.texts, scrubbed.final, strict=True)

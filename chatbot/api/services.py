@@ -16,7 +16,7 @@ from chatbot.release.moves import Releases
 from chatbot.release.reconciler import Reconciler
 from chatbot.router import Router
 from shoptalk.artifacts import Artifacts
-from shoptalk.ports import Erasures, Imports, Inbox, Scrubber
+from shoptalk.ports import Erasures, Imports, Inbox, ScrubberService
 from shoptalk.secrets import Secrets
 from shoptalk.settings import Settings
 from shoptalk.store import Store
@@ -35,7 +35,7 @@ class Services:
     artifacts: Artifacts
     engine: Engine
     router: Router
-    scrubber: Scrubber
+    scrubber: ScrubberService
     inbox: Inbox
     recorder: Recorder
     releases: Releases

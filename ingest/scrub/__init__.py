@@ -1,6 +1,6 @@
 """Removes personal data: `build_scrubber` is all that other modules need.
 
-Importing this is cheap; Presidio and spaCy load when a scrubber is built (a few seconds).
+Importing this is cheap; Presidio and spaCy load in a process of their own when a scrubber is built (a few seconds).
 """
 
 from __future__ import annotations
@@ -10,14 +10,20 @@ from typing import TYPE_CHECKING
 from shoptalk.settings import Settings
 
 if TYPE_CHECKING:
-    from ingest.scrub.scrubber import PresidioScrubber
+    from ingest.scrub.workers.pool import ScrubberPool
 
 __all__ = ["build_scrubber"]
 
 
-def build_scrubber(settings: Settings) -> PresidioScrubber:
-    """A scrubber with the shop's own order-number patterns. Takes seconds; build one per process."""
-    from ingest.scrub.analyzer import Analyzer
-    from ingest.scrub.scrubber import PresidioScrubber
+def build_scrubber(settings: Settings, *, background: bool = False) -> ScrubberPool:
+    """A scrubber with the shop's own order-number patterns. Build one per process; close it when done.
 
-    return PresidioScrubber(Analyzer(settings.order_id_patterns))
+    It loads while its caller goes on. `background` work may wait long for a processor that customers keep busy.
+    Raises ConfigurationError for a pattern that is wrong.
+    """
+    from ingest.scrub.presidio import checked
+    from ingest.scrub.workers.deadline import IMPATIENT, PATIENT
+    from ingest.scrub.workers.pool import ScrubberPool
+
+    patience = PATIENT if background else IMPATIENT
+    return ScrubberPool(checked(settings.order_id_patterns), settings.scrub_processes, patience)

@@ -92,8 +92,8 @@ class Vault:
 
     def __init__(self, values: dict[str, str], literals: frozenset[str] = frozenset()) -> None:
         """`literals` are the escaped placeholders that somebody typed; they are shown as typed."""
-        self._values = values
-        self._literals = literals
+        self.values = values
+        self.literals = literals
 
     def fill(self, text: str) -> str:
         """Put values back; a placeholder that the model invented becomes its plain type."""
@@ -101,23 +101,23 @@ class Vault:
 
     def settle(self, text: str) -> str:
         """For the record: known placeholders stay, one that the model invented becomes its plain type."""
-        return PLACEHOLDER.sub(lambda m: m.group() if m.group() in self._values else plain(m.group(1)), text)
+        return PLACEHOLDER.sub(lambda m: m.group() if m.group() in self.values else plain(m.group(1)), text)
 
     def joined(self, other: Vault) -> Vault:
         """Both memories as one."""
-        return Vault({**self._values, **other._values}, self._literals | other._literals)
+        return Vault({**self.values, **other.values}, self.literals | other.literals)
 
     def filler(self) -> StreamFiller:
         return StreamFiller(self)
 
     def __repr__(self) -> str:
-        return f"Vault({len(self._values)} values)"
+        return f"Vault({len(self.values)} values)"
 
     def _shown(self, match: re.Match[str]) -> str:
         whole = match.group()
         if whole.startswith("‹"):
-            return f"<{whole[1:-1]}>" if whole in self._literals else whole
-        value = self._values.get(whole)
+            return f"<{whole[1:-1]}>" if whole in self.literals else whole
+        value = self.values.get(whole)
         return plain(match.group(1)) if value is None else value
 
 

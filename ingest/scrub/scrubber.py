@@ -20,6 +20,7 @@ from ingest.scrub.memory import Memory
 from ingest.scrub.normalise import aligned, normalise
 from ingest.scrub.placeholders import PLACEHOLDER, Numbering, Vault, escape, stretches
 from ingest.scrub.record import Record
+from ingest.scrub.scrubbed import Scrubbed
 from ingest.scrub.spans import Span, closed, masked, settle
 from shoptalk.domain import Message
 from shoptalk.errors import ScrubbingFailed
@@ -43,20 +44,6 @@ class Finder(Protocol):
     ) -> list[list[Span]]: ...
 
     def is_word(self, word: str) -> bool: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Scrubbed:
-    """A scrubbed conversation, as `shoptalk.ports.Scrubbed` describes it.
-
-    `found` is what `final` has placeholders for, as places in the normalised texts.
-    """
-
-    texts: tuple[str, ...]
-    final: tuple[str, ...]
-    counts: tuple[Mapping[str, int], ...]
-    vault: Vault
-    found: tuple[tuple[Span, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +138,9 @@ class PresidioScrubber:
         """
         return _guarded(lambda: self._correct(history, text))
 
-    def remaining(self, text: str) -> Mapping[str, int]:
-        """What the safety net still finds in scrubbed text, by type; empty is good."""
-        return _guarded(lambda: Counter(span.kind for span in _left(text)))
+    def remaining(self, *texts: str) -> Mapping[str, int]:
+        """What the safety net still finds in scrubbed texts, by type; empty is good."""
+        return _guarded(lambda: Counter(span.kind for text in texts for span in _left(text)))
 
     def _prepared(self, messages: Sequence[Message], trusted: bool) -> list[_Prepared]:
         questions = Questions()

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from ingest.scrub import build_scrubber
+from ingest.scrub.analyzer import Analyzer
 from ingest.scrub.scrubber import PresidioScrubber
 from shoptalk.secrets import Secrets
-from shoptalk.settings import Settings
 from shoptalk.store import Store
 
 
 @pytest.fixture(scope="session")
 def scrubber() -> PresidioScrubber:
-    return build_scrubber(Settings(order_id_patterns=[r"\bZZ~\w{4}\b"]))
+    """In this process; tests/ingest/test_workers.py is about the processes that it runs in."""
+    return PresidioScrubber(Analyzer([r"\bZZ~\w{4}\b"]))
 
 
 @pytest.fixture

@@ -26,10 +26,10 @@ AT = datetime(2026, 1, 1, tzinfo=UTC).isoformat()
 class NetOnly:
     """The second scan without the seconds it takes to build a whole scrubber."""
 
-    def remaining(self, text: str) -> Mapping[str, int]:
+    def remaining(self, *texts: str) -> Mapping[str, int]:
         from ingest.scrub.scrubber import _left
 
-        return {span.kind: 1 for span in _left(text)}
+        return {span.kind: 1 for text in texts for span in _left(text)}
 
 
 def turn(id: str, text: str | None = "hello", **more: Any) -> dict[str, Any]:
@@ -272,9 +272,9 @@ def test_nothing_is_computed_inside_a_transaction(
             inside = False
 
     class Watching(NetOnly):
-        def remaining(self, text: str) -> Mapping[str, int]:
+        def remaining(self, *texts: str) -> Mapping[str, int]:
             assert not inside
-            return super().remaining(text)
+            return super().remaining(*texts)
 
     monkeypatch.setattr(store, "write", watched)
     assert Drain(store, secrets, Watching()).run_once().turns == 1

@@ -16,7 +16,8 @@ from ingest.arrivals import ArrivalInbox
 from ingest.drain import Drain
 from ingest.files import FileConversation, Problem, read_conversations
 from ingest.importer import Importer, ImportResult
-from ingest.scrub.scrubber import PresidioScrubber, Scrubbed
+from ingest.scrub.scrubbed import Scrubbed
+from ingest.scrub.scrubber import PresidioScrubber
 from ingest.validation import Validator
 from shoptalk.domain import Message
 from shoptalk.errors import InvalidInput, ScrubbingFailed
@@ -123,7 +124,7 @@ def test_failed_scrubbing_keeps_no_text(store: Store, secrets: Secrets, tmp_path
     assert result.problems == ["line 1: scrubbing failed: no reason; kept without text"]
 
     class Nothing:
-        def remaining(self, text: str) -> dict[str, int]:
+        def remaining(self, *texts: str) -> dict[str, int]:
             return {}
 
     assert Drain(store, secrets, Nothing()).run_once().turns == 3

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ingest.scrub.normalise import normalise
-from ingest.scrub.scrubber import PresidioScrubber, Scrubbed
+from ingest.scrub.scrubbed import Scrubbed
+from ingest.scrub.scrubber import PresidioScrubber
 from shoptalk.domain import Message, Role
 
 ATTACKS = Path(__file__).parents[3] / "shared" / "data" / "attacks.jsonl.gz"

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from ingest.scrub import presidio as presidio_module
 from ingest.scrub.analyzer import Analyzer
-from ingest.scrub.scrubber import LONGEST_TEXT, PresidioScrubber, Scrubbed
+from ingest.scrub.scrubbed import Scrubbed
+from ingest.scrub.scrubber import LONGEST_TEXT, PresidioScrubber
 from ingest.scrub.spans import Span
 from shoptalk.domain import Message
 from shoptalk.errors import ConfigurationError, ScrubbingFailed

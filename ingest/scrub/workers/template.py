@@ -1,0 +1,146 @@
+"""Starts the process that workers are forked from, and asks it for workers. Knows no text. Thread-safe."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ingest.scrub.workers import wire
+from ingest.scrub.workers.protocol import COMMAND, REPLY
+from shoptalk.errors import ConfigurationError, ScrubberUnavailable
+
+MODULE: Final = "ingest.scrub.workers.main"
+LOAD_S: Final = 120.0  # the longest that loading may take, on a busy machine
+REPLY_S: Final = 10.0  # the longest that a fork may take
+LIBRARIES: Final = ("OMP", "OPENBLAS", "MKL", "BLIS")
+ONE_THREAD: Final = {f"{name}_NUM_THREADS": "1" for name in LIBRARIES}  # a fork has one thread only
+
+
+@dataclass(eq=False, slots=True)
+class Process:
+    """A worker: its end of the socket pair, its number, and which template it was forked from."""
+
+    sock: socket.socket
+    pid: int
+    generation: int
+
+
+class Template:
+    """Begins to load at once; whoever asks for a worker waits until that is done."""
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        self._patterns = list(patterns)
+        self._lock = threading.Lock()
+        self._ready = self._closed = False
+        self.generation = 0
+        self._start()
+
+    def open(self) -> None:
+        """Wait until workers can be forked, also after `close`; raises ConfigurationError, or ScrubberUnavailable."""
+        with self._lock:
+            if self._closed:
+                self._closed = False
+                self._start()
+            self._await_ready()
+
+    def fork(self) -> Process:
+        """A new worker. A template that died is started again; raises ScrubberUnavailable where that fails too."""
+        return self._replace(0)[0]
+
+    def replace(self, old: Process) -> tuple[Process, int]:
+        """End a worker; a new one, and how the old one ended: minus the signal's number where a signal ended it."""
+        old.sock.close()
+        return self._replace(old.pid if old.generation == self.generation else 0)
+
+    def discard(self, old: Process) -> None:
+        """End a worker without another in its place."""
+        old.sock.close()
+        with self._lock, contextlib.suppress(wire.Closed, OSError):
+            if old.generation == self.generation and self._ready:
+                self._command(old.pid, None)
+
+    def close(self) -> None:
+        """End the template, and with their sockets closed the workers too."""
+        with self._lock:
+            self._ready, self._closed = False, True
+            self._finalizer()
+
+    def _replace(self, pid: int) -> tuple[Process, int]:
+        with self._lock:
+            for again in (False, True):
+                self._await_ready()
+                ours, theirs = socket.socketpair()
+                try:
+                    child, status = self._command(pid, theirs)
+                except (wire.Closed, OSError):
+                    ours.close()
+                    self._start_again()
+                    pid = 0
+                    if again:
+                        raise ScrubberUnavailable from None
+                    continue
+                finally:
+                    theirs.close()
+                return Process(ours, child, self.generation), status
+            raise AssertionError("the second attempt returns or raises")
+
+    def _command(self, pid: int, theirs: socket.socket | None) -> tuple[int, int]:
+        self._control.settimeout(REPLY_S)
+        handles = [theirs.fileno()] if theirs else []
+        socket.send_fds(self._control, [COMMAND.pack(pid, bool(handles))], handles)
+        child, status = REPLY.unpack(wire.read(self._control, REPLY.size))
+        return child, status
+
+    def _start(self) -> None:
+        self.generation += 1
+        self._ready = False
+        self._control, theirs = socket.socketpair()
+        with theirs:
+            process = subprocess.Popen(
+                [sys.executable, "-m", MODULE, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                env={**os.environ, **ONE_THREAD},
+            )
+        self._process = process
+        self._finalizer = weakref.finalize(self, _stop, self._control, process)
+        with contextlib.suppress(OSError):  # where it died at once, waiting for it says so
+            self._control.sendall(wire.encode({"patterns": self._patterns}))
+
+    def _start_again(self) -> None:
+        self._finalizer()
+        self._start()
+
+    def _await_ready(self) -> None:
+        if self._closed:
+            raise ScrubberUnavailable
+        if self._ready:
+            return
+        self._control.settimeout(LOAD_S)
+        try:
+            length, _ = wire.header(self._control)
+            said: dict[str, Any] = wire.decode(wire.read(self._control, length))
+        except (wire.Closed, OSError):
+            self._start_again()  # for whoever asks next
+            raise ScrubberUnavailable from None
+        if "failed" in said:
+            raise ConfigurationError(said["failed"])
+        self._ready = True
+
+
+def _stop(control: socket.socket, process: subprocess.Popen[bytes]) -> None:
+    control.close()
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

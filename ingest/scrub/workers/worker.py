@@ -1,0 +1,74 @@
+"""A worker's loop: read a request, answer it, in the processor time it came with.
+
+The deadline is the kernel's: when the time is used up it ends the process (SIGPROF), whatever that is doing, inside a
+pattern's C code too. What fails otherwise ends the process as well, and says only what kind of error it was, since the
+error itself may quote a text.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import socket
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+from ingest.scrub.scrubber import PresidioScrubber
+from ingest.scrub.workers import codec, wire
+from shoptalk.errors import ScrubbingFailed
+
+MEMORY: Final = 1 << 30  # bytes that a worker may take beside what it was forked with
+
+
+def serve(sock: socket.socket, scrubber: PresidioScrubber) -> None:
+    """Answer until the other side is gone."""
+    _limit_memory()
+    try:
+        while True:
+            length, allowance_s = wire.header(sock)
+            signal.setitimer(signal.ITIMER_PROF, allowance_s)
+            frame = wire.encode(_answer(scrubber, wire.decode(wire.read(sock, length))))
+            signal.setitimer(signal.ITIMER_PROF, 0.0)
+            sock.sendall(frame)
+    except (wire.Closed, ConnectionError):
+        return
+    except Exception as error:  # noqa: BLE001 - the process ends, which is seen; its message may hold a text
+        os.write(2, f"shoptalk: a scrubbing process ended: {type(error).__name__}\n".encode())
+
+
+def _limit_memory() -> None:
+    """Fail where a text would take endless memory; a `MemoryError` is a failed scrubbing like any other."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold texts
+    try:
+        with open("/proc/self/statm") as sizes:
+            used = int(sizes.read().split()[0]) * resource.getpagesize()
+    except OSError:  # not Linux
+        return
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    wanted = used + MEMORY
+    if most == resource.RLIM_INFINITY or wanted < most:
+        resource.setrlimit(resource.RLIMIT_AS, (wanted, most))
+
+
+def _answer(scrubber: PresidioScrubber, asked: Mapping[str, Any]) -> Any:
+    try:
+        return _done(scrubber, asked)
+    except ScrubbingFailed as error:
+        return {"failed": error.message}
+
+
+def _done(scrubber: PresidioScrubber, asked: Mapping[str, Any]) -> Any:
+    match asked["do"]:
+        case "many":
+            conversations, records, trusted = codec.read_many(asked)
+            return [codec.outcome(each) for each in scrubber.scrub_many(conversations, records, trusted=trusted)]
+        case "correct":
+            text, counts = scrubber.scrub_correction(asked["history"], asked["text"])
+            return {"text": text, "counts": dict(counts)}
+        case "remaining":
+            return {"counts": dict(scrubber.remaining(*asked["texts"]))}
+        case "processor time":
+            return {"seconds": time.process_time()}
+    raise ValueError("unknown request")
