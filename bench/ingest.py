@@ -1,21 +1,23 @@
 """How much personal data scrubbing finds and how much else it takes, beside stock Presidio in the same run.
 
 Usage: python -m bench.ingest [--spans FILE] [--conversations FILE] [--retail N] [--speed]
-                              [--request-path N] [--imports N,N] [--limit N] [--misses N] [--json OUT]
+                              [--request-path N] [--deadlines] [--imports N,N] [--limit N] [--misses N] [--json OUT]
 
 `--spans` is JSONL of `{"text", "spans": [{"start", "end", "label"}]}`; a span counts as covered when each of its
 letters and digits is replaced, whatever the type given. `--conversations` is a conversation file without labels: what
 an independent set of patterns still finds in it is counted. `--retail` makes up so many shop chats whose values are
 known (`bench.retail`) and counts what is left of them. `--speed` is messages a second of processor time, one at a
 time, read together and as `shoptalk scrub` does it (until nothing more is found), at two lengths. `--request-path N`
-is what a chat's eleventh turn pays for scrubbing, in N chats each way. `--imports 2000,20000` imports made-up
-conversations of so many turns, each in a process of its own: turns a second, and the most memory it held at a tenth
-of the way and at the end. `--misses` prints so many spans that were not covered.
+is what a chat's eleventh turn pays for scrubbing, in N chats each way.
+`--imports 2000,20000` imports made-up conversations of so many turns, each in a process of its own: turns a second,
+and the most memory it held at a tenth of the way and at the end. `--deadlines` is how soon the next text is answered
+after one that was ended. `--misses` prints so many spans that were not covered.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import re
 import statistics
@@ -28,13 +30,15 @@ from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from bench.client import percentile
 from bench.retail import chats
 from ingest.files import opened
 from ingest.scrub.scrubber import PresidioScrubber, in_raw
+from ingest.scrub.workers.pool import ScrubberPool
 from shoptalk.domain import Message, Role
-from shoptalk.errors import ScrubbingFailed
+from shoptalk.errors import ScrubbingFailed, ScrubbingTimedOut
 
 NEITHER = {"ORGANIZATION", "DATE_TIME", "TITLE", "AGE", "NRP", "PREFIX", "LOCATION", "GPE"}
 LEFT = {
@@ -157,8 +161,11 @@ def retail(scrubber: PresidioScrubber, count: int, seed: int = 7) -> dict[str, A
     return {"chats": count, "chats_keeping_a_value": leaking / count, "covered_by_kind": shares}
 
 
-def speed(scrubber: PresidioScrubber, count: int = 900, rounds: int = 3) -> dict[str, Any]:
-    """Messages a second of processor time, median of some rounds that take turns; every message is another."""
+def speed(scrubber: ScrubberPool, count: int = 900, rounds: int = 3) -> dict[str, Any]:
+    """Messages a second of processor time, median of some rounds that take turns; every message is another.
+
+    The processor time is this process's and the scrubbing processes' together.
+    """
     table: dict[str, dict[str, float]] = {}
     plain = stock()
     for length in (16, 170):
@@ -173,12 +180,39 @@ def speed(scrubber: PresidioScrubber, count: int = 900, rounds: int = 3) -> dict
                 "as a file": lambda: scrubber.scrub_many(parts[1], trusted=True),  # noqa: B023
             }
             for name, way in ways.items():
-                began = time.process_time()
+                began = _processor_time(scrubber)
                 way()
-                used = time.process_time() - began
+                used = _processor_time(scrubber) - began
                 figures.setdefault(name, []).append((count if name.startswith("stock") else count // 3) / used)
         table[f"{length} characters"] = {name: round(statistics.median(each), 1) for name, each in figures.items()}
     return table
+
+
+def _processor_time(scrubber: ScrubberPool) -> float:
+    return time.process_time() + scrubber.processor_seconds()
+
+
+def deadlines(scrubber: ScrubberPool, count: int = 40) -> dict[str, Any]:
+    """Milliseconds from the moment a text is ended to the next answer of the same place, and a bare round trip."""
+    plain = [Message("user", "mail jo@x.example")]
+    long = [Message("user", "ask Zorla Quuxley about the parcel, " * 800)]
+    calm, after = [], []
+    for _ in range(count):
+        began = time.perf_counter()
+        scrubber.scrub(plain)
+        calm.append(1000 * (time.perf_counter() - began))
+        with (
+            mock.patch("ingest.scrub.workers.pool.allowance", return_value=0.05),
+            contextlib.suppress(ScrubbingTimedOut),
+        ):
+            scrubber.scrub(long)
+        began = time.perf_counter()
+        scrubber.scrub(plain)
+        after.append(1000 * (time.perf_counter() - began))
+    return {
+        name: {f"p{p}_ms": round(percentile(each, p / 100), 2) for p in (50, 95, 100)}
+        for name, each in (("remembered text", calm), ("after one that was ended", after))
+    }
 
 
 def _texts(length: int, count: int, seed: int) -> list[str]:
@@ -198,7 +232,7 @@ def _texts(length: int, count: int, seed: int) -> list[str]:
     raise AssertionError("too few chats")
 
 
-def request_path(scrubber: PresidioScrubber, count: int) -> dict[str, Any]:
+def request_path(scrubber: ScrubberPool, count: int) -> dict[str, Any]:
     """Milliseconds a request pays for scrubbing that brings an eleventh turn: its history and words, then the reply.
 
     `known` as the API meets it, which saw the ten turns before; `new` where it did not, after a restart say.
@@ -233,7 +267,6 @@ def imports(count: int) -> dict[str, Any]:
     from ingest.arrivals import ArrivalInbox
     from ingest.files import FileConversation, FileTurn
     from ingest.importer import Importer
-    from ingest.scrub.analyzer import Analyzer
     from ingest.validation import Validator
     from shoptalk.secrets import Secrets
     from shoptalk.store import Store
@@ -257,16 +290,18 @@ def imports(count: int) -> dict[str, Any]:
     def opening(conn: Any, conversation: str, customer: str | None) -> bool:
         return open_conversation(conn, Opened(conversation, "import", customer), "import")
 
-    scrubber = PresidioScrubber(Analyzer())
+    scrubber = ScrubberPool()
+    scrubber.start()
     with tempfile.TemporaryDirectory() as folder:
         store = Store(f"sqlite:///{folder}/shoptalk.db")
         store.migrate()
         secrets = Secrets(bytes(32))
         importer = Importer(store, ArrivalInbox(secrets), scrubber, secrets, opening, Validator(["en"]))
-        wall, cpu = time.perf_counter(), time.process_time()
+        wall, cpu = time.perf_counter(), _processor_time(scrubber)
         result = importer.import_conversations(conversations())
-        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        wall, cpu = time.perf_counter() - wall, _processor_time(scrubber) - cpu
         store.close()
+    scrubber.close()
     assert result.turns == turns
     early = max(mb for at, mb in memory if at <= max(count // 10, memory[0][0]))
     return {
@@ -289,6 +324,7 @@ def main() -> None:
     parser.add_argument("--retail", type=int)
     parser.add_argument("--speed", action="store_true")
     parser.add_argument("--request-path", type=int)
+    parser.add_argument("--deadlines", action="store_true")
     parser.add_argument("--imports", help="numbers of turns, with commas between")
     parser.add_argument("--limit", type=int)
     parser.add_argument("--misses", type=int, default=0)
@@ -308,10 +344,15 @@ def main() -> None:
         result["conversations"] = conversations(scrubber, list(lines(options.conversations, options.limit)))
     if options.retail:
         result["retail"] = retail(scrubber, options.retail)
-    if options.speed:
-        result["messages_per_cpu_second"] = speed(scrubber)
-    if options.request_path:
-        result["request_path"] = request_path(scrubber, options.request_path)
+    if options.speed or options.request_path or options.deadlines:
+        with contextlib.closing(ScrubberPool()) as processes:
+            processes.start()
+            if options.speed:
+                result["messages_per_cpu_second"] = speed(processes)
+            if options.request_path:
+                result["request_path"] = request_path(processes, options.request_path)
+            if options.deadlines:
+                result["deadlines"] = deadlines(processes)
     if options.imports:
         counts = [int(count) for count in options.imports.split(",")]
         with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:

@@ -1,0 +1,1 @@
+"""Attacks that succeeded once, each held to fail."""
