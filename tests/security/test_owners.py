@@ -35,6 +35,7 @@ class World:
         self.settings = load_settings(home=home, engine="null", **({"database_url": url} if url else {}))
         self.parts, self.app = Parts(self.settings), build_api(self.settings, NullEngine())
         self.services = self.app.state.services
+        self.parts.__dict__["scrubber"] = self.services.scrubber  # loading another one takes seconds
 
     def client(self, owner: str | None = None) -> TestClient:
         key, secret = self.parts.new_key("test", SCOPES, owner)
