@@ -99,11 +99,12 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """An API key without its secret."""
+    """An API key without its secret. Keys of one owner share its conversations; see `shoptalk.owners`."""
 
     id: str
     name: str
     scopes: frozenset[Scope]
+    owner: str
     created_at: datetime
     revoked_at: datetime | None = None
 
@@ -127,6 +128,7 @@ class Turn:
     at: datetime
     inference_id: str | None = None
     reason: str | None = None
+    customer: str | None = None  # keyed hash
 
 
 @dataclass(frozen=True, slots=True)

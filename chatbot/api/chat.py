@@ -109,7 +109,7 @@ async def _submit(services: Services, caller: Caller, exchange: Exchange, body: 
     def submit(exchange: Exchange) -> Generation:
         wanted = GenerationRequest(
             exchange.id, exchange.prompt, exchange.route.adapter, sampling, settings.request_timeout_s,
-            client=f"{exchange.key_id}\0{exchange.customer or ''}",
+            client=f"{exchange.owner}\0{exchange.customer or ''}",
             common=settings.prompt,
         )  # fmt: skip
         services.engine.submit(wanted, hand_over)

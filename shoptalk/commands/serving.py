@@ -141,12 +141,19 @@ def demo(
 def create_key(
     scope: Annotated[list[Scope], typer.Option(help="What the key may do; repeat for several.")],
     name: Annotated[str, typer.Option(help="To tell keys apart.")] = "unnamed",
+    owner: Annotated[
+        str | None,
+        typer.Option(
+            help="The client it is for: keys of one owner share conversations. A former key's id goes on as it."
+        ),
+    ] = None,
 ) -> None:
     """Make a key. Its secret is printed once and not kept."""
     from shoptalk.compose import Parts
 
-    key, secret = Parts(load_settings()).new_key(name, scope)
-    typer.echo(f"{key.id} ({', '.join(sorted(key.scopes))}); the secret, shown this once:")
+    key, secret = Parts(load_settings()).new_key(name, scope, owner)
+    whose = "" if owner is None else f" of {owner}"
+    typer.echo(f"{key.id}{whose} ({', '.join(sorted(key.scopes))}); the secret, shown this once:")
     typer.echo(secret)
 
 
@@ -158,9 +165,10 @@ def list_keys(json: Json = False) -> None:
     with Parts(load_settings()).store.read() as conn:
         found = keys.everyone(conn)
     rows = [
-        {"id": k.id, "name": k.name, "scopes": sorted(k.scopes), "created": k.created_at, "revoked": k.revoked_at}
+        {"id": k.id, "name": k.name, "owner": k.owner, "scopes": sorted(k.scopes), "created": k.created_at,
+         "revoked": k.revoked_at}
         for k in found
-    ]
+    ]  # fmt: skip
     show(rows, as_json=json)
 
 
