@@ -60,7 +60,7 @@ class World:
         return {row["id"] for row in rows if row["parent"] and not row["id"].startswith("base@v0-")}
 
     def in_folder(self) -> set[str]:
-        return {path.name for path in self.folder.iterdir() if not path.name.startswith((".lock", "base@v0-"))}
+        return {path.name for path in self.folder.iterdir() if not path.name.startswith((".lock", ".shoptalk-adapters", "base@v0-"))}
 
 
 @cache
@@ -359,7 +359,7 @@ def test_what_a_crash_left_behind_goes(world: World) -> None:
         folder.write(left, world.files(A))
         body = {"lora_name": left, "lora_path": folder.path_of(left)}
         httpx.post(f"{world.server.url}/v1/load_lora_adapter", json=body, trust_env=False).raise_for_status()
-    (world.folder / ".aside-half").mkdir()
+    (world.folder / f".aside-{name}").mkdir()
     folder.close()
     again = make(world.server, world.base, world.folder)
     again.start()
