@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from chatbot.engine.protocol import GenerationRequest, Priority, Sampling
-from chatbot.engine.vllm.adapters import AdapterFolder
+from chatbot.engine.vllm.adapters import LOCK, MARKER, AdapterFolder
 from chatbot.engine.vllm.client import VllmClient
 from chatbot.engine.vllm.engine import LONGEST_S, VllmEngine, VllmLimits, backoff
 from shoptalk.adapterfile import AdapterFiles
@@ -60,7 +60,8 @@ class World:
         return {row["id"] for row in rows if row["parent"] and not row["id"].startswith("base@v0-")}
 
     def in_folder(self) -> set[str]:
-        return {path.name for path in self.folder.iterdir() if not path.name.startswith((".lock", ".shoptalk-adapters", "base@v0-"))}
+        others = (LOCK, MARKER, "base@v0-")
+        return {path.name for path in self.folder.iterdir() if not path.name.startswith(others)}
 
 
 @cache

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import time
 from pathlib import Path
 from typing import IO
@@ -33,8 +34,10 @@ LOCK_WAIT_S = 10.0
 class AdapterFolder:
     """One process at a time: what is in an open folder is this process's alone, on the server too."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, mode: int = 0o750, group: str | None = None) -> None:
+        """`mode` is that of folders, `group` a name or number; files get the same without the right to execute."""
         self.path = path.absolute()
+        self._mode, self._group = mode, group
         self._lock: IO[bytes] | None = None
 
     def examine(self) -> None:
@@ -51,8 +54,8 @@ class AdapterFolder:
         foreign = sorted(name for name in found - {LOCK} if not OURS.fullmatch(name))
         if MARKER not in found and foreign:
             raise ConfigurationError(
-                f"SHOPTALK_VLLM_ADAPTERS: {self.path} is in use by something else (it holds '{foreign[0][:80]}', and no "
-                f"{MARKER}); set it to a new or empty folder, such as {self.path / 'shoptalk'}"
+                f"SHOPTALK_VLLM_ADAPTERS: {self.path} is in use by something else (it holds '{foreign[0][:80]}', and "
+                f"no {MARKER}); set it to a new or empty folder, such as {self.path / 'shoptalk'}"
             )
 
     def open(self) -> None:
@@ -80,6 +83,11 @@ class AdapterFolder:
         try:
             if not (self.path / MARKER).exists():
                 (self.path / MARKER).write_text(MARKER_TEXT)
+            if self.path.stat().st_uid == os.geteuid():
+                self._give(self.path)
+        except ConfigurationError:
+            self.close()
+            raise
         except OSError as error:
             self.close()
             raise ConfigurationError(f"SHOPTALK_VLLM_ADAPTERS: {self.path}: {error.strerror}") from error
@@ -109,6 +117,8 @@ class AdapterFolder:
                 out.write(data)
                 out.flush()
                 os.fsync(out.fileno())
+            self._give(aside / part)
+        self._give(aside)
         _sync(aside)
         remove_folder(final)
         aside.rename(final)
@@ -121,6 +131,17 @@ class AdapterFolder:
         for entry in self.path.iterdir():
             if OURS.fullmatch(entry.name) and entry.name not in names:
                 remove_folder(entry)
+
+    def _give(self, path: Path) -> None:
+        """Let the server's user read it, whatever this process's umask; raises ConfigurationError for a wrong group."""
+        if self._group is not None:
+            try:
+                shutil.chown(path, group=int(self._group) if self._group.isdecimal() else self._group)
+            except (LookupError, PermissionError):
+                raise ConfigurationError(
+                    f"SHOPTALK_VLLM_ADAPTERS_GROUP: there is no group '{self._group}' that this user is in"
+                ) from None
+        path.chmod(self._mode if path.is_dir() else self._mode & 0o666)
 
 
 class AdapterCheck:
