@@ -61,7 +61,7 @@ def test_all_that_a_running_shop_writes_is_its_owners_alone(tmp_path: Path) -> N
         shop = subprocess.Popen(command("up"), env=environment(home), stdout=out, stderr=out, cwd=ROOT)
         try:
             until(lambda: b"Ctrl-C stops both" in log.read_bytes() or shop.poll() is not None, "the shop to be up")
-            until(lambda: (home / "jobs.db").exists() and (home / "executors").exists(), "the worker to work")
+            until(lambda: (home / "jobs.db").exists() and (home / "executors").exists(), "the worker to work", 300)
             time.sleep(0.5)
             assert open_to_others(home) == []
             assert {"shoptalk.db", "shoptalk.db-wal", "shoptalk.db-shm", "secret.key", FIRST_KEY} <= {
