@@ -11,6 +11,7 @@ import fcntl
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,8 @@ from pathlib import Path
 from shoptalk.errors import ConfigurationError
 
 DATABASE = "label_studio.sqlite3"
-COMPLETE = "template-complete"
+MIGRATED = "migrated.sqlite3"  # there when it is whole
+COMPLETE = "template-complete"  # what earlier versions put beside a whole `data` folder
 TOKEN_HEX = 40
 
 
@@ -89,14 +91,15 @@ def _kept(path: Path, fresh: str) -> str:
 def _template(folder: Path, migrate: Callable[[Path], None]) -> Path:
     """The template's database, made if it is missing or was left half-made."""
     folder.mkdir(parents=True, exist_ok=True)
-    data = folder / "data"
+    made = folder / MIGRATED
     with locked(folder / "lock"):
-        if not (folder / COMPLETE).exists():
-            shutil.rmtree(data, ignore_errors=True)
-            data.mkdir()
-            migrate(data)
-            (folder / COMPLETE).touch()
-    return data / DATABASE
+        if (folder / COMPLETE).exists() and (folder / "data" / DATABASE).exists():
+            return folder / "data" / DATABASE  # of a version that migrated in place
+        if not made.exists():
+            with tempfile.TemporaryDirectory(dir=folder, prefix=".migrating-") as data:
+                migrate(Path(data))
+                os.replace(Path(data) / DATABASE, made)
+    return made
 
 
 @contextmanager

@@ -54,6 +54,7 @@ def _finish(child: subprocess.Popen[bytes]) -> None:
 def main(command: list[str]) -> int:
     """Run the command; returns its exit code if it ends by itself."""
     parent = os.getppid()
+    os.umask(0o077)  # annotators' texts and Label Studio's secrets are this user's alone
     os.nice(10)  # the shop's customers come first; see docs/log.md
     if os.getpgrp() != os.getpid():  # never signal a group that is not ours
         os.setsid()

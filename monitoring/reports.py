@@ -1,20 +1,21 @@
 """Evidently reports: messages, replies and quality in the current window against the reference.
 
-The only module that knows Evidently. A report is one self-contained HTML page of scrubbed figures; it loads
-nothing from anywhere. Reports explain drift; they do not decide it (see `monitoring.mmd`).
+The only module that knows Evidently. A report is one self-contained HTML page of scrubbed figures; it loads nothing
+from anywhere, and what customers wrote stays text in it (see `monitoring.page`). Reports explain drift; they do not
+decide it (see `monitoring.mmd`).
 """
 
 from __future__ import annotations
 
 import os
-import tempfile
+import re
 import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from monitoring.page import closed, harmless
 from monitoring.windows import Conversation
 from shoptalk.domain import Feedback
 from shoptalk.store.turns import Features
@@ -23,6 +24,7 @@ NUMBERS = ("message_words", "message_sentiment", "reply_words", "reply_refuses",
 KINDS = ("message_language", "message_topic")
 TEXTS = ("message", "reply")
 MOST_ROWS = 2000
+DATA = re.compile(r"^ *var (?:additional_graphs_)?metric_[0-9a-f]{32} = .*;$", re.MULTILINE)  # its figures, as JSON
 
 
 def frame(
@@ -78,19 +80,24 @@ def render(reference: Any, current: Any, title: str) -> tuple[bytes, dict[str, A
         kinds = [c for c in KINDS if reference[c].notna().any() and current[c].notna().any()]
         definition = DataDefinition(numerical_columns=numbers, categorical_columns=kinds, text_columns=list(TEXTS))
         kept = [*TEXTS, *kinds, *numbers]
-        sides = [Dataset.from_pandas(f[kept].tail(MOST_ROWS), data_definition=definition) for f in (current, reference)]
+        shown = [_shown(f[kept].tail(MOST_ROWS)) for f in (current, reference)]
+        sides = [Dataset.from_pandas(f, data_definition=definition) for f in shown]
         metrics = [RowCount()]
         for column in numbers:
             metrics += [MeanValue(column=column), ValueDrift(column=column)]
         metrics += [ValueDrift(column=column) for column in (*kinds, *TEXTS)]
-        snapshot = Report(metrics, metadata={"title": title}).run(*sides)
-        with tempfile.TemporaryDirectory() as folder:
-            page = Path(folder) / "report.html"
-            snapshot.save_html(str(page))
-            html = page.read_bytes()
+        snapshot = Report(metrics, metadata={"title": harmless(title)}).run(*sides)
+        html = closed(snapshot.get_html_str(as_iframe=False), DATA).encode()
         figures = _figures(snapshot.dict())
     np.random.set_state(state)
     return html, figures
+
+
+def _shown(rows: Any) -> Any:
+    """The rows as Evidently may quote them: it puts texts and kinds into its page as they are."""
+    return rows.assign(**{
+        name: rows[name].map(harmless, na_action="ignore") for name in (*TEXTS, *KINDS) if name in rows.columns
+    })  # fmt: skip
 
 
 def _figures(result: Mapping[str, Any]) -> dict[str, Any]:

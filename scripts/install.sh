@@ -15,6 +15,7 @@ command -v "$python" >/dev/null 2>&1 || python=python3
 pip_works() { "$folder/bin/python" -m pip --version >/dev/null 2>&1; }
 
 done="$folder/.installed"
+started="$folder.installing"  # beside it, there until the install is whole
 if [ -e "$done" ] && [ -z "$(find pyproject.toml constraints.txt -newer "$done")" ] && pip_works; then
     touch "$done"
     echo "shoptalk is installed in $folder"
@@ -22,7 +23,13 @@ if [ -e "$done" ] && [ -z "$(find pyproject.toml constraints.txt -newer "$done")
 fi
 if ! pip_works && ! "$folder/bin/python" -m ensurepip >/dev/null 2>&1; then
     clear=
-    [ -e "$folder/pyvenv.cfg" ] && clear=--clear  # half-made: anew; never empties what is no environment
+    if [ -e "$done" ] || [ -e "$started" ]; then
+        clear=--clear  # made by this script, and broken or half-made: anew
+    elif [ -e "$folder" ] && [ -n "$(ls -A "$folder" 2>&1)" ]; then
+        echo "$folder is there already and was not made by this script: remove it, or name another folder" >&2
+        exit 1
+    fi
+    : > "$started"
     "$python" -m venv $clear "$folder"
 fi
 "$folder/bin/python" -m pip install --quiet --upgrade 'pip>=25'
@@ -31,3 +38,4 @@ torch=$(grep '^torch==' constraints.txt)
 "$folder/bin/python" -m pip install --quiet "$torch"
 "$folder/bin/python" -m pip install --quiet -c constraints.txt -e '.[dev]'
 touch "$done"
+rm -f "$started"

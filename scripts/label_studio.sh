@@ -26,13 +26,21 @@ if [ -e "$finished" ] && installed; then
     exit 0
 fi
 
-if [ -e "$started" ] || ! [ -x "$venv/bin/python" ]; then
+# Empties what a run of this script left half-made, and nothing else: a folder in use may be named by mistake.
+make_environment() {
+    ours=
+    for mark in "$started" "$venv"/.label-studio-*; do [ -e "$mark" ] && ours=yes; done
+    if [ -z "$ours" ] && { [ -L "$venv" ] || [ -e "$venv" ]; } && [ -n "$(ls -A "$venv" 2>&1)" ]; then
+        echo "$venv is there already and was not made by this script: remove it, or name another folder" >&2
+        exit 1
+    fi
     : > "$started"
     "$python" -m venv --clear "$venv"
-fi
+}
+
+if [ -e "$started" ] || ! [ -x "$venv/bin/python" ]; then make_environment; fi
 if ! installed; then
     echo "Installing Label Studio $version in $venv (about four minutes) ..."
-    : > "$started"
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "label-studio==$version"
 fi
 "$venv/bin/python" -m pip check --disable-pip-version-check >&2 ||

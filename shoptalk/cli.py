@@ -10,7 +10,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from shoptalk.commands import data, importing, labels, learning, releasing, serving, watching
 from shoptalk.errors import ShoptalkError
+from shoptalk.modes import private_umask
 from shoptalk.settings import unknown_variables
+from shoptalk.terminal import printable
 
 app = typer.Typer(
     name="shoptalk",
@@ -30,6 +32,7 @@ watching.add(app)
 
 def main() -> None:
     """The console script's entry point."""
+    private_umask()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     for line in unknown_variables(os.environ):
@@ -37,7 +40,8 @@ def main() -> None:
     try:
         app()
     except ShoptalkError as error:
-        sys.stderr.write(f"shoptalk: {error.message}\n")
+        lines = error.message.split("\n")  # it may quote a file or an argument
+        sys.stderr.write(f"shoptalk: {chr(10).join(map(printable, lines))}\n")
         sys.exit(2)
     except (SQLAlchemyError, OSError) as error:
         from shoptalk.store.trouble import explain

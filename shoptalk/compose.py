@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,9 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import structlog
+
 from shoptalk.artifacts import Artifacts
 from shoptalk.domain import AdapterRef, ApiKey, GateDecision, Message, Role, Scope, Verdict, new_id
 from shoptalk.errors import ScrubbingFailed
+from shoptalk.modes import tighten
 from shoptalk.registry import Registry
 from shoptalk.secrets import Secrets, load_secrets
 from shoptalk.settings import Settings
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
     from chatbot.engine.embedded import EmbeddedEngine
     from chatbot.engine.offline import OfflineEngine
     from chatbot.engine.protocol import Engine
+    from chatbot.engine.vllm.adapters import AdapterFolder
     from chatbot.engine.vllm.client import VllmClient
     from chatbot.engine.vllm.engine import VllmEngine
     from chatbot.erasure import Withdrawals
@@ -53,6 +58,9 @@ if TYPE_CHECKING:
     from training.trainer import OnStep, Trainer
 
 
+log = structlog.get_logger(__name__)
+
+
 @dataclass(frozen=True)
 class Parts:
     """What every process shares. Each part is made when first asked for."""
@@ -63,6 +71,7 @@ class Parts:
     @cached_property
     def store(self) -> Store:
         """Opened, at the newest schema."""
+        close_home(self.settings.home)
         store = Store(self.settings.database)
         store.migrate()
         return store
@@ -270,6 +279,18 @@ class Parts:
         return AdapterRef.parse(desired.adapter) if desired else AdapterRef(self.settings.model_alias, 0)
 
 
+def close_home(home: Path) -> None:
+    """Take other users' rights from a data folder that an earlier version made, and say so."""
+    changed = tighten(home)
+    if not changed:
+        return
+    words = "took other users' rights from files in the data folder"
+    if structlog.is_configured():
+        log.warning(words, folder=str(home), files=len(changed))
+    else:  # a command whose output may be read by a program
+        sys.stderr.write(f"shoptalk: {words} {home} ({len(changed)})\n")
+
+
 def label_studio_token(settings: Settings) -> str | None:
     """From settings, else the local Label Studio's own file."""
     if settings.label_studio_token is not None:
@@ -310,7 +331,6 @@ def build_engine(settings: Settings) -> Engine:
 
 def vllm_engine(settings: Settings) -> VllmEngine:
     """The engine over a vLLM server; it looks for that when it starts."""
-    from chatbot.engine.vllm.adapters import AdapterFolder
     from chatbot.engine.vllm.engine import VllmEngine, VllmLimits
     from shoptalk.basemodel import ChatTokenizer, find_base_model, load_tokenizer
 
@@ -323,8 +343,16 @@ def vllm_engine(settings: Settings) -> VllmEngine:
         settings.vllm_wait_s,
     )
     base = find_base_model(settings.models_path, settings.base_model)
-    tokenizer, folder = ChatTokenizer(load_tokenizer(base)), AdapterFolder(settings.vllm_adapters_path)
+    tokenizer, folder = ChatTokenizer(load_tokenizer(base)), adapter_folder(settings)
     return VllmEngine(base, tokenizer, vllm_client(settings), folder, limits)
+
+
+def adapter_folder(settings: Settings) -> AdapterFolder:
+    """Where adapters lie for vLLM, not yet opened."""
+    from chatbot.engine.vllm.adapters import AdapterFolder
+
+    mode = int(settings.vllm_adapters_mode, 8)
+    return AdapterFolder(settings.vllm_adapters_path, mode, settings.vllm_adapters_group)
 
 
 def vllm_client(settings: Settings) -> VllmClient:
@@ -559,6 +587,7 @@ def label_studio_server(settings: Settings) -> LabelStudioServer:
     """A local Label Studio for this data folder, not yet started (enter it to start)."""
     from labeling.server import LabelStudioServer
 
+    close_home(settings.home)
     port = urlsplit(settings.label_studio_url).port or 8081
     template = settings.label_studio_venv / "template"
     return LabelStudioServer(settings.label_studio_venv, settings.home / "label-studio", port, template_dir=template)

@@ -7,8 +7,11 @@ but do not fail the examination.
 from __future__ import annotations
 
 import importlib.metadata
+import re
+import shlex
 import shutil
 import socket
+import stat
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -21,6 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from shoptalk.basemodel import find_base_model
 from shoptalk.errors import BaseModelMissing, ConfigurationError, ShoptalkError
+from shoptalk.modes import SIDE_FILES, is_loose, loose
 from shoptalk.settings import Settings
 
 PACKAGES = (
@@ -48,6 +52,7 @@ def examine(settings: Settings) -> list[Check]:
         _python(),
         _packages(),
         _folder(settings.home),
+        *_modes(settings),
         _disk(settings.home),
         _base_model(settings),
         *_vllm(settings),
@@ -85,6 +90,33 @@ def _folder(home: Path) -> Check:
     return Check("data folder", True, str(home))
 
 
+def _modes(settings: Settings) -> Iterator[Check]:
+    """What other users of this machine may read, with the command that ends it."""
+    paths = loose(settings.home)
+    for url in (settings.database, settings.jobs_database):
+        parsed = sa.make_url(url)
+        if parsed.get_backend_name() == "sqlite" and parsed.database:
+            paths += [path for side in SIDE_FILES if is_loose(path := Path(f"{parsed.database}{side}"))]
+    if "://" not in settings.artifacts and is_loose(path := Path(settings.artifacts)):
+        paths.append(path)
+    named = {*paths}
+    shown = [
+        p for p in dict.fromkeys(paths) if p.parent not in named - {settings.home} and _main_file(p) not in named - {p}
+    ]
+    for path in shown:
+        mode = f"{stat.S_IMODE(path.stat().st_mode):04o}"
+        recursive = "-R " if path.is_dir() and path != settings.home else ""
+        found = f"{path} is open to other users (mode {mode})"
+        yield Check(f"mode of {path.name or path}", False, found, f"chmod {recursive}go= {shlex.quote(str(path))}")
+    if not shown:
+        yield Check("file modes", True, "the data is this user's alone")
+
+
+def _main_file(path: Path) -> Path:
+    """The database to which a side file belongs: SQLite gives them its mode, and takes them away by itself."""
+    return path.with_name(re.sub(r"-(wal|shm|journal)$", "", path.name))
+
+
 def _try_writing(folder: Path) -> None:
     """Raises OSError where nothing can be written in a folder, or it could not be made. Leaves nothing behind."""
     with tempfile.TemporaryFile(dir=_nearest(folder)):
@@ -112,7 +144,7 @@ def _base_model(settings: Settings) -> Check:
 
 def _vllm(settings: Settings) -> Iterator[Check]:
     """Where it is the engine."""
-    from shoptalk.compose import examine_vllm
+    from shoptalk.compose import adapter_folder, examine_vllm
 
     if settings.engine != "vllm":
         return
@@ -127,8 +159,17 @@ def _vllm(settings: Settings) -> Iterator[Check]:
         yield Check("vLLM", False, error.message, "see vLLM's own log, and docs/vllm.md")
     # its files go through a folder both have
     folder = settings.vllm_adapters_path
+    shared = settings.vllm_adapters_group is not None or int(settings.vllm_adapters_mode, 8) & 0o007
+    if shared and folder.absolute().is_relative_to(settings.home.absolute()):
+        found = f"{folder} is in {settings.home}, which no other user may enter"
+        yield Check("vLLM's adapters", False, found, "set SHOPTALK_VLLM_ADAPTERS to a folder outside of SHOPTALK_HOME")
+        return
     try:
+        adapter_folder(settings).examine()
         _try_writing(folder)
+    except ConfigurationError as error:
+        found, _, mend = error.message.rpartition("; ")
+        yield Check("vLLM's adapters", False, found, mend)
     except OSError as error:
         mend = f"make {folder} writable for this user, or set SHOPTALK_VLLM_ADAPTERS to a folder that is"
         yield Check("vLLM's adapters", False, f"{folder}: {error.strerror}", mend)

@@ -99,6 +99,12 @@ class Settings(BaseSettings):
     vllm_adapters: Path | None = Field(
         None, description="Folder both can read at the same path; default: <home>/vllm-adapters."
     )
+    vllm_adapters_mode: str = Field(
+        "0750", pattern=r"^0?7[05][05]$", description="Mode of that folder and those in it, for vLLM's own user."
+    )
+    vllm_adapters_group: str | None = Field(
+        None, min_length=1, description="Group of what is in it, by name or number; default: this process's."
+    )
     vllm_wait_s: float = Field(120.0, ge=0, description="How long the API waits for vLLM when it starts.")
 
     # Label Studio

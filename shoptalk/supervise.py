@@ -25,6 +25,7 @@ from shoptalk.settings import Settings
 log = structlog.get_logger(__name__)
 READY_S = 180.0
 PR_SET_PDEATHSIG = 1
+FIRST_KEY = "first-admin-key"
 
 
 class Supervisor:
@@ -89,8 +90,12 @@ class Supervisor:
             known = keys.everyone(conn)
         typer.echo(f"chat page  {self.settings.base_url}/\nconsole    {self.settings.base_url}/console")
         if not known:
-            _, secret = parts.new_key("first", [Scope.ADMIN])
-            typer.echo(f"admin key, shown this once: {secret}")
+            key, secret = parts.new_key("first", [Scope.ADMIN])
+            try:
+                typer.echo(f"admin key, {hand_over(secret, self.settings.home)}")
+            except OSError:
+                parts.revoke_key(key.id)  # nobody saw it; the next start makes another
+                raise
         typer.echo("Ctrl-C stops both.")
 
     def watch(self) -> None:
@@ -129,6 +134,20 @@ class Supervisor:
 
     def _where(self, name: str) -> str:
         return f"see {self._logs / f'{name}.log'}" if self._logs else "see above"
+
+
+def hand_over(secret: str, home: Path) -> str:
+    """The secret in words for a terminal; elsewhere, where output is kept in logs, the path of a file that has it."""
+    if sys.stdout.isatty():
+        return f"shown this once: {secret}"
+    home.mkdir(parents=True, exist_ok=True)
+    path, aside = home / FIRST_KEY, home / f".{FIRST_KEY}.{os.getpid()}"
+    handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(handle, "w") as out:
+        os.fchmod(handle, 0o600)
+        out.write(f"{secret}\n")
+    aside.replace(path)
+    return f"in {path.absolute()} (readable by its owner only; delete it once you keep the key elsewhere)"
 
 
 def _die_with_parent() -> Callable[[], None] | None:

@@ -7,16 +7,17 @@ nothing of what is served.
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any, Final
 
 from shoptalk.artifacts import Artifacts
+from shoptalk.folders import remove_folder
 from shoptalk.ports import Erased
 from shoptalk.registry import Registry
 from shoptalk.store import Store, adapters, datasets, runs
 from shoptalk.store.datasets import Dataset
 from training.dataset import rewritten
+from training.trainer import run_folder
 
 
 class TrainingEraser:
@@ -42,7 +43,7 @@ class TrainingEraser:
         for dataset in replaced:  # all of them again, for one who was killed in between
             self._forget(dataset)
         for run in tried:
-            self._clear(self._work / run.id, running=run.state == "running")
+            self._clear(run_folder(self._work, run.id), running=run.state == "running")
         with self._store.write() as conn:
             runs.erase_problems(conn, [run.id for run in tried])
             datasets.unseal(conn, [*what.conversations, *([what.customer] if what.customer else [])])
@@ -72,7 +73,7 @@ class TrainingEraser:
 
     def _clear(self, folder: Path, *, running: bool) -> None:
         """A trainer that runs has read its examples and needs the rest of its folder."""
-        if running:
+        if running and not folder.is_symlink():
             (folder / "dataset.json").unlink(missing_ok=True)
         else:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_folder(folder)

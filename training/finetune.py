@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from shoptalk.modes import private_umask
 from shoptalk.priority import idle
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ PR_SET_PDEATHSIG = 1
 
 def main(folder: Path) -> None:
     """Train as job.json says."""
+    private_umask()
     stay_in_the_background()
     job = json.loads((folder / "job.json").read_text())
     if os.getppid() != job["parent"]:

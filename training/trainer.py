@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import shutil
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,11 +20,13 @@ from shoptalk.adapterfile import AdapterFiles
 from shoptalk.artifacts import Artifacts
 from shoptalk.basemodel import BaseModel
 from shoptalk.domain import Adapter
-from shoptalk.errors import NotFound, TrainingFailed
+from shoptalk.errors import InvalidInput, NotFound, TrainingFailed
+from shoptalk.folders import remove_folder
 from shoptalk.registry import Registry
 from shoptalk.store import Store, adapters, datasets, runs
 from training.recipe import Recipe
 
+RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}", re.ASCII)
 OnStep = Callable[[int, int, float], None]
 
 
@@ -66,9 +68,8 @@ class Trainer:
         return adapter
 
     def _prepare(self, run_id: str, dataset: datasets.Dataset, recipe: Recipe) -> Path:
-        folder = self._work / run_id
-        if folder.exists():
-            shutil.rmtree(folder)
+        folder = run_folder(self._work, run_id)
+        remove_folder(folder)  # of an attempt that was interrupted
         folder.mkdir(parents=True)
         (folder / "dataset.json").write_bytes(self._artifacts.get(dataset.manifest_sha256))
         base = {**dataclasses.asdict(self._base), "folder": str(self._base.folder.resolve())}
@@ -131,7 +132,14 @@ class Trainer:
             run = runs.find(conn, run_id)
             if run is not None and run.state != "done":
                 runs.finish(conn, run_id, adapter=str(adapter.ref))
-        shutil.rmtree(self._work / run_id, ignore_errors=True)
+        remove_folder(run_folder(self._work, run_id))
+
+
+def run_folder(work: Path, run_id: str) -> Path:
+    """A run's own folder; raises InvalidInput for an id that could lead elsewhere."""
+    if not RUN_ID.fullmatch(run_id):
+        raise InvalidInput(f"'{run_id[:80]}' is not the id of a training run", field="run_id")
+    return work / run_id
 
 
 def _facts(line: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import typer
 
 from shoptalk.commands.output import Json, show
 from shoptalk.settings import load_settings
+from shoptalk.terminal import printable
 
 
 def add(app: typer.Typer) -> None:
@@ -175,7 +176,7 @@ def mend(
         changes[field] = value
     left = Parts(load_settings()).quarantine.mend(entry_id, changes, drop or [])
     said = f"it fails a check still: {left[0]}" if left else f"'shoptalk quarantine replay {entry_id}' admits it"
-    typer.echo(f"mended; {said}")
+    typer.echo(f"mended; {printable(said)}")
 
 
 def replay(
@@ -201,7 +202,7 @@ def replay(
             parts.quarantine.replay(each, accept)
             done += 1
         except ShoptalkError as error:
-            typer.echo(f"{each}: {error.message}", err=True)
+            typer.echo(printable(f"{each}: {error.message}"), err=True)
     typer.echo(f"{done} of {len(ids)} replayed")
     raise typer.Exit(0 if done == len(ids) else 1)
 

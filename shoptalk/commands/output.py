@@ -1,4 +1,4 @@
-"""How commands show things: tables for people, JSON for programs."""
+"""How commands show things: tables for people, JSON for programs. Text of others may not act on the terminal."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from typing import Annotated, Any
 
 import typer
 
+from shoptalk.terminal import printable, printable_json
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def show(value: Any, *, as_json: bool) -> None:
     """Print a mapping, or a list of mappings as a table."""
     if as_json:
-        typer.echo(json.dumps(value, ensure_ascii=False, indent=1, default=str))
+        typer.echo(printable_json(json.dumps(value, ensure_ascii=False, indent=1, default=str)))
     elif isinstance(value, Mapping):
         width = max((len(str(k)) for k in value), default=0)
         for key, item in value.items():
@@ -29,19 +31,20 @@ def show(value: Any, *, as_json: bool) -> None:
 def _table(rows: Sequence[Mapping[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     if not rows:
         typer.echo("none")
         return
     table = Table(*map(str, rows[0]), box=None)
     for row in rows:
-        table.add_row(*map(_cell, row.values()))
+        table.add_row(*(Text(_cell(value)) for value in row.values()))  # a plain string would be read as markup
     Console().print(table)
 
 
 def _cell(value: Any) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{k}={v}" for k, v in value.items()) or "-"
+        return printable(", ".join(f"{k}={v}" for k, v in value.items())) or "-"
     if isinstance(value, list | tuple):
-        return ", ".join(map(str, value)) or "-"
-    return "-" if value is None else str(value)
+        return printable(", ".join(map(str, value))) or "-"
+    return "-" if value is None else printable(str(value))

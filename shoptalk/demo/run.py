@@ -27,7 +27,8 @@ from shoptalk.domain import Scope
 from shoptalk.errors import InvalidInput, ShoptalkError
 from shoptalk.settings import Settings
 from shoptalk.store import chats, evaluations, labels, samples, turns
-from shoptalk.supervise import Supervisor
+from shoptalk.supervise import Supervisor, hand_over
+from shoptalk.terminal import printable
 
 SEED = 11
 
@@ -71,7 +72,8 @@ def _recorded(console: Console, parts: Parts, data: Path, most: int, plan: Plan)
     """The file's conversations; raises InvalidInput where these are too few for the gate to decide anything."""
     conversations, problems = parts.read_conversations(data)
     if problems:
-        console.print(f"{len(problems)} lines of {data.name} are no conversations; the first: {problems[0]}")
+        said = f"{len(problems)} lines of {data.name} are no conversations; the first: {problems[0]}"
+        console.print(printable(said), markup=False)
     recorded = recorded_from(conversations, parts.settings.shop_name, SEED, most)
     if len(recorded) < plan.least_conversations:
         less = f" (--quick needs {QUICK.least_conversations})" if plan is not QUICK else ""
@@ -161,7 +163,7 @@ def _finish(demo: Demo, result: dict[str, Any]) -> None:
     models = demo.settings.models_path.absolute()
     program = Path(sys.executable).with_name("shoptalk")
     demo.say(f"come back  SHOPTALK_HOME={home.absolute()} SHOPTALK_MODELS={models} {program} up")
-    demo.say(f"console key (shown this once)  {demo.key}")
+    demo.say(f"console key  {hand_over(demo.key, home)}")
 
 
 def _counts(found: dict[str, int]) -> str:

@@ -17,6 +17,7 @@ from shoptalk.demo.plan import Plan
 from shoptalk.errors import ShoptalkError
 from shoptalk.settings import Settings
 from shoptalk.supervise import Supervisor
+from shoptalk.terminal import printable
 
 
 @dataclass(slots=True)
@@ -49,7 +50,8 @@ class Demo:
         self.seconds[name] = round(time.monotonic() - began, 1)
 
     def say(self, text: str) -> None:
-        self.console.print(text, highlight=False)
+        lines = map(printable, text.split("\n"))  # it may quote a reply or a file
+        self.console.print("\n".join(lines), highlight=False, markup=False)
 
     @contextlib.contextmanager
     def bar(self, title: str, total: int) -> Iterator[Any]:

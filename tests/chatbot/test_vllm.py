@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from chatbot.engine.protocol import GenerationRequest, Priority, Sampling
-from chatbot.engine.vllm.adapters import AdapterFolder
+from chatbot.engine.vllm.adapters import LOCK, MARKER, AdapterFolder
 from chatbot.engine.vllm.client import VllmClient
 from chatbot.engine.vllm.engine import LONGEST_S, VllmEngine, VllmLimits, backoff
 from shoptalk.adapterfile import AdapterFiles
@@ -60,7 +60,8 @@ class World:
         return {row["id"] for row in rows if row["parent"] and not row["id"].startswith("base@v0-")}
 
     def in_folder(self) -> set[str]:
-        return {path.name for path in self.folder.iterdir() if not path.name.startswith((".lock", "base@v0-"))}
+        others = (LOCK, MARKER, "base@v0-")
+        return {path.name for path in self.folder.iterdir() if not path.name.startswith(others)}
 
 
 @cache
@@ -359,7 +360,7 @@ def test_what_a_crash_left_behind_goes(world: World) -> None:
         folder.write(left, world.files(A))
         body = {"lora_name": left, "lora_path": folder.path_of(left)}
         httpx.post(f"{world.server.url}/v1/load_lora_adapter", json=body, trust_env=False).raise_for_status()
-    (world.folder / ".aside-half").mkdir()
+    (world.folder / f".aside-{name}").mkdir()
     folder.close()
     again = make(world.server, world.base, world.folder)
     again.start()

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from labeling.client import LabelStudio
-from labeling.datafolder import COMPLETE, DATABASE, DataFolder
+from labeling.datafolder import COMPLETE, DATABASE, MIGRATED, DataFolder
 from labeling.server import LabelStudioServer
 from shoptalk.errors import ConfigurationError, LabelStudioUnavailable
 
@@ -38,11 +38,19 @@ def test_a_template_is_made_once_and_anew_when_left_half_made(tmp_path: Path) ->
     template = tmp_path / "template"
     with pytest.raises(LabelStudioUnavailable):
         DataFolder(tmp_path / "a").prepare(template, migrate)
-    assert not (template / COMPLETE).exists()
+    assert not (template / MIGRATED).exists()
     for name in ("a", "b", "a"):
         DataFolder(tmp_path / name).prepare(template, migrate)
     assert len(made) == 2
     assert DataFolder(tmp_path / "b").database.read_text() == "database 2"
+
+
+def test_a_template_of_an_earlier_version_is_used(tmp_path: Path) -> None:
+    (tmp_path / "template" / "data").mkdir(parents=True)
+    (tmp_path / "template" / "data" / DATABASE).write_text("as it was")
+    (tmp_path / "template" / COMPLETE).touch()
+    DataFolder(tmp_path / "a").prepare(tmp_path / "template", lambda folder: pytest.fail("migrated again"))
+    assert DataFolder(tmp_path / "a").database.read_text() == "as it was"
 
 
 def test_tokens_are_kept_private_and_apart(tmp_path: Path) -> None:

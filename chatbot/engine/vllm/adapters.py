@@ -1,7 +1,8 @@
 """A folder this process shares with vLLM, with the files of the adapters it serves, each under a name of its own.
 
 The name holds the version, and a hash of the files and of the folder: two contents never share a name (vLLM's prefix
-cache is keyed by it), nor do two shoptalks. Written aside, synced, then renamed. Knows no server.
+cache is keyed by it), nor do two shoptalks. Written aside, synced, then renamed. Only names of this form are ever
+deleted, and only in a folder that our marker file says is ours. Knows no server.
 """
 
 from __future__ import annotations
@@ -10,17 +11,22 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 from pathlib import Path
 from typing import IO
 
 from shoptalk.adapterfile import AdapterFiles, verify
-from shoptalk.domain import AdapterRef
+from shoptalk.domain import ADAPTER, AdapterRef
 from shoptalk.errors import AdapterRefused, ConfigurationError
+from shoptalk.folders import remove_folder
 
 LOCK = ".lock"
+MARKER = ".shoptalk-adapters"
+MARKER_TEXT = "shoptalk keeps the adapters that vLLM reads in this folder, and deletes those it no longer serves.\n"
 ASIDE = ".aside-"
+OURS = re.compile(rf"({re.escape(ASIDE)})?{ADAPTER.pattern}-[0-9a-f]{{16}}", re.ASCII)
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 LOCK_WAIT_S = 10.0
 
@@ -28,12 +34,33 @@ LOCK_WAIT_S = 10.0
 class AdapterFolder:
     """One process at a time: what is in an open folder is this process's alone, on the server too."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, mode: int = 0o750, group: str | None = None) -> None:
+        """`mode` is that of folders, `group` a name or number; files get the same without the right to execute."""
         self.path = path.absolute()
+        self._mode, self._group = mode, group
         self._lock: IO[bytes] | None = None
 
+    def examine(self) -> None:
+        """Raise ConfigurationError where the folder holds what is not ours. One that is not there yet is fine.
+
+        A folder without a marker is ours where it is empty, or holds only what versions before the marker wrote.
+        """
+        try:
+            found = set(os.listdir(self.path))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise ConfigurationError(f"SHOPTALK_VLLM_ADAPTERS: {self.path}: {error.strerror}") from error
+        foreign = sorted(name for name in found - {LOCK} if not OURS.fullmatch(name))
+        if MARKER not in found and foreign:
+            raise ConfigurationError(
+                f"SHOPTALK_VLLM_ADAPTERS: {self.path} is in use by something else (it holds '{foreign[0][:80]}', and "
+                f"no {MARKER}); set it to a new or empty folder, such as {self.path / 'shoptalk'}"
+            )
+
     def open(self) -> None:
-        """Take the folder; raises ConfigurationError where another process has it."""
+        """Take the folder; raises ConfigurationError where another process has it, or it is not ours."""
+        self.examine()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             lock = (self.path / LOCK).open("ab")
@@ -52,7 +79,18 @@ class AdapterFolder:
                 time.sleep(0.1)
             else:
                 self._lock = lock
-                return
+                break
+        try:
+            if not (self.path / MARKER).exists():
+                (self.path / MARKER).write_text(MARKER_TEXT)
+            if self.path.stat().st_uid == os.geteuid():
+                self._give(self.path)
+        except ConfigurationError:
+            self.close()
+            raise
+        except OSError as error:
+            self.close()
+            raise ConfigurationError(f"SHOPTALK_VLLM_ADAPTERS: {self.path}: {error.strerror}") from error
 
     def close(self) -> None:
         if self._lock is not None:
@@ -72,23 +110,38 @@ class AdapterFolder:
     def write(self, name: str, files: AdapterFiles) -> None:
         """Whole or not at all."""
         aside, final = self.path / f"{ASIDE}{name}", self.path / name
-        shutil.rmtree(aside, ignore_errors=True)
+        remove_folder(aside)
         aside.mkdir()
         for part, data in ((CONFIG, files.config), (WEIGHTS, files.weights)):
             with (aside / part).open("wb") as out:
                 out.write(data)
                 out.flush()
                 os.fsync(out.fileno())
+            self._give(aside / part)
+        self._give(aside)
         _sync(aside)
-        shutil.rmtree(final, ignore_errors=True)
+        remove_folder(final)
         aside.rename(final)
         _sync(self.path)
 
     def keep_only(self, names: frozenset[str]) -> None:
-        """Remove everything else, half-written files included."""
+        """Remove all other adapters, half-written ones included, and nothing that is not named as ours are."""
+        if not (self.path / MARKER).exists():  # the folder was exchanged for another one meanwhile
+            return
         for entry in self.path.iterdir():
-            if entry.name != LOCK and entry.name not in names:
-                shutil.rmtree(entry, ignore_errors=True)
+            if OURS.fullmatch(entry.name) and entry.name not in names:
+                remove_folder(entry)
+
+    def _give(self, path: Path) -> None:
+        """Let the server's user read it, whatever this process's umask; raises ConfigurationError for a wrong group."""
+        if self._group is not None:
+            try:
+                shutil.chown(path, group=int(self._group) if self._group.isdecimal() else self._group)
+            except (LookupError, PermissionError):
+                raise ConfigurationError(
+                    f"SHOPTALK_VLLM_ADAPTERS_GROUP: there is no group '{self._group}' that this user is in"
+                ) from None
+        path.chmod(self._mode if path.is_dir() else self._mode & 0o666)
 
 
 class AdapterCheck:

@@ -23,6 +23,7 @@ from shoptalk.errors import AdapterRefused, NoFreeSlot, NotFound
 
 log = structlog.get_logger(__name__)
 PLAIN = AdapterRef("base", BASE_VERSION)
+ACCESS = "See SHOPTALK_VLLM_ADAPTERS_MODE and _GROUP."
 
 
 @dataclass(slots=True)
@@ -133,7 +134,11 @@ class Residents:
             await asyncio.to_thread(self._folder.write, name, files)
             await self._client.load(name, self._folder.path_of(name))
         except VllmRefused as error:
-            hint = f"; can it read {self._folder.path}?" if "No adapter found" in error.message else ""
+            hint = (
+                f"; can it read {self._folder.path} (SHOPTALK_VLLM_ADAPTERS_MODE, _GROUP)?"
+                if "No adapter found" in error.message
+                else ""
+            )
             raise AdapterRefused(f"vLLM refused it: {error.message}{hint}") from error
         except OSError as error:
             raise AdapterRefused(f"{self._folder.path} cannot be written ({error.strerror})") from error

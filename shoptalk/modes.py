@@ -1,0 +1,87 @@
+"""Keeps what the program writes to its owner: the umask of a process, and the modes of an older data folder.
+
+Only names that shoptalk itself makes are changed, and only what this user owns; symbolic links are not followed. What
+vLLM reads has modes of its own settings (see `chatbot.engine.vllm.adapters`).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+UMASK: Final = 0o077
+OTHERS: Final = 0o077  # the rights of the group and of everybody
+DATABASES: Final = ("shoptalk.db", "jobs.db")
+SIDE_FILES: Final = ("", "-wal", "-shm", "-journal")
+FOLDERS: Final = ("artifacts", "executors", "label-studio", "logs", "work", "demo")
+FILES: Final = ("secret.key", "secret.key.lock", "first-admin-key", "report.html")
+READ_BY_VLLM: Final = ("models", "vllm-adapters")
+
+
+def private_umask() -> None:
+    """Call once at an entry point: files made from now on, by child processes too, are this user's alone."""
+    os.umask(UMASK)
+
+
+def tighten(home: Path) -> list[Path]:
+    """Take the group's and everybody's rights from a data folder and what shoptalk keeps there; returns what changed.
+
+    A folder with other things in it keeps its own mode: it is not ours alone.
+    """
+    changed = [path for path in loose(home) if path != home and _take(path)]
+    if home in loose(home) and _is_ours_alone(home) and _take(home):
+        changed.append(home)
+    return changed
+
+
+def loose(home: Path) -> list[Path]:
+    """What of a data folder others have rights on, itself first; what is in a closed folder of it does not count."""
+    if not home.is_dir():
+        return []
+    found = [home] if is_loose(home) else []
+    names = [f"{name}{side}" for name in DATABASES for side in SIDE_FILES]
+    found += [path for name in (*names, *FILES) if is_loose(path := home / name)]
+    for name in FOLDERS:
+        if is_loose(folder := home / name):
+            found += [*(path for path in _inside(folder) if is_loose(path)), folder]  # last, when all is done
+    return found
+
+
+def _inside(folder: Path) -> Iterator[Path]:
+    for place, folders, files in os.walk(folder, topdown=False, followlinks=False):
+        yield from (Path(place) / name for name in (*files, *folders))
+
+
+def _is_ours_alone(home: Path) -> bool:
+    known = {*FOLDERS, *FILES, *READ_BY_VLLM, *(f"{name}{side}" for name in DATABASES for side in SIDE_FILES)}
+    return set(os.listdir(home)) <= known
+
+
+def is_loose(path: Path) -> bool:
+    """Whether the group or everybody has a right on it; not for links and what is not there."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    return not stat.S_ISLNK(found.st_mode) and bool(found.st_mode & OTHERS)
+
+
+def _take(path: Path) -> bool:
+    """Whether the rights could be taken: not from what belongs to another user."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        found = os.fstat(handle)
+        if found.st_uid != os.geteuid():
+            return False
+        os.fchmod(handle, stat.S_IMODE(found.st_mode) & ~OTHERS)
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return True
