@@ -37,6 +37,13 @@ RUNS = (
     "@", ".", "-", "'", "’", "_", "/", "\\", "(", ")", "<", ">", "‹", "›", "\x00", "a", "A", "é", "ﬁ", "١", "字", "한", "ᄀ", "ᅡ", "😀",
     "👩\u200d👩", "\ud800", "\ufeff", "I", "İ", "ß", "a.", "a-", "a'", "A b ", "ab, ", "1.1", "@a", "a@a.", "#1", "+1", "$1 ", "x1",
 )  # fmt: skip
+# units whose repetition once took time exponential, or polynomial, in their number
+ATTACKS = (
+    "2019-12-12-2019-", "12.12.19.99 ", "1.10-13.10-", "12 12 19 ", " ", " \t", "\t,", ",\n> ", "\n", "here is ", "is it my name is ", "12 a.",
+    "a.b ", "jo@a.b ", "jo@a.example, ", "AB98765 order ", "12 Elm Road\n", "12 Elm Road,", "anna ", "anna smith, ", "Anna Smith\n", "ANNA SMITH ",
+    "a\u0301\u0316", "\u0301\u0316\u0327", "ab1c", "abcdefgh", "x@", "!#", "1/", "1-a-", "a-a.", "mr. x ", "hi anna. ", "apt 4 ", "<PERSON_1>", "‹PERSON_1›",
+    "no, ", "name? ", "my son ", "\n- ", "\u200d", "A\u200d",
+)  # fmt: skip
 WORDS = (
     "ann", "Anna", "maria", "jo", "O'Neil", "de", "la", "van", "may", "will", "grace", "street", "road", "apt 4", "12", "4500",
     "12345", "london", "Paris", "usa", "SW1A 1AA", "and", "or", "my name is", "i am", "this is", "hi", "thanks", "dr.", "mr", "mrs",
@@ -52,7 +59,7 @@ def texts(seed: int = 1) -> Iterator[str]:
     rng = random.Random(seed)
     patterns = every()
     around = [turn["text"] for row in chats(40, seed) for turn in row["turns"]]
-    makers = (_pumped, _pumped, _soup, _runs, _words, _within)
+    makers = (_pumped, _pumped, _soup, _runs, _words, _within, _attack)
     while True:
         made = rng.choice(makers)(rng, _length(rng), patterns, around)
         yield made
@@ -62,8 +69,8 @@ def _length(rng: random.Random) -> int:
     """1,000 on average."""
     which = rng.random()
     if which < 0.85:
-        return rng.randint(20, 800)
-    return rng.randint(800, 4000) if which < 0.992 else rng.randint(4000, 64_000)
+        return rng.randint(20, 600)
+    return rng.randint(600, 4000) if which < 0.995 else rng.randint(4000, 64_000)
 
 
 def _piece(rng: random.Random, patterns: Any) -> tuple[str, str]:
@@ -74,6 +81,15 @@ def _pumped(rng: random.Random, length: int, patterns: Any, around: list[str]) -
     before, piece = _piece(rng, patterns)
     unit = piece + (rng.choice(JOINTS) if rng.random() < 0.6 else "")
     return (before + unit * (length // len(unit) + 1))[:length] + rng.choice(ENDS)
+
+
+def _attack(rng: random.Random, length: int, patterns: Any, around: list[str]) -> str:
+    """What once was slow; at lengths that are let in, so that it shows."""
+    units = rng.sample(ATTACKS, rng.choice((1, 1, 2)))
+    if rng.random() < 0.1:
+        length = rng.randint(2000, 32_000)
+    body = (rng.choice(("", "jo ", "12 ", "12 Elm Road\n")) + "".join(units) * length)[:length]
+    return body[: length - 1] + rng.choice(("5", "@", "!", "x"))
 
 
 def _soup(rng: random.Random, length: int, patterns: Any, around: list[str]) -> str:
