@@ -18,18 +18,18 @@ from ingest.scrub.words import COMMON, TOLD_TOO, listed
 SCORE: Final = 0.72
 MOST_NAME_WORDS: Final = 4
 LONGEST_ANSWER: Final = 120
-_SPEAKER: Final = re.compile(r"\s*(?:(?i:user|customer|client|me|a|answer|caller|guest)\s?:)?\s*")
+_SPEAKER: Final = re.compile(r"\s*(?:(?i:user|customer|client|me|a|answer|caller|guest)\s?:\s*)?")
 
 CODES: Final[tuple[str, ...]] = ("ORDER_ID", "ACCOUNT_NUMBER", "USERNAME", "ID_NUMBER", "EMAIL_ADDRESS")
 
 _LEAD: Final = re.compile(
-    r"(?i)\s*(?:(?:yes|yeah|yep|yup|sure thing|sure|no worries|alright|ok|okay|hi|hello|hey|of course|certainly|absolutely|no problem|thanks|thank you|"
+    r"(?i)(?>\s*)(?>(?:yes|yeah|yep|yup|sure thing|sure|no worries|alright|ok|okay|hi|hello|hey|of course|certainly|absolutely|no problem|thanks|thank you|"
     r"it'?s|it is|its|i'?m|i am|im|this is|that is|that's|thats|you can call me|call me|they call me|"
     r"you(?:'re| are) (?:speaking|talking|chatting) (?:with|to)|speaking with|under|"
     r"(?:(?:my|the|his|her|our|full|first|last|account|user|order|customer|member|phone|mobile|zip|e-?mail|street|maiden|"
     r"mother'?s|shipping|billing|home|good)[\s-]?){0,4}(?:user\s?name|name|names|id|no\.?|number|code|address|e-?mail|phone|account|"
     r"order|login|zip|pin)|is|was|would be|should be|here|here is|here's|here it is|for|the|a|my)"
-    r"(?!\w)(?:\s*[:=#.,!–-]+)*\s*)*"
+    r"(?!\w)[\s:=#.,!–-]*)*"
 )
 _PIECE: Final = re.compile(r"(?:[^,;\n.!?&]|[.](?=\w)|(?<=\b[A-Za-z])[.]|(?<=\b(?:[Mm]r|[Mm]s|[Dd]r|[Ss]t))[.])+")
 _AND: Final = re.compile(r"(?i)\s(?:and|&|but)\s|\s[–-]+\s|\s/\s|:\s")
@@ -55,7 +55,7 @@ _MAIL: Final = re.compile(
     r"(?i)[\w.+-]{2,40}\s?(?:\(at\)|\[at\]|\bat\b|@)\s?[\w-]{2,30}(?:\s?(?:\.|\bdot\b)\s?\w{2,10})*"
 )
 _AMOUNT: Final = re.compile(
-    r"(?i)\d+\s?(?:hours?|hrs?|days?|weeks?|months?|years?|minutes?|mins?|seconds?|secs?|am|pm|times?|items?|pieces?|pcs|rs|rupees|dollars?|"
+    r"(?i)(?<!\d)\d+\s?(?:hours?|hrs?|days?|weeks?|months?|years?|minutes?|mins?|seconds?|secs?|am|pm|times?|items?|pieces?|pcs|rs|rupees|dollars?|"
     r"bucks|percent|more|of\s(?:them|these|those))(?!\w)"
 )
 _MONTH: Final = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}\.?"
@@ -67,9 +67,13 @@ _NO_NUMBER: Final = re.compile(
     r"(?i)(?<![\w-])(?!(?:the|my|your|a|an|this|that|same|in|on|at|to|of|by)\s)[^\W\d_]{3,20}(?:\s[^\W\d_]{3,20})?\s"
     r"(?:street|road|avenue|lane|boulevard|crescent|terrace|mews|gardens|grove|rd|ave|blvd)(?!\w)"
 )
+_PHONE: Final = re.compile(r"\+?\(?\d[\d ().-]{4,20}\d")
+_CONSONANTS: Final = re.compile(r"(?i)[^aeiouy]{4}")
+_SPEAKABLE: Final = re.compile(r"(?i)ght|tch|sch|ngth|rths")
+_NUMBER_AND_WORD: Final = re.compile(r"\d{1,6}\s[^\W\d]")
 _STREET: Final = re.compile(
     r"(?<![\w$€£₹.,-])\d[\w/-]*(?:(?!\s(?i:and my|but|because|please|thanks|thank you|is it|can you|my name|i)\b)"
-    r"(?:[^?!;.\n]|\n(?=[^\n]{2,40}(?:\n|$))|\.(?!\s|$)|(?<=\b\w\w)\.|(?<=\b\w\w\w)\.|(?<=\b\w\w\w\w)\.)){3,110}"
+    r"(?>[^?!;.\n]|\n(?=[^\n]{2,40}(?:\n|$))|\.(?!\s|$)|(?<=\b\w\w)\.|(?<=\b\w\w\w)\.|(?<=\b\w\w\w\w)\.)){3,110}"
 )
 
 
@@ -92,7 +96,7 @@ def given(text: str, kinds: frozenset[str], lexicon: Lexicon) -> Iterator[Span]:
     if codes:
         yield from _codes(text, pieces, codes, lexicon)
     if "PHONE_NUMBER" in kinds:
-        yield from (Span(*m.span(), "PHONE_NUMBER", SCORE) for m in re.finditer(r"\+?\(?\d[\d ().-]{4,20}\d", text))
+        yield from (Span(*m.span(), "PHONE_NUMBER", SCORE) for m in _PHONE.finditer(text))
     if "DATE_OF_BIRTH" in kinds:
         yield from (Span(*m.span(), "DATE_OF_BIRTH", SCORE) for m in _BIRTH.finditer(text))
     if kinds & {"PHONE_NUMBER", "CREDIT_CARD"}:  # the last four digits
@@ -230,8 +234,8 @@ def _unspeakable(token: str) -> bool:
     return (
         token.isascii()
         and token.isalpha()
-        and bool(re.search(r"(?i)[^aeiouy]{4}", token))
-        and not re.search(r"(?i)ght|tch|sch|ngth|rths", token)
+        and bool(_CONSONANTS.search(token))
+        and not _SPEAKABLE.search(token)
     )
 
 
@@ -248,8 +252,8 @@ def _addresses(text: str, pieces: list[tuple[int, int]], lexicon: Lexicon) -> It
         value = match.group()
         if _AMOUNT.match(value):
             continue
-        if (any(c.isalpha() for c in value) and not _NO_CODE.fullmatch(value.split()[0])) or re.match(
-            r"\d{1,6}\s[^\W\d]", value
+        if (any(c.isalpha() for c in value) and not _NO_CODE.fullmatch(value.split()[0])) or _NUMBER_AND_WORD.match(
+            value
         ):
             found = True
             yield Span(match.start(), match.start() + len(value.rstrip(" .,")), "ADDRESS", SCORE)

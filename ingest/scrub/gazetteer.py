@@ -14,6 +14,7 @@ from typing import Final
 from ingest.scrub.words import ALSO_NAMES, BRANDS, COMMON, PLACES, WORDS_TOO
 
 LONG: Final = 6
+LONGEST: Final = 64  # letters; what is longer is no word, and looking for slips in it takes their number squared
 FREQUENT: Final = 2500
 PACKAGE: Final = "names"
 _NOBODY: Final = COMMON | PLACES | BRANDS
@@ -79,7 +80,7 @@ class Lexicon:
 
     def english(self, word: str) -> bool:
         """An ordinary word in any of its forms: 'deliveries', 'paid', "won't"; not what is most likely a name."""
-        return self._english(word.casefold())
+        return len(word) <= LONGEST and self._english(word.casefold())
 
     def in_dictionary(self, word: str) -> bool:
         """Any English word, names that are in dictionaries among them."""

@@ -67,6 +67,7 @@ _GREETED: Final = re.compile(
 _BEFORE_MONTH: Final = re.compile(
     r"(?i)(?:\d(?:st|nd|rd|th)?(?:\sof)?|\b(?:in|by|of|on|since|until|till|last|next|this|mid|early|late|before|after))[\s-]\Z"
 )
+_DIGIT_NEXT: Final = re.compile(r"\s?\d")
 _ACRONYM: Final = re.compile(r"[B-DF-HJ-NP-TV-Z]{2,6}")
 _SMALL_KIN: Final = re.compile(
     rf"(?i)\b(?:(?:my|his|her|our|their)\s(?:\w+\s)?(?:{_KIN})(?:,|\s(?:is|was|named|called|is\scalled|is\snamed))?|the\s(?:courier|driver|"
@@ -86,7 +87,7 @@ _NO_PERSON: Final = frozenset(
 )
 _INITIAL: Final = re.compile(r"(?<![\w.'’-])(?:(?:[^\W\d_]\.\s?|[B-HJ-Zb-hj-lo-qs-tv-z]\s){1,2})\Z")
 _INITIAL_AFTER: Final = re.compile(r"\s[^\W\d_](?:\.(?!\w)|(?=\s?(?:[,.!?\n]|$)))")
-_ENDS: Final = re.compile(r"\s*(?:[.,!?;:\n]|$|(?:and|or|from|for|at|on|here|please|thanks)\b)")
+_ENDS: Final = re.compile(r"(?<!\s)\s*(?:[.,!?;:\n]|$|(?:and|or|from|for|at|on|here|please|thanks)\b)")
 _TAIL: Final = re.compile(r"(?:-[^\W\d_]{2,24}){1,2}(?!\w)")
 _HEAD: Final = re.compile(r"(?<![\w-])[^\W\d_]{2,24}-\Z")
 _SIGNED: Final = re.compile(
@@ -149,7 +150,7 @@ def _is_month(text: str, start: int, end: int) -> bool:
     """'May' with a number, or a word of time, beside it."""
     if plain(text[start:end]) != "may":
         return False
-    return bool(_BEFORE_MONTH.search(text[max(0, start - 12) : start]) or re.match(r"\s?\d", text[end : end + 2]))
+    return bool(_BEFORE_MONTH.search(text[max(0, start - 12) : start]) or _DIGIT_NEXT.match(text, end))
 
 
 def is_brand(text: str, start: int, end: int) -> bool:
@@ -243,10 +244,16 @@ def _told(text: str, lexicon: Lexicon) -> Iterator[Span]:
             yield Span(start, start + len(" ".join(known)), "PERSON", SCORE)
     for match in (*_GREETED.finditer(text), *_SIGNED.finditer(text)):
         low = plain(match.group(1))
-        ended = match.re is _SIGNED and text[: match.start()].rstrip().endswith(("!", "."))
+        ended = match.re is _SIGNED and _ends_a_sentence(text, match.start())
         name = low in TOLD_TOO or (lexicon.listed_first(low) and low not in COMMON) or not lexicon.english(low)
         if name or (ended and not lexicon.is_word(low)):  # 'thanks! - lakshmi'
             yield Span(*match.span(1), "PERSON", SCORE)
+
+
+def _ends_a_sentence(text: str, end: int) -> bool:
+    while end and text[end - 1].isspace():
+        end -= 1
+    return end > 0 and text[end - 1] in "!."
 
 
 def _related(text: str, lexicon: Lexicon) -> Iterator[Span]:
@@ -362,8 +369,9 @@ def with_initials(text: str, span: Span) -> Span:
 
 def inside(text: str, start: int) -> bool:
     """Not the first word of a sentence, which has its capital anyway."""
-    before = text[:start].rstrip(" \"'“‘(")
-    return bool(before) and before[-1] not in ".!?\n:;-–>*"
+    while start and text[start - 1] in " \"'“‘(":
+        start -= 1
+    return start > 0 and text[start - 1] not in ".!?\n:;-–>*"
 
 
 def _owning(text: str, word: tuple[int, int]) -> bool:

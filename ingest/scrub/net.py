@@ -1,7 +1,7 @@
 """The safety net: plain patterns for e-mail addresses, cards, phones and any run of five or more digits.
 
 It runs over what the recognizers left, and again over the finished text. Knows no Presidio and no context.
-Every pattern here takes time linear in the text. Dates, years and prices are not numbers of this kind.
+Every pattern here takes time linear in the text. Dates, years and prices are not numbers of this kind (`harmless`).
 """
 
 from __future__ import annotations
@@ -36,8 +36,12 @@ _DATE: Final = (
     r"(?:(?:19|20)\d\d[-./](?:0?[1-9]|1[0-2])[-./](?:0?[1-9]|[12]\d|3[01])"
     r"|(?:0?[1-9]|[12]\d|3[01])[-./ ](?:0?[1-9]|[12]\d|3[01])[-./ ](?:(?:19|20)\d\d|\d\d))"
 )
-_HARMLESS: Final = rf"(?:{_DATE}|(?:19|20)\d\d|\d{{1,4}}\.\d\d)"
-HARMLESS: Final = re.compile(rf"(?:\d{{1,2}} )?{_HARMLESS}(?:[ /–-]{{1,3}}{_HARMLESS})*(?: \d{{1,2}})?")
+_HARMLESS: Final = re.compile(rf"(?:{_DATE}|(?:19|20)\d\d|\d{{1,4}}\.\d\d)")  # one date, year or price
+_HARMLESS_LENGTHS: Final = range(4, 11)
+_JOINTS: Final = frozenset(" /–-")
+_GROUP: Final = re.compile(r"\d+")
+_AFTER: Final = re.compile(r"(?: \d{1,2})?")
+_BEFORE: Final = re.compile(r"\d{1,2} ")
 _CARD_GROUPS: Final = ({4, 5, 6}, {4}, {4, 6}, {4, 1}, {4, 2}, {4, 3}, {8}, {6, 7}, {6, 8})
 SCORE: Final = 0.6
 
@@ -66,8 +70,8 @@ def _is_iban(value: str) -> bool:
 def _digits(text: str) -> Iterator[Span]:
     for match in DIGITS.finditer(text):
         start, end = match.span()
-        groups = re.findall(r"\d+", match.group())
-        if len(groups) > 1 and HARMLESS.fullmatch(match.group()):
+        groups = _GROUP.findall(match.group())
+        if len(groups) > 1 and harmless(match.group()):
             continue
         total = sum(map(len, groups))
         if total >= 7:
@@ -75,6 +79,31 @@ def _digits(text: str) -> Iterator[Span]:
         else:
             for run in RUN.finditer(text, start, end):
                 yield Span(*run.span(), "NUMBER", SCORE)
+
+
+def harmless(text: str) -> bool:
+    """Dates, years and prices with up to three separators between, a short number before and after them or not.
+
+    Not one pattern: '2019-12-12-2019' reads in two ways, and each such piece would double the time. Here each place
+    where a piece may begin is looked at once, whatever stands before it.
+    """
+    begins = [False] * (len(text) + 1)
+    begins[0] = True
+    if before := _BEFORE.match(text):
+        begins[before.end()] = True
+    for start, possible in enumerate(begins):
+        if not possible:
+            continue
+        for end in (start + length for length in _HARMLESS_LENGTHS if start + length <= len(text)):
+            if not _HARMLESS.fullmatch(text, start, end):
+                continue
+            if _AFTER.fullmatch(text, end):
+                return True
+            for next_start in range(end + 1, min(end + 3, len(text)) + 1):
+                if text[next_start - 1] not in _JOINTS:
+                    break
+                begins[next_start] = True
+    return False
 
 
 def _kind(text: str, groups: list[str], total: int) -> str:

@@ -7,11 +7,15 @@ they could hide something, control characters removed and lone surrogates replac
 
 from __future__ import annotations
 
+import itertools
 import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Final
 
+MOST_MARKS: Final = 30
+FIRST_MARK: Final = "\u0300"
+JOINT: Final = "\u034f"
 JOINERS: Final = {"\u200c", "\u200d"}  # meaningful inside emoji and some scripts, not beside ASCII
 KEPT_CONTROLS: Final = {"\t", "\n", "\r"}
 
@@ -20,19 +24,55 @@ def normalise(text: str) -> str:
     """Idempotent; never fails."""
     if text.isascii() and text.isprintable():
         return text
-    composed = unicodedata.normalize("NFC", text)
-    return unicodedata.normalize("NFC", "".join(out for _, out in _simplified(composed)))
+    composed = unicodedata.normalize("NFC", _broken_up(text))
+    return unicodedata.normalize("NFC", _broken_up("".join(out for _, out in _simplified(composed))))
 
 
 def aligned(text: str) -> tuple[str, Sequence[tuple[int, int]]]:
     """What `normalise` makes of a text, and for each of its characters where it comes from: (start, end) in `text`."""
     if text.isascii() and text.isprintable():
         return text, [(i, i + 1) for i in range(len(text))]
-    composed = _composed([(char, (i, i + 1)) for i, char in enumerate(text)])
+    composed = _composed(_with_joiners([(char, (i, i + 1)) for i, char in enumerate(text)]))
     shown = "".join(char for char, _ in composed)
     simple = [(out, composed[i][1]) for i, whole in _simplified(shown) for out in whole]
-    done = _composed(simple)
+    done = _composed(_with_joiners(simple))
     return "".join(char for char, _ in done), [place for _, place in done]
+
+
+def _broken_up(text: str) -> str:
+    """With a grapheme joiner after each 30 combining marks in a row, or as it is.
+
+    Composing takes the square of their number otherwise (Unicode Standard Annex 15, section 13: Stream-Safe Text).
+    """
+    joints = _long_runs(text)
+    if not joints:
+        return text
+    return JOINT.join(text[a:b] for a, b in itertools.pairwise([0, *joints, len(text)]))
+
+
+def _long_runs(text: str) -> list[int]:
+    """Where 30 combining marks stand before another."""
+    joints, run = [], 0
+    for i, char in enumerate(text):
+        if char < FIRST_MARK or not unicodedata.combining(char):
+            run = 0
+            continue
+        if run == MOST_MARKS:
+            joints.append(i)
+            run = 0
+        run += 1
+    return joints
+
+
+def _with_joiners(placed: Sequence[tuple[str, tuple[int, int]]]) -> Sequence[tuple[str, tuple[int, int]]]:
+    joints = _long_runs("".join(char for char, _ in placed))
+    if not joints:
+        return placed
+    done: list[tuple[str, tuple[int, int]]] = []
+    for a, b in itertools.pairwise([0, *joints, len(placed)]):
+        done += [(JOINT, (placed[a][1][0], placed[a][1][0]))] if a else []
+        done += placed[a:b]
+    return done
 
 
 def _simplified(composed: str) -> Iterator[tuple[int, str]]:

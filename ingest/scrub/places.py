@@ -31,8 +31,12 @@ _BEFORE: Final = re.compile(
 _HOUSE: Final = re.compile(r"\s{1,3}\d{1,5}[A-Za-z]?(?![\w-])\.?")
 _BETWEEN: Final = re.compile(r"[\s,?>*]{1,12}")
 _DOOR: Final = re.compile(r"(?i)\b(?:apt|apartment|suite|flat|unit|box|floor)\b")
-_PART: Final = re.compile(r"(?P<gap>[ \t]*,?[ \t]*\n[ \t>?*,]*|[ \t]*,[ \t]*|[ \t]{1,3})(?P<word>[^\s,]+)")
-_LINE: Final = re.compile(r"[ \t>?*,]*([^\n\d@:]{0,40}?)[ \t,]*(\d{4,6}(?:-\d{4})?)?[ \t]*(?=\n|$)")
+_BLANKS: Final = rf"(?>[ \t]{{0,{LONGEST}}})"
+_PART: Final = re.compile(
+    rf"(?P<gap>{_BLANKS}(?:,{_BLANKS})?\n[ \t>?*,]{{0,{LONGEST}}}|{_BLANKS},{_BLANKS}|[ \t]{{1,3}})(?P<word>[^\s,]+)"
+)
+_LINE: Final = re.compile(r"((?>[^\n\d@:]*))(?:(\d{4,6}(?:-\d{4})?)[ \t]*)?")
+LONGEST_LINE: Final = 40  # characters of a town's line, without its postcode
 _CODE: Final = re.compile(r"\d{4,6}(?:-\d{4})?(?!\w)|[A-Z]{1,2}\d[A-Z\d]?\s?\d[A-Z]{2}\b")
 _JOINERS: Final = frozenset(
     ("of", "de", "del", "la", "do", "da", "dos", "das", "le", "am", "an", "der", "und", "and", "the", "les")
@@ -50,14 +54,15 @@ def completed(text: str, spans: Sequence[Span], lexicon: Lexicon) -> list[Span]:
             joined.append(Span(last.start, max(last.end, span.end), "ADDRESS", max(last.score, span.score)))
         else:
             joined.append(span)
-    return [*others, *(_grown(text, span, lexicon) for span in joined)]
+    small = bool(joined) and not any(map(str.isupper, text))
+    return [*others, *(_grown(text, span, lexicon, small=small) for span in joined)]
 
 
 def _near(text: str, end: int, start: int) -> bool:
     return start <= end or bool(_BETWEEN.fullmatch(text, end, start))
 
 
-def _grown(text: str, span: Span, lexicon: Lexicon) -> Span:
+def _grown(text: str, span: Span, lexicon: Lexicon, *, small: bool) -> Span:
     start, end = span.start, span.end
     door = bool(_DOOR.search(text, start, end))
     before = _BEFORE.search(text[max(0, start - 90) : start])
@@ -65,12 +70,24 @@ def _grown(text: str, span: Span, lexicon: Lexicon) -> Span:
         start -= len(before.group())
     if not door and (house := _HOUSE.match(text, end)):
         end = house.end()
-    return Span(start, _end(text, end, lexicon, sure=door), "ADDRESS", span.score)
+    return Span(start, _end(text, end, lexicon, sure=door, small=small), "ADDRESS", span.score)
 
 
-def _end(text: str, end: int, lexicon: Lexicon, *, sure: bool) -> int:
-    """Where the address ends: behind its postcode, or a country, or, of a `sure` one, behind its last place name."""
-    small = not any(c.isupper() for c in text)
+def _town_line(text: str, start: int, limit: int) -> re.Match[str] | None:
+    """The rest of a line, if it may be a town's, with a postcode at its end or without."""
+    end = text.find("\n", start, limit)
+    line = _LINE.fullmatch(text, start, limit if end < 0 else end)
+    if line is None:
+        return None
+    town = line.group(1).lstrip(" \t>?*,").rstrip(" \t,")
+    return line if len(town) <= LONGEST_LINE and len(town.split()) <= 5 else None
+
+
+def _end(text: str, end: int, lexicon: Lexicon, *, sure: bool, small: bool) -> int:
+    """Where the address ends: behind its postcode, or a country, or, of a `sure` one, behind its last place name.
+
+    `small` texts have no capitals.
+    """
     at, kept, limit = end, end, min(len(text), end + LONGEST)
     words = lines = 0
     while words < MOST_WORDS and lines < MOST_LINES and (part := _PART.match(text, at, limit)):
@@ -78,15 +95,11 @@ def _end(text: str, end: int, lexicon: Lexicon, *, sure: bool) -> int:
         closed = len(word) < len(part["word"])
         if code := _CODE.match(text, part.start("word")):
             return code.end() if words or sure or "\n" in part["gap"] or "," in part["gap"] else kept
-        if (
-            "\n" in part["gap"]
-            and (line := _LINE.match(text, part.start("word"), limit))
-            and len(line.group(1).split()) <= 5
-        ):
+        if "\n" in part["gap"] and (line := _town_line(text, part.start("word"), limit)):
             at, lines = line.end(), lines + 1
             if line.group(2):
                 return at
-            if sure or line.group(1).strip().casefold() in PLACES:
+            if sure or line.group(1).lstrip(" \t>?*,").rstrip(" \t,").strip().casefold() in PLACES:
                 kept = at
             continue
         if word.casefold() in _JOINERS and not closed:

@@ -6,6 +6,7 @@ They are shown stand-ins for what was found already. Knows no rule and no conver
 from __future__ import annotations
 
 import importlib
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
@@ -26,7 +27,7 @@ WORD: Final = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 NAME: Final = re.compile(r"[^\W\d_]+(?:['’.-][^\W\d_]+)*")
 _TWO_LETTERS: Final = re.compile(r"[^\W\d_]{2}")
 _NO_COMMAS: Final = str.maketrans(",./?!", "     ")
-_USER: Final = re.compile(r"(?!\d+$)[\w.@-]{4,40}")
+_USER: Final = re.compile(r"(?!\d{4,40}\Z)[\w.@-]{4,40}")
 _CLITIC: Final = re.compile(r"['’](?:re|ve|ll|d|m|t)\Z")
 _DETERMINED: Final = re.compile(
     r"(?i)\b(?:an?|the|this|that|these|those|some|any|each|every|your|our|their|my|another|no|one|such|more|which|what|much|many)\s\Z"
@@ -146,7 +147,7 @@ class Readers:
                 return None  # 'money', 'this mark'
             if _a_colour(text[begin:over], text):
                 return None
-        alone = not any(c.isalnum() for c in text[:start] + text[end:])
+        alone = not any(text[i].isalnum() for i in itertools.chain(range(start), range(end, len(text))))
         known = self._lexicon.first(text[slice(*words[left])]) or self._lexicon.last(text[slice(*words[right])])
         return (begin, over) if known or not alone else None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from bisect import bisect_left, insort
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -28,15 +29,14 @@ def settle(text: str, spans: Iterable[Span], protected: Sequence[tuple[int, int]
 
     `protected` stretches belong to nobody. Remainders without a letter or digit are dropped.
     """
-    taken = sorted(protected)
+    taken = sorted(protected)  # disjoint, so that their ends are in order too
     kept: list[Span] = []
     for span in sorted(_joined(spans), key=lambda s: (-s.score, -s.length, s.start, s.kind)):
         for start, end in _without(span.start, span.end, taken):
             start, end = _trimmed(text, start, end)
             if start < end and any(c.isalnum() for c in text[start:end]):
                 kept.append(Span(start, end, span.kind, span.score))
-                taken.append((start, end))
-        taken.sort()
+                insort(taken, (start, end))
     return sorted(kept, key=lambda s: s.start)
 
 
@@ -95,8 +95,12 @@ def _joined(spans: Iterable[Span]) -> list[Span]:
 
 def _without(start: int, end: int, taken: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     pieces: list[tuple[int, int]] = []
-    for a, b in taken:
-        if b <= start or a >= end:
+    first = max(0, bisect_left(taken, (start, start)) - 1)  # the one before may reach in
+    for i in range(first, len(taken)):
+        a, b = taken[i]
+        if a >= end:
+            break
+        if b <= start:
             continue
         if a > start:
             pieces.append((start, a))

@@ -7,9 +7,11 @@ asked twice. Does not know what reads it.
 from __future__ import annotations
 
 import itertools
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import cached_property
 from typing import Final
 
 from ingest.scrub.normalise import lower
@@ -35,7 +37,7 @@ class Reader(Enum):
     CHAT = auto()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Shown:
     """What a model is shown. `places` are the stand-ins in `text`, `values` what they stand for in the raw text.
 
@@ -47,7 +49,7 @@ class Shown:
     values: tuple[Span, ...]
     reader: Reader = Reader.NOBODY
 
-    @property
+    @cached_property
     def own(self) -> str:
         """The text without the stand-ins, at the same length."""
         return masked(self.text, self.places)
@@ -67,14 +69,17 @@ class Shown:
         )
 
     def _raw(self, at: int, kind: str, *, ending: bool) -> int:
-        longer = 0  # the raw text, up to here
-        for (start, end), value in zip(self.places, self.values, strict=True):
-            if at < start or (ending and at == start):
-                break
-            if at < end or (ending and at == end):
-                return value.end if ending == (value.kind == kind) else value.start
-            longer += value.length - (end - start)
-        return at + longer
+        begin = bisect_left(self._starts, at + (not ending))  # of the stand-ins that begin before this
+        if not begin:
+            return at
+        (_, end), value = self.places[begin - 1], self.values[begin - 1]
+        if at < end or (ending and at == end):
+            return value.end if ending == (value.kind == kind) else value.start
+        return at + value.end - end
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        return [start for start, _ in self.places]
 
 
 def shown(

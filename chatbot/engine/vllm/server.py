@@ -15,6 +15,7 @@ from shoptalk.errors import ConfigurationError, EngineUnavailable
 
 OLDEST = (0, 32)  # older ones were never tried with this
 HOW = "docs/vllm.md says how"
+_VERSION = re.compile(r"(\d+)\.(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class Server:
 async def examine(client: VllmClient, base: BaseModel, max_context: int) -> Server:
     """Raises ConfigurationError, with the mend, where the server will not do; EngineUnavailable where it is away."""
     version = await client.version()
-    found = re.match(r"(\d+)\.(\d+)", version)
+    found = _VERSION.match(version)
     if found is None or (int(found[1]), int(found[2])) < OLDEST:
         oldest = ".".join(map(str, OLDEST))
         raise ConfigurationError(f"vLLM at {client.url} is version {version[:40]}: install {oldest} or newer")
