@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import traceback
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ from chatbot.engine.compute.team import Team
 from chatbot.engine.compute.tune import LEAST, fastest_threads, unnoticed_chunk
 from chatbot.engine.compute.weights import load_shape, load_weights
 from chatbot.engine.prefix import PrefixCache
-from chatbot.engine.protocol import FinishReason, GenerationRequest, OnEvent
+from chatbot.engine.protocol import LANES, FinishReason, GenerationRequest, Lane, OnEvent, QueueLimits
 from chatbot.engine.row import Row
 from chatbot.engine.slots import Slots
 from chatbot.engine.waiting import Waiting
@@ -61,6 +61,12 @@ class EngineLimits:
     background: bool = False  # run only when nobody else wants the processor
     prefill_chunk: int = 128  # tokens of prompts computed in one pass, at most
     prefix_bytes: int = 2**29  # of finished requests' keys and values
+    visitors: float = 0.5  # their part of batch and queue
+    visitor_wait_s: float = 30.0  # a visitor who would wait longer is refused
+
+    @property
+    def queue(self) -> QueueLimits:
+        return QueueLimits(self.max_batch, self.max_queue, self.visitors, self.visitor_wait_s)
 
 
 class EmbeddedEngine:
@@ -69,9 +75,11 @@ class EmbeddedEngine:
     def __init__(self, base: BaseModel, dtype: torch.dtype, limits: EngineLimits) -> None:
         self._base, self._dtype, self._limits = base, dtype, limits
         self._lock = threading.Condition()
-        self._waiting: Waiting[Row] = Waiting()
+        self._queue = limits.queue
+        self._waiting: Waiting[Row] = Waiting(limits.max_batch, self._queue.visitor_rows)
         self._tasks: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._rows: list[Row] = []
+        self._ended: list[Row] = []  # displaced, and not told so yet
         self._stopping = False
         self._thread: threading.Thread | None = None
         self._slots: Slots[Adapter] = Slots(limits.slots)
@@ -121,10 +129,21 @@ class EmbeddedEngine:
             if not self.healthy():
                 raise EngineStopped
             waiting = self._waiting.count(request.priority)
-            if waiting >= self._limits.max_queue:
-                raise Overloaded(retry_after=max(1.0, self._pace * waiting / self._limits.max_batch))
+            visitors = self._waiting.count(request.priority, "visitors")
+            wait = self._queue.refuses(request.lane, waiting, visitors, self._pace)
+            gives_way = None
             adapter = self._slots.hold(request.adapter)
-            self._waiting.push(Row(request, prompt, adapter, on_event, self._tokenizer, common))
+            row = Row(request, prompt, adapter, on_event, self._tokenizer, common)
+            if wait is not None and request.lane == "visitors":
+                gives_way = self._waiting.displaced_by(row)
+            if wait is not None and gives_way is None:
+                self._slots.release(request.adapter)
+                raise Overloaded(retry_after=wait)
+            if gives_way is not None:
+                gives_way.displaced = True
+                self._waiting.remove(gives_way)
+                self._ended.append(gives_way)
+            self._waiting.push(row)
             self._lock.notify()
 
     def cancel(self, request_id: str) -> None:
@@ -171,6 +190,8 @@ class EmbeddedEngine:
             return {
                 "rows": len(self._rows),
                 "waiting": self._waiting.count("normal"),
+                "waiting_visitors": self._waiting.count("normal", "visitors"),
+                "rows_visitors": self._held().get("visitors", 0),
                 "held": self._slots.held(),
                 "prefix_bytes": cached,
             }
@@ -231,7 +252,7 @@ class EmbeddedEngine:
     def _turn(self) -> bool:
         """Admit, compute a part of the prompts, compute one token for all rows."""
         with self._lock:
-            while not (self._waiting or self._rows or self._tasks or self._stopping):
+            while not (self._waiting or self._rows or self._ended or self._tasks or self._stopping):
                 self._lock.wait()
             if self._stopping:
                 return False
@@ -239,6 +260,7 @@ class EmbeddedEngine:
             over = [row for row in self._waiting if row.ends_early]
             for row in over:
                 self._waiting.remove(row)
+            over, self._ended = [*over, *self._ended], []
             self._admit()
         for task, done in tasks:
             try:
@@ -255,16 +277,25 @@ class EmbeddedEngine:
 
     def _admit(self) -> None:
         """Fill the batch; where somebody waits, a row of low priority gives its place up and goes on later."""
-        if self._waiting.count("normal") and len(self._rows) >= self._limits.max_batch:
+        if (ready := self._waiting.ready(self._held())) and len(self._rows) >= self._limits.max_batch:
             low = [row for row in self._rows if row.priority == "low"]
-            for row in low[: self._waiting.count("normal")]:
+            for row in low[:ready]:
                 self._rows.remove(row)
                 self._waiting.push(row, first=True)
-        while self._waiting and len(self._rows) < self._limits.max_batch:
-            self._rows.append(self._waiting.pop())
+        while len(self._rows) < self._limits.max_batch:
+            held = self._held()
+            if not (self._waiting.ready(held) or self._waiting.ready(held, "low")):
+                return
+            self._rows.append(self._waiting.pop(held))
+
+    def _held(self) -> Counter[Lane]:
+        """How many rows each lane has."""
+        return Counter(row.lane for row in self._rows)
 
     def _prefill(self) -> None:
         """Compute prompts, oldest request first, up to the chunk; those that are whole get their first token.
+
+        Those of the lane "keys" go first, so that no visitor's long prompt holds them up.
 
         A chunk that nobody notices where rows wait for their next token, half of it where most of the batch does.
         """
@@ -272,7 +303,7 @@ class EmbeddedEngine:
         budget = self._chunk if decoding else self._limits.prefill_chunk
         if 2 * decoding > self._limits.max_batch:
             budget = max(min(budget, LEAST), budget // 2)
-        for row in [row for row in self._rows if not row.decoding]:
+        for row in sorted((row for row in self._rows if not row.decoding), key=lambda row: LANES.index(row.lane)):
             alone = row.sampling.seed is not None  # who names a seed gets the same reply again: always computed alike
             segment = self._attempt(partial(self._segment, row, self._limits.prefill_chunk if alone else budget), [row])
             if segment is not None and alone:
@@ -373,8 +404,8 @@ class EmbeddedEngine:
     def _abandon(self) -> None:
         """The thread ends: nobody is left waiting."""
         with self._lock:
-            rows = [*self._rows, *self._waiting]
-            self._rows, self._waiting = [], Waiting()
+            rows = [*self._rows, *self._waiting, *self._ended]
+            self._rows, self._ended, self._waiting = [], [], Waiting()
             tasks, self._tasks = self._tasks, deque()
         for _, done in tasks:
             done.set_exception(EngineStopped())

@@ -80,7 +80,7 @@ class NullEngine:
         return self._slots.resident()
 
     def figures(self) -> Mapping[str, float]:
-        return {"rows": 0, "waiting": 0, "held": self._slots.held()}
+        return {"rows": 0, "waiting": 0, "waiting_visitors": 0, "held": self._slots.held()}
 
     def forget(self) -> None:
         """It remembers nothing."""

@@ -15,6 +15,7 @@ from chatbot.engine.protocol import (
     Finished,
     FinishReason,
     GenerationRequest,
+    Lane,
     OnEvent,
     Priority,
     Sampling,
@@ -44,6 +45,7 @@ class Row:
     first: float = 0.0
     logprobs: float = 0.0
     cancelled: bool = False
+    displaced: bool = False
     finished: bool = False
 
     def __post_init__(self) -> None:
@@ -57,6 +59,14 @@ class Row:
     @property
     def client(self) -> str:
         return self.request.client
+
+    @property
+    def group(self) -> str:
+        return self.request.turns
+
+    @property
+    def lane(self) -> Lane:
+        return self.request.lane
 
     @property
     def priority(self) -> Priority:
@@ -76,6 +86,8 @@ class Row:
         """Why it should end before its next token, if it should."""
         if self.cancelled:
             return "cancelled"
+        if self.displaced:
+            return "displaced"
         deadline = self.request.deadline_s
         late = deadline is not None and time.perf_counter() - self.submitted > deadline
         return "deadline" if late else None

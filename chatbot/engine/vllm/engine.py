@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from chatbot.engine.protocol import FinishReason, GenerationRequest, OnEvent
+from chatbot.engine.protocol import LANES, FinishReason, GenerationRequest, Lane, OnEvent, QueueLimits
 from chatbot.engine.vllm.adapters import AdapterCheck, AdapterFolder, nothing
 from chatbot.engine.vllm.client import VllmClient
 from chatbot.engine.vllm.job import Job
@@ -48,6 +48,12 @@ class VllmLimits:
     slots: int
     max_rank: int
     wait_s: float  # for the server, at the start
+    visitors: float = 0.5  # their part of batch and queue
+    visitor_wait_s: float = 30.0  # a visitor who would wait longer is refused
+
+    @property
+    def queue(self) -> QueueLimits:
+        return QueueLimits(self.max_batch, self.max_queue, self.visitors, self.visitor_wait_s)
 
 
 class VllmEngine:
@@ -65,9 +71,11 @@ class VllmEngine:
         self._client, self._folder, self._limits = client, folder, limits
         self._check = AdapterCheck(base.folder / "model.safetensors", limits.max_rank)
         self._residents = Residents(client, folder, limits.slots)
-        self._lock = threading.Lock()  # guards the next five
+        self._lock = threading.Lock()  # guards the next seven
         self._jobs: set[Job] = set()
-        self._waiting: Waiting[Job] = Waiting()
+        self._queue = limits.queue
+        self._waiting: Waiting[Job] = Waiting(limits.max_batch, self._queue.visitor_rows)
+        self._pace = 1.0  # seconds a reply takes, of late
         self._server: Server | None = None
         self._up = False
         self._loop: asyncio.AbstractEventLoop | None = None  # there while requests are taken
@@ -123,14 +131,33 @@ class VllmEngine:
                 raise EngineStopped
             if not self._up:
                 raise EngineUnavailable
-            like = sum(job.priority == request.priority for job in self._jobs)
-            if like >= self._limits.max_batch + self._limits.max_queue:
-                raise Overloaded(retry_after=1.0)
             model = self._residents.hold(request.adapter)
             job = Job(request, on_event, self._tokenizer, prompt, room, model)
+            gives_way = None
+            wait = self._refused(job)
+            if wait is not None and request.lane == "visitors":
+                gives_way = self._waiting.displaced_by(job)
+            if wait is not None and gives_way is None:
+                self._residents.release(request.adapter)
+                raise Overloaded(retry_after=wait)
+            if gives_way is not None:
+                self._waiting.remove(gives_way)
+                gives_way.displaced = True
+                self._loop.call_soon_threadsafe(self._end, gives_way, "displaced")
             self._jobs.add(job)
             self._waiting.push(job)
             self._loop.call_soon_threadsafe(self._admit, job)
+
+    def _refused(self, job: Job) -> float | None:
+        """Where there is no room for it: seconds until it should be tried again."""
+        idle = self._limits.max_batch - sum(other.task is not None for other in self._jobs)
+        waiting = self._waiting.count(job.priority) - max(0, idle)  # those go at once
+        free = max(0, min(idle, self._queue.visitor_rows - self._held_by("visitors")))
+        visitors = self._waiting.count(job.priority, "visitors") - free
+        return self._queue.refuses(job.lane, waiting, visitors, self._pace)
+
+    def _held_by(self, lane: Lane) -> int:
+        return sum(job.task is not None and job.lane == lane for job in self._jobs)
 
     def cancel(self, request_id: str) -> None:
         with self._lock:
@@ -163,7 +190,13 @@ class VllmEngine:
         """What is in use now: replies being computed, requests waiting, adapters held."""
         with self._lock:
             waiting = len(self._waiting)
-            return {"rows": len(self._jobs) - waiting, "waiting": waiting, "held": self._residents.held()}
+            return {
+                "rows": len(self._jobs) - waiting,
+                "rows_visitors": self._held_by("visitors"),
+                "waiting": waiting,
+                "waiting_visitors": self._waiting.count("normal", "visitors"),
+                "held": self._residents.held(),
+            }
 
     def forget(self) -> None:
         """vLLM's own prefix cache cannot be told; it holds scrubbed text only, and new requests take its place."""
@@ -216,10 +249,11 @@ class VllmEngine:
         """Send what there is room for."""
         while not self._stopping.is_set():
             with self._lock:
-                busy = sum(job.task is not None for job in self._jobs)
-                if not self._waiting or busy >= self._limits.max_batch:
+                held = {lane: self._held_by(lane) for lane in LANES}
+                able = self._waiting.ready(held) or self._waiting.ready(held, "low")
+                if not able or sum(held.values()) >= self._limits.max_batch:
                     return
-                job = self._waiting.pop()
+                job = self._waiting.pop(held)
             job.task = asyncio.create_task(job.run(self._client))
             job.task.add_done_callback(lambda task, job=job: self._ended(job, task))  # type: ignore[misc]
 
@@ -231,8 +265,9 @@ class VllmEngine:
             job.task.cancel()
             return
         with self._lock:
-            self._waiting.remove(job)
-        self._finish(job, reason)
+            if not job.displaced:
+                self._waiting.remove(job)
+        self._finish(job, "displaced" if job.displaced else reason)
 
     def _ended(self, job: Job, task: asyncio.Task[FinishReason]) -> None:
         if task.cancelled():
@@ -255,6 +290,8 @@ class VllmEngine:
         finally:
             with self._lock:
                 self._jobs.discard(job)
+                if job.seconds:
+                    self._pace += 0.1 * (job.seconds - self._pace)
             self._residents.release(job.request.adapter)
             self._pump()
 
