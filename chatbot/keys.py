@@ -6,19 +6,19 @@ import hashlib
 import secrets
 from collections.abc import Iterable
 
-from shoptalk.domain import ApiKey, Scope, new_id, now
+from shoptalk.domain import NO_LIMITS, ApiKey, KeyLimits, Scope, new_id, now
 from shoptalk.errors import NotFound, Unauthenticated
 from shoptalk.store import Store, keys
 
 PREFIX = "sk-shoptalk-"
 
 
-def create_key(store: Store, name: str, scopes: Iterable[Scope]) -> tuple[ApiKey, str]:
+def create_key(store: Store, name: str, scopes: Iterable[Scope], limits: KeyLimits = NO_LIMITS) -> tuple[ApiKey, str]:
     """A new key and its secret, which is not kept."""
     secret = PREFIX + secrets.token_urlsafe(32)
-    key = ApiKey(new_id("key"), name, frozenset(scopes), now())
+    key = ApiKey(new_id("key"), name, frozenset(scopes), now(), limits=limits)
     with store.write() as conn:
-        keys.add(conn, key, _hash(secret))
+        keys.add(conn, key, key_hash(secret))
     return key, secret
 
 
@@ -32,11 +32,18 @@ def revoke_key(store: Store, key_id: str) -> None:
 def check_key(store: Store, secret: str) -> ApiKey:
     """The key with this secret; raises Unauthenticated where there is none or it was revoked."""
     with store.read() as conn:
-        key = keys.by_hash(conn, _hash(secret))
+        key = keys.by_hash(conn, key_hash(secret))
     if key is None:
         raise Unauthenticated("This API key is not known here, or was revoked.")
     return key
 
 
-def _hash(secret: str) -> str:
+def known_hashes(store: Store) -> frozenset[str]:
+    """Of the secrets of all keys in use."""
+    with store.read() as conn:
+        return frozenset(keys.hashes(conn))
+
+
+def key_hash(secret: str) -> str:
+    """As it is kept."""
     return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()

@@ -33,7 +33,7 @@ from chatbot.engine.compute.team import Team
 from chatbot.engine.compute.tune import LEAST, fastest_threads, unnoticed_chunk
 from chatbot.engine.compute.weights import load_shape, load_weights
 from chatbot.engine.prefix import PrefixCache
-from chatbot.engine.protocol import LANES, FinishReason, GenerationRequest, Lane, OnEvent, QueueLimits
+from chatbot.engine.protocol import LANES, FinishReason, GenerationRequest, Lane, OnEvent, Priority, QueueLimits
 from chatbot.engine.row import Row
 from chatbot.engine.slots import Slots
 from chatbot.engine.waiting import Waiting
@@ -128,23 +128,30 @@ class EmbeddedEngine:
         with self._lock:
             if not self.healthy():
                 raise EngineStopped
-            waiting = self._waiting.count(request.priority)
-            visitors = self._waiting.count(request.priority, "visitors")
-            wait = self._queue.refuses(request.lane, waiting, visitors, self._pace)
-            gives_way = None
-            adapter = self._slots.hold(request.adapter)
-            row = Row(request, prompt, adapter, on_event, self._tokenizer, common)
-            if wait is not None and request.lane == "visitors":
-                gives_way = self._waiting.displaced_by(row)
-            if wait is not None and gives_way is None:
-                self._slots.release(request.adapter)
+            wait, gives_way = self._room(request.lane, request.turns, request.priority)
+            if wait is not None:
                 raise Overloaded(retry_after=wait)
+            adapter = self._slots.hold(request.adapter)
             if gives_way is not None:
                 gives_way.displaced = True
                 self._waiting.remove(gives_way)
                 self._ended.append(gives_way)
-            self._waiting.push(row)
+            self._waiting.push(Row(request, prompt, adapter, on_event, self._tokenizer, common))
             self._lock.notify()
+
+    def crowded(self, lane: Lane, group: str, ahead: int) -> float | None:
+        with self._lock:
+            return self._room(lane, group, "normal", ahead)[0]
+
+    def _room(self, lane: Lane, group: str, priority: Priority, ahead: int = 0) -> tuple[float | None, Row | None]:
+        """(Seconds until there may be room, None where there is; who gives its place up)."""
+        waiting = self._waiting.count(priority) + ahead
+        visitors = self._waiting.count(priority, "visitors") + (ahead if lane == "visitors" else 0)
+        wait = self._queue.refuses(lane, waiting, visitors, self._pace)
+        if wait is None or lane == "keys":
+            return wait, None
+        gives_way = self._waiting.displaced_by(lane, group, priority)
+        return (None if gives_way else wait), gives_way
 
     def cancel(self, request_id: str) -> None:
         with self._lock:

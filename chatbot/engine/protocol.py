@@ -153,6 +153,13 @@ class Engine(Protocol):
         """
         ...
 
+    def crowded(self, lane: Lane, group: str, ahead: int) -> float | None:
+        """Whether a group's request would be refused now, were `ahead` more of its lane before it.
+
+        Seconds until it should be tried again; None where there is room. Costs next to nothing.
+        """
+        ...
+
     def cancel(self, request_id: str) -> None:
         """End a request at the next step; it still gets its `Finished`."""
         ...

@@ -139,9 +139,9 @@ class Waiting(Generic[T]):
         """Raises ValueError where it does not wait."""
         self._lines[item.priority][item.lane].remove(item)
 
-    def displaced_by(self, item: T) -> T | None:
-        """Which waiting request gives its place to this one where there is no more: of the group with the most."""
-        return self._lines[item.priority][item.lane].newest_of_longest(item.group)
+    def displaced_by(self, lane: Lane, group: str, priority: Priority = "normal") -> T | None:
+        """Which waiting request gives its place to one of a group: of the group that waits with the most."""
+        return self._lines[priority][lane].newest_of_longest(group)
 
     def _may(self, lane: Lane, held: Mapping[Lane, int]) -> bool:
         return lane == "keys" or held.get("visitors", 0) < self._most

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Final
 
 import sqlalchemy as sa
 
-from shoptalk.domain import ApiKey, Scope, now
+from shoptalk.domain import ApiKey, KeyLimits, Scope, now
 from shoptalk.store.tables import api_keys as t
 
 OWNER: Final = "chatbot"
@@ -14,7 +15,7 @@ OWNER: Final = "chatbot"
 
 def add(conn: sa.Connection, key: ApiKey, sha256: str) -> None:
     values = {"id": key.id, "name": key.name, "sha256": sha256, "created_at": key.created_at}
-    conn.execute(sa.insert(t).values(**values, scopes=sorted(key.scopes)))
+    conn.execute(sa.insert(t).values(**values, scopes=sorted(key.scopes), limits=asdict(key.limits)))
 
 
 def revoke(conn: sa.Connection, key_id: str) -> bool:
@@ -34,10 +35,16 @@ def find(conn: sa.Connection, key_id: str) -> ApiKey | None:
     return _key(row) if row else None
 
 
+def hashes(conn: sa.Connection) -> list[str]:
+    """Of the secrets of all keys in use."""
+    return list(conn.execute(sa.select(t.c.sha256).where(t.c.revoked_at.is_(None))).scalars())
+
+
 def everyone(conn: sa.Connection) -> list[ApiKey]:
     return [_key(row) for row in conn.execute(sa.select(t).order_by(t.c.created_at))]
 
 
 def _key(row: sa.Row[tuple[object, ...]]) -> ApiKey:
     r = row._mapping
-    return ApiKey(r["id"], r["name"], frozenset(map(Scope, r["scopes"])), r["created_at"], r["revoked_at"])
+    limits = KeyLimits(**(r["limits"] or {}))
+    return ApiKey(r["id"], r["name"], frozenset(map(Scope, r["scopes"])), r["created_at"], r["revoked_at"], limits)

@@ -54,6 +54,13 @@ api_keys = Table(
     Column("sha256", String(64), nullable=False, unique=True),
     Column("scopes", Json, nullable=False),
     _at(), Column("revoked_at", Time()),
+    Column("limits", Json),  # see KeyLimits; null for keys made before there were any
+)  # fmt: skip
+rate_buckets = Table(
+    "rate_buckets", metadata, Column("id", String(200), primary_key=True),
+    Column("tokens", Float, nullable=False),
+    Column("at", Float, nullable=False),  # seconds since the epoch, as the next
+    Column("full_at", Float, nullable=False, index=True),
 )  # fmt: skip
 conversations = Table(
     "conversations", metadata, _id(),

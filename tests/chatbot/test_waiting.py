@@ -120,10 +120,9 @@ def test_who_waits_with_most_gives_way_to_who_has_less() -> None:
     waiting: Waiting[Item] = Waiting()
     for number in range(3):
         waiting.push(Item("greedy", number, lane="visitors"))
-    new = Item("other", 0, lane="visitors")
-    assert waiting.displaced_by(new) == Item("greedy", 2, lane="visitors")
-    assert waiting.displaced_by(Item("greedy", 3, lane="visitors")) is None
-    assert waiting.displaced_by(Item("shop", 0)) is None  # another lane's
+    assert waiting.displaced_by("visitors", "other") == Item("greedy", 2, lane="visitors")
+    assert waiting.displaced_by("visitors", "greedy") is None
+    assert waiting.displaced_by("keys", "shop") is None
 
 
 LANED = st.tuples(st.sampled_from("abc"), st.sampled_from(["keys", "visitors"]), st.booleans())

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from chatbot.engine.protocol import LANES, FinishReason, GenerationRequest, Lane, OnEvent, QueueLimits
+from chatbot.engine.protocol import LANES, FinishReason, GenerationRequest, Lane, OnEvent, Priority, QueueLimits
 from chatbot.engine.vllm.adapters import AdapterCheck, AdapterFolder, nothing
 from chatbot.engine.vllm.client import VllmClient
 from chatbot.engine.vllm.job import Job
@@ -131,15 +131,11 @@ class VllmEngine:
                 raise EngineStopped
             if not self._up:
                 raise EngineUnavailable
+            wait, gives_way = self._room(request.lane, request.turns, request.priority)
+            if wait is not None:
+                raise Overloaded(retry_after=wait)
             model = self._residents.hold(request.adapter)
             job = Job(request, on_event, self._tokenizer, prompt, room, model)
-            gives_way = None
-            wait = self._refused(job)
-            if wait is not None and request.lane == "visitors":
-                gives_way = self._waiting.displaced_by(job)
-            if wait is not None and gives_way is None:
-                self._residents.release(request.adapter)
-                raise Overloaded(retry_after=wait)
             if gives_way is not None:
                 self._waiting.remove(gives_way)
                 gives_way.displaced = True
@@ -148,13 +144,22 @@ class VllmEngine:
             self._waiting.push(job)
             self._loop.call_soon_threadsafe(self._admit, job)
 
-    def _refused(self, job: Job) -> float | None:
-        """Where there is no room for it: seconds until it should be tried again."""
-        idle = self._limits.max_batch - sum(other.task is not None for other in self._jobs)
-        waiting = self._waiting.count(job.priority) - max(0, idle)  # those go at once
-        free = max(0, min(idle, self._queue.visitor_rows - self._held_by("visitors")))
-        visitors = self._waiting.count(job.priority, "visitors") - free
-        return self._queue.refuses(job.lane, waiting, visitors, self._pace)
+    def crowded(self, lane: Lane, group: str, ahead: int) -> float | None:
+        with self._lock:
+            return self._room(lane, group, "normal", ahead)[0]
+
+    def _room(self, lane: Lane, group: str, priority: Priority, ahead: int = 0) -> tuple[float | None, Job | None]:
+        """(Seconds until there may be room, None where there is; who gives its place up)."""
+        busy, visiting = sum(job.task is not None for job in self._jobs), self._held_by("visitors")
+        idle = max(0, self._limits.max_batch - busy)  # so many go at once
+        waiting = self._waiting.count(priority) + ahead - idle
+        visitors = self._waiting.count(priority, "visitors") + (ahead if lane == "visitors" else 0)
+        visitors -= min(idle, max(0, self._queue.visitor_rows - visiting))
+        wait = self._queue.refuses(lane, waiting, visitors, self._pace)
+        if wait is None or lane == "keys":
+            return wait, None
+        gives_way = self._waiting.displaced_by(lane, group, priority)
+        return (None if gives_way else wait), gives_way
 
     def _held_by(self, lane: Lane) -> int:
         return sum(job.task is not None and job.lane == lane for job in self._jobs)
