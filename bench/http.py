@@ -215,7 +215,7 @@ def alone(home: Path) -> dict[str, Row]:
     """Scrubbing and the commit, inside this process, one message at a time."""
     with Stack(home) as stack:
         services = build_api(stack.settings).state.services
-        caller = Caller("key_bench", frozenset({Scope.CHAT}))
+        caller = Caller("key_bench", frozenset({Scope.CHAT}), "key_bench")
         reply = TEXT.format(adapter="shop v0")
         scrubbing: list[float] = []
         commits: list[float] = []

@@ -254,8 +254,8 @@ def imports(count: int) -> dict[str, Any]:
             said = tuple(FileTurn(roles[t["role"]], t["text"], None) for t in row["turns"])
             yield FileConversation(n, row["conversation_id"], None, None, said)
 
-    def opening(conn: Any, conversation: str, customer: str | None) -> bool:
-        return open_conversation(conn, Opened(conversation, "import", customer), "import")
+    def opening(conn: Any, opened: Opened) -> bool:
+        return open_conversation(conn, opened, "import")
 
     scrubber = PresidioScrubber(Analyzer())
     with tempfile.TemporaryDirectory() as folder:

@@ -6,18 +6,31 @@ import hashlib
 import secrets
 from collections.abc import Iterable
 
+from shoptalk import owners
 from shoptalk.domain import NO_LIMITS, ApiKey, KeyLimits, Scope, new_id, now
-from shoptalk.errors import NotFound, Unauthenticated
+from shoptalk.errors import InvalidInput, NotFound, Unauthenticated
 from shoptalk.store import Store, keys
 
 PREFIX = "sk-shoptalk-"
 
 
-def create_key(store: Store, name: str, scopes: Iterable[Scope], limits: KeyLimits = NO_LIMITS) -> tuple[ApiKey, str]:
-    """A new key and its secret, which is not kept."""
+def create_key(
+    store: Store, name: str, scopes: Iterable[Scope], owner: str | None = None, limits: KeyLimits = NO_LIMITS
+) -> tuple[ApiKey, str]:
+    """A new key and its secret, which is not kept. Without a name for its owner it is an owner of its own.
+
+    Raises InvalidInput where the owner cannot be named so.
+    """
     secret = PREFIX + secrets.token_urlsafe(32)
-    key = ApiKey(new_id("key"), name, frozenset(scopes), now(), limits=limits)
+    id = new_id("key")
+    whose = id if owner is None else owners.checked(owner)
+    key = ApiKey(id, name, frozenset(scopes), whose, now(), limits=limits)
     with store.write() as conn:
+        if owner is not None and owner.startswith(owners.KEY) and not keys.owner_known(conn, owner):
+            raise InvalidInput(
+                f"owner: there is no key {owner[:80]}; name the id of a key that there is, or another name",
+                field="owner",
+            )
         keys.add(conn, key, key_hash(secret))
     return key, secret
 

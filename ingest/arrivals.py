@@ -16,10 +16,10 @@ former version; `failures` are of the checks of `ingest.validation`.
 `feedback`::
 
     {"id", "inference_id": str | null, "metric", "value": number, "comment": str | null, "pii": {TYPE: n},
-     "at": ISO 8601 with zone, "scrubber": version, "caller": {"key_id", "customer": str | null} | null}
+     "at": ISO 8601 with zone, "scrubber": version, "caller": {"owner", "customer": str | null} | null}
 
 Where the inference was not known yet, `caller` says whose it must turn out to be, and the arrival's conversation is the
-inference's id.
+inference's id. Before there were owners it named the `key_id` instead.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ class ArrivalInbox:
         conversation_id: str,
         payload: Mapping[str, Any],
         batch_id: str | None = None,
+        customer: str | None = None,
     ) -> bool:
         """Seal and keep; says whether it was new. Durable when the caller's transaction commits."""
-        return arrivals.add(conn, id, kind, conversation_id, self._secrets.seal(dict(payload)), batch_id)
+        return arrivals.add(conn, id, kind, conversation_id, self._secrets.seal(dict(payload)), batch_id, customer)

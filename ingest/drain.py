@@ -21,10 +21,11 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from ingest.payloads import Caller, Exchange, FeedbackIn, read
+from shoptalk.conversations import erased_on_its_way
 from shoptalk.domain import now
 from shoptalk.errors import ConfigurationError, InvalidInput, ScrubbingFailed
 from shoptalk.secrets import Secrets
-from shoptalk.store import Store, arrivals, chats, erasures, feedback, inferences, quarantine, topics, turns
+from shoptalk.store import Store, arrivals, chats, feedback, inferences, quarantine, topics, turns
 from shoptalk.store.arrivals import Arrival
 
 log = structlog.get_logger(__name__)
@@ -136,7 +137,7 @@ class Drain:
         """Raises ConfigurationError where it cannot be opened."""
         plan = self._plan(arrival)
         with self._store.write() as conn:
-            return _write(conn, plan, self._secrets.tombstone(plan.conversation))
+            return _write(conn, plan, self._secrets)
 
     def _plan(self, arrival: Arrival) -> _Plan:
         conversation = arrival.conversation_id
@@ -163,7 +164,7 @@ class Drain:
             if arrival.created_at > now() - EARLY:
                 raise _NotYet
             raise InvalidInput("inference_id: no such inference came within an hour", field="inference_id")
-        if opened is None or opened.key_id != caller.key_id or caller.customer not in (None, opened.customer):
+        if opened is None or opened.owner != caller.whose or caller.customer not in (None, opened.customer):
             raise InvalidInput("inference_id: is another's", field="inference_id")
         return opened.id
 
@@ -189,15 +190,15 @@ def _texts(item: Exchange | FeedbackIn) -> dict[str, str]:
     return {**texts, **{f"revision {name}": text for name, text in item.revisions.items()}}
 
 
-def _write(conn: sa.Connection, plan: _Plan, tombstone: str) -> DrainResult:
+def _write(conn: sa.Connection, plan: _Plan, secrets: Secrets) -> DrainResult:
     arrival, item = plan.arrival, plan.item
     if not arrivals.remove(conn, [arrival.seq]):
         raise _Gone
-    if erasures.buried(conn, [tombstone]):
+    if erased_on_its_way(conn, secrets, plan.conversation):
         return DrainResult(erased=1)
     if item is None:
         reason = plan.problem or "invalid"
-        quarantine.add(conn, arrival.id, arrival.kind, plan.conversation, reason, plan.sealed)
+        quarantine.add(conn, arrival.id, arrival.kind, plan.conversation, reason, plan.sealed, arrival.customer)
         return DrainResult(quarantined=1)
     if isinstance(item, FeedbackIn):
         new = feedback.add(conn, item.feedback(plan.conversation))
@@ -208,7 +209,7 @@ def _write(conn: sa.Connection, plan: _Plan, tombstone: str) -> DrainResult:
     for turn in item.turns:
         # a turn without text has the hash of nothing
         digest = plan.hashes.get(turn.id) or content_hash(None)
-        if turns.add(conn, turn.turn(arrival.conversation_id), arrival.seq, digest):
+        if turns.add(conn, turn.turn(arrival.conversation_id, arrival.customer), arrival.seq, digest):
             admitted += 1
             counts.update(turn.pii)
     known = turns.many(conn, list(item.revisions))

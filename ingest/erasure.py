@@ -15,8 +15,10 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from shoptalk.conversations import tombstone
 from shoptalk.domain import new_id, now
 from shoptalk.errors import NotFound, ShoptalkError
+from shoptalk.owners import IMPORT
 from shoptalk.ports import Erased, Eraser
 from shoptalk.secrets import Secrets
 from shoptalk.store import (
@@ -53,12 +55,21 @@ class Erasures:
         with self._store.write() as conn:
             if known := erasures.running(conn, customer):
                 return known[0].id
-            return self._begin(conn, customer, chats.of_customer(conn, customer), policy)
+            arrivals.erase_early(conn, customer)
+            quarantine.erase_feedback(conn, customer)
+            return self._begin(conn, customer, _conversations(conn, customer), policy)
 
-    def begin_conversation(self, public_id: str, policy: str | None = None) -> str:
-        """The same for one conversation, an anonymous one say."""
+    def begin_conversation(self, public_id: str, policy: str | None = None, owner: str | None = None) -> str:
+        """The same for one conversation, an anonymous one say: of everybody who has one of that id, or of one owner.
+
+        Where there is none, the shop's own imports, or that owner, cannot bring it in any more.
+        """
+        public = self._secrets.public_conversation(public_id)
         with self._store.write() as conn:
-            return self._begin(conn, None, [self._secrets.conversation(public_id)], policy)
+            found = [opened for opened in chats.named(conn, public) if owner in (None, opened.owner)]
+            erasure_id = self._begin(conn, None, [opened.id for opened in found], policy)
+            erasures.bury(conn, erasure_id, [tombstone(self._secrets, public, owner or IMPORT)])
+            return erasure_id
 
     def _begin(self, conn: sa.Connection, customer: str | None, conversations: list[str], policy: str | None) -> str:
         erasure = Erasure(
@@ -67,9 +78,17 @@ class Erasures:
             now(), now(),
         )  # fmt: skip
         erasures.add(conn, erasure)
-        whose = [*conversations, customer] if customer else conversations
-        erasures.bury(conn, erasure.id, [self._secrets.tombstone(id) for id in whose])
+        if customer:
+            erasures.bury(conn, erasure.id, [self._secrets.tombstone(customer)])
+        erasures.bury(conn, erasure.id, self._tombstones(conn, conversations))
         return erasure.id
+
+    def _tombstones(self, conn: sa.Connection, conversations: list[str]) -> list[str]:
+        """Of conversations, for their owners and for what is on its way to the drain."""
+        opened, brought = chats.find_many(conn, conversations), imports.known(conn, conversations)
+        found = [tombstone(self._secrets, id) for id in conversations]
+        found += [tombstone(self._secrets, id, whose.owner) for id, whose in opened.items()]
+        return found + [tombstone(self._secrets, id, IMPORT) for id in brought]
 
     def find(self, erasure_id: str) -> Erasure:
         """Raises NotFound."""
@@ -117,6 +136,12 @@ class Erasures:
     def _record(self, erasure_id: str, step: str, counts: Mapping[str, Any]) -> None:
         with self._store.write() as conn:
             erasures.step_done(conn, erasure_id, step, counts)
+
+
+def _conversations(conn: sa.Connection, customer: str) -> list[str]:
+    """Whatever the customer opened, and whatever holds something that they said: each is erased as a whole."""
+    places = (chats, turns, arrivals, quarantine)
+    return sorted({id for place in places for id in place.of_customer(conn, customer)})
 
 
 def _what(erasure: Erasure, step: str) -> Erased:

@@ -20,17 +20,22 @@ import sqlalchemy as sa
 from ingest.batches import Batches, Figures
 from ingest.files import FileConversation, Problem, parsed
 from ingest.validation import Conversation, Failure, Said, Validator
+from shoptalk.conversations import erased, stored_ids
 from shoptalk.domain import Message, new_id, now
 from shoptalk.errors import InvalidInput, ScrubbingFailed
+from shoptalk.owners import IMPORT
 from shoptalk.ports import Inbox, Scrubbed, Scrubber
 from shoptalk.secrets import Secrets
-from shoptalk.store import Store, arrivals, erasures, imports, turns
+from shoptalk.store import Store, arrivals, chats, erasures, imports, quarantine, turns
 
 BATCH: Final = 20
 MOST_PROBLEMS: Final = 100
 MOST_NAME: Final = 200
 
-OpenConversation = Callable[[sa.Connection, str, str | None], object]
+OpenConversation = Callable[[sa.Connection, chats.Opened], object]
+OTHER_CUSTOMER: Final = ("customer_id", "this conversation is another customer's; give it an id of its own")
+OTHER_OWNER: Final = ("conversation_id", "this conversation is another owner's; give it an id of its own")
+CHANGED: Final = ("", "it was changed while it was read; import it again")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +55,9 @@ class Outcome:
 class ImportResult:
     """What an import did, or would do.
 
-    `failed` are lines that cannot be read and conversations that could not be scrubbed; `failing` go to quarantine for
-    failing a check; `erased` are left out since their customer or they themselves were erased; `turns` and `pii` count
-    what is new; `problems` are the first hundred. `batch` is the batch's id and state.
+    `failed` are lines that cannot be read, conversations that are another's and those that could not be scrubbed;
+    `failing` go to quarantine for failing a check; `erased` are left out since their customer or they themselves were
+    erased; `turns` and `pii` count what is new; `problems` are the first hundred. `batch` is the batch's id and state.
     """
 
     read: int = 0
@@ -78,9 +83,16 @@ class _Item:
     """A conversation as it came, and what it is known by here."""
 
     raw: FileConversation
-    conversation: str
-    customer: str | None
+    opened: chats.Opened
     digest: str
+
+    @property
+    def conversation(self) -> str:
+        return self.opened.id
+
+    @property
+    def customer(self) -> str | None:
+        return self.opened.customer
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +106,7 @@ class _Ready:
 
 
 class Importer:
-    """Imports conversations. `open_conversation(conn, id, customer_hash)` is the chatbot's way of opening one."""
+    """Imports conversations. `open_conversation(conn, opened)` is the chatbot's way of opening one."""
 
     def __init__(
         self,
@@ -120,18 +132,22 @@ class Importer:
         progress: Callable[[int], None] | None = None,
         source: str | None = None,
         each: Callable[[Outcome], None] | None = None,
+        owner: str = IMPORT,
     ) -> ImportResult:
         """Import conversations read from anywhere. With the name of a `source` they are a batch, which may be held.
+
+        They belong to the `owner`: those that are there continue where they are theirs. What is another customer's is
+        refused with its line.
 
         Raises InvalidInput where reading `items` does; what was read before is kept, and its batch left open, as it is
         whatever else ends the import: importing the same again goes on with it.
         """
         result = ImportResult()
-        batch_id, figures = self._begin(source) if source and not dry_run else (None, Figures())
+        batch_id, figures = self._begin(source, owner) if source and not dry_run else (None, Figures())
         waiting: list[FileConversation] = []
 
         def keep() -> None:
-            for outcome in self._keep(waiting, result, figures, batch_id, dry_run):
+            for outcome in self._keep(waiting, result, figures, batch_id, dry_run, owner):
                 if each:
                     each(outcome)
             waiting.clear()
@@ -166,15 +182,15 @@ class Importer:
             result.batch, result.held = (closed.id, closed.state), list(closed.reasons)
         return result
 
-    def import_batch(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    def import_batch(self, rows: Sequence[Mapping[str, Any]], owner: str = IMPORT) -> list[dict[str, Any]]:
         """Import conversations as the lines of a file; what became of each, in order: state, turns, problem."""
         told: list[Outcome] = []
-        self.import_conversations((parsed(n, row) for n, row in enumerate(rows, 1)), each=told.append)
+        self.import_conversations((parsed(n, row) for n, row in enumerate(rows, 1)), each=told.append, owner=owner)
         return [{"state": o.state, "turns": o.turns, "problem": o.problem} for o in sorted(told, key=lambda o: o.line)]
 
-    def _begin(self, source: str) -> tuple[str, Figures]:
+    def _begin(self, source: str, owner: str) -> tuple[str, Figures]:
         """The batch of an import of this source that was interrupted, else a new one."""
-        digest = self._secrets.digest("import source", source)
+        digest = self._secrets.digest("import source", source if owner == IMPORT else f"{owner}\0{source}")
         with self._store.write() as conn:
             if known := imports.still_open(conn, digest):
                 figures = Figures.of(known.report)
@@ -191,12 +207,14 @@ class Importer:
         figures: Figures,
         batch_id: str | None,
         dry_run: bool,
+        owner: str,
     ) -> list[Outcome]:
-        items = [self._item(each) for each in raw]
         with self._store.read() as conn:
+            places = self._places(conn, [each.id for each in raw], owner)
+            items = [self._item(each, place, owner) for each, place in zip(raw, places, strict=True)]
             known = imports.known(conn, [item.conversation for item in items])
-            open_to = [item for item in items if not self._buried(conn, item)]
-        fresh = [item for item in open_to if not self._same(item, known.get(item.conversation))]
+            changed = [item for item in items if not self._same(item, known.get(item.conversation))]
+            fresh = [item for item in changed if not self._buried(conn, item) and not _foreign(conn, item)]
         ready = {id(each.item): each for each in self._scrubbed(fresh)}
         for found in ready.values():
             self._describe(figures, found)
@@ -213,19 +231,32 @@ class Importer:
         removed = sum((Counter(row["pii"]) for row in ready.turns), Counter[str]())
         figures.add(turns, self._validator.language(turns), ready.failures, removed)
 
-    def _item(self, raw: FileConversation) -> _Item:
+    def _places(self, conn: sa.Connection, public_ids: Sequence[str], owner: str) -> list[str]:
+        """Where each conversation is, or would be.
+
+        Before there were owners, an import added to whatever had the same id; such an import is known again.
+        """
+        found = stored_ids(conn, self._secrets, public_ids, owner)
+        if owner != IMPORT:
+            return found
+        former = [self._secrets.public_conversation(public) for public in public_ids]
+        added = imports.known(conn, former)
+        return [old if old in added else id for old, id in zip(former, found, strict=True)]
+
+    def _item(self, raw: FileConversation, conversation: str, owner: str) -> _Item:
         said = [[turn.role, turn.text, turn.at.isoformat() if turn.at else None] for turn in raw.turns]
         told = json.dumps([raw.customer, said, sorted(raw.record.items())], ensure_ascii=True, separators=(",", ":"))
         customer = None if raw.customer is None else self._secrets.customer(raw.customer)
-        conversation = self._secrets.conversation(raw.id)
-        return _Item(raw, conversation, customer, self._secrets.digest("import content", told))
+        opened = chats.Opened(conversation, owner, customer, self._secrets.public_conversation(raw.id))
+        return _Item(raw, opened, self._secrets.digest("import content", told))
 
     def _same(self, item: _Item, known: imports.Known | None) -> bool:
         return known is not None and (known.digest, known.scrubber) == (item.digest, self._scrubber.version)
 
     def _buried(self, conn: sa.Connection, item: _Item) -> bool:
-        whose = [item.conversation] if item.customer is None else [item.conversation, item.customer]
-        return erasures.buried(conn, [self._secrets.tombstone(id) for id in whose])
+        if item.customer is not None and erasures.buried(conn, [self._secrets.tombstone(item.customer)]):
+            return True
+        return erased(conn, self._secrets, item.raw.id, item.opened.owner)
 
     def _scrubbed(self, items: Sequence[_Item]) -> list[_Ready]:
         """Read together, which takes less time than one by one."""
@@ -261,14 +292,22 @@ class Importer:
         """Seal what of a conversation is not here yet, and remember this version of it."""
         if self._buried(conn, item):
             return Outcome(item.raw.line, "erased")
-        if ready is None:
-            return Outcome(item.raw.line, "unchanged")
         before = imports.known(conn, [item.conversation]).get(item.conversation)
+        if before is not None and self._same(item, before):
+            if not dry_run:
+                _ascribe(conn, item, before.turn_ids)
+            return Outcome(item.raw.line, "unchanged")
+        if not dry_run:
+            self._open(conn, item.opened)  # first, so that who else opens it waits and sees it
+        foreign = _foreign(conn, item)
+        if foreign or ready is None:
+            return Outcome(item.raw.line, "refused", problem=str(Problem(item.raw.line, *(foreign or CHANGED))))
         payload = self._payload(conn, ready, before)
         if not dry_run:
             version = 1 + (before.version if before else 0)
             ids = [row["id"] for row in ready.turns]
             imports.remember(conn, imports.Known(item.conversation, item.digest, self._scrubber.version, version, ids))
+            _ascribe(conn, item, ids)
             if payload is not None and not self._accepted(conn, item, payload, batch_id):
                 payload = None
         if payload is None:
@@ -277,9 +316,10 @@ class Importer:
         return Outcome(item.raw.line, "changed" if before else "new", len(payload["turns"]), problem)
 
     def _accepted(self, conn: sa.Connection, item: _Item, payload: dict[str, Any], batch_id: str | None) -> bool:
-        self._open(conn, item.conversation, item.customer)
+        opened = chats.find(conn, item.conversation)
+        customer = item.customer or (opened.customer if opened else None)
         arrival = "arr_" + self._secrets.digest("import arrival", _names(item.conversation, payload))[:32]
-        return self._inbox.accept(conn, arrival, "exchange", item.conversation, payload, batch_id)
+        return self._inbox.accept(conn, arrival, "exchange", item.conversation, payload, batch_id, customer)
 
     def _payload(self, conn: sa.Connection, ready: _Ready, before: imports.Known | None) -> dict[str, Any] | None:
         """What of a conversation is not stored yet; None where all of it is."""
@@ -301,6 +341,31 @@ class Importer:
         }  # fmt: skip
 
 
+def _foreign(conn: sa.Connection, item: _Item) -> tuple[str, str] | None:
+    """The field and reason why nothing may be added to the conversation: another owner's, or another customer's."""
+    opened = chats.find(conn, item.conversation)
+    if opened is None:
+        return None
+    if opened.owner != item.opened.owner:
+        return OTHER_OWNER
+    if item.customer is None:
+        return None
+    places = (turns, arrivals, quarantine)
+    present = {opened.customer} - {None}
+    present |= {customer for place in places for customer in place.customers(conn, opened.id)}
+    return OTHER_CUSTOMER if present - {item.customer} else None
+
+
+def _ascribe(conn: sa.Connection, item: _Item, turn_ids: Sequence[str]) -> None:
+    """What was imported before the customer was known, or known to matter, is the customer's whom it names now."""
+    opened = chats.find(conn, item.conversation)
+    if item.customer is None or opened is None or opened.customer == item.customer:
+        return
+    turns.ascribe(conn, turn_ids, item.customer)
+    arrivals.ascribe(conn, item.conversation, item.customer)
+    quarantine.ascribe(conn, item.conversation, item.customer)
+
+
 def _names(conversation: str, payload: Mapping[str, Any]) -> str:
     """What the arrival is known by: the same content, sent again, is the same arrival."""
     revised = [part for pair in sorted(payload["revisions"].items()) for part in pair]
@@ -308,6 +373,10 @@ def _names(conversation: str, payload: Mapping[str, Any]) -> str:
 
 
 def _count(result: ImportResult, outcome: Outcome, ready: _Ready | None) -> None:
+    if outcome.state == "refused":
+        result.failed += 1
+        result.note(outcome.problem or "")
+        return
     if outcome.state in ("unchanged", "erased"):
         setattr(result, outcome.state, getattr(result, outcome.state) + 1)
         return

@@ -9,6 +9,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat, V
 
 from shoptalk.domain import Feedback, Role, Turn
 from shoptalk.errors import InvalidInput
+from shoptalk.owners import of_key
 
 LONGEST_TEXT = 32_000
 # placeholders may be longer than what they replace
@@ -42,10 +43,11 @@ class TurnIn(_Model):
             raise ValueError("a turn without text needs a reason")
         return self
 
-    def turn(self, conversation_id: str) -> Turn:
+    def turn(self, conversation_id: str, customer: str | None) -> Turn:
         return Turn(
-            self.id, conversation_id, self.parent_id, self.role, self.text, self.at, self.inference_id, self.reason
-        )
+            self.id, conversation_id, self.parent_id, self.role, self.text, self.at, self.inference_id, self.reason,
+            customer,
+        )  # fmt: skip
 
 
 class Exchange(_Model):
@@ -60,10 +62,24 @@ class Exchange(_Model):
 
 
 class Caller(_Model):
-    """Who sent feedback about an inference that was not known yet: it must turn out to be theirs."""
+    """Who sent feedback about an inference that was not known yet: it must turn out to be theirs.
 
-    key_id: Id
+    Before there were owners the `key_id` said whose it is.
+    """
+
+    owner: Id = ""
+    key_id: Id | None = None
     customer: Id | None
+
+    @model_validator(mode="after")
+    def _named(self) -> Caller:
+        if not self.owner and not self.key_id:
+            raise ValueError("names no owner")
+        return self
+
+    @property
+    def whose(self) -> str:
+        return self.owner or of_key(self.key_id or "", self.customer)
 
 
 class FeedbackIn(_Model):

@@ -31,6 +31,7 @@ class Entry:
     reason: str
     created_at: datetime
     payload: dict[str, Any] | None
+    customer: str | None
 
 
 class Quarantine:
@@ -99,7 +100,8 @@ class Quarantine:
         payload = self._scrubbed(payload)
         with self._store.write() as conn:
             if quarantine.remove(conn, [entry.id]):
-                self._inbox.accept(conn, entry.id, entry.kind, entry.conversation_id or entry.id, payload)
+                where = entry.conversation_id or entry.id
+                self._inbox.accept(conn, entry.id, entry.kind, where, payload, customer=entry.customer)
 
     def drop(self, entry_id: str) -> None:
         """Delete it for good; raises NotFound."""
@@ -113,7 +115,7 @@ class Quarantine:
         if row is None:
             raise NotFound(f"there is nothing in quarantine with the id {entry_id[:80]}")
         opened = None if row.body is None else self._secrets.open(row.body)
-        return Entry(row.id, row.kind, row.conversation_id, row.reason, row.created_at, opened)
+        return Entry(row.id, row.kind, row.conversation_id, row.reason, row.created_at, opened, row.customer)
 
     def _scrubbed(self, payload: dict[str, Any]) -> dict[str, Any]:
         """Without what the scrubber finds today; raises ScrubbingFailed."""

@@ -128,8 +128,8 @@ class Parts:
         from ingest.importer import Importer
         from ingest.validation import Validator
 
-        def open_conversation(conn: Any, conversation: str, customer: str | None) -> bool:
-            return chats.open_conversation(conn, chats.Opened(conversation, "import", customer), "import")
+        def open_conversation(conn: Any, opened: chats.Opened) -> bool:
+            return chats.open_conversation(conn, opened, "import")
 
         inbox, validator = ArrivalInbox(self.secrets), Validator(self.settings.languages)
         return Importer(self.store, inbox, self.scrubber, self.secrets, open_conversation, validator)
@@ -203,11 +203,13 @@ class Parts:
             self.withdrawals,
         ]
 
-    def new_key(self, name: str, scopes: Iterable[Scope], limits: KeyLimits = NO_LIMITS) -> tuple[ApiKey, str]:
-        """A new API key and its secret, which is not kept."""
+    def new_key(
+        self, name: str, scopes: Iterable[Scope], owner: str | None = None, limits: KeyLimits = NO_LIMITS
+    ) -> tuple[ApiKey, str]:
+        """A new API key and its secret, which is not kept; an owner of its own unless one is named."""
         from chatbot.keys import create_key
 
-        return create_key(self.store, name, scopes, limits)
+        return create_key(self.store, name, scopes, owner, limits)
 
     def revoke_key(self, key_id: str) -> None:
         """Take a key out of use; raises NotFound."""

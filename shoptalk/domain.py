@@ -111,11 +111,12 @@ NO_LIMITS: Final = KeyLimits()
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """An API key without its secret."""
+    """An API key without its secret. Keys of one owner share its conversations; see `shoptalk.owners`."""
 
     id: str
     name: str
     scopes: frozenset[Scope]
+    owner: str
     created_at: datetime
     revoked_at: datetime | None = None
     limits: KeyLimits = NO_LIMITS
@@ -140,6 +141,7 @@ class Turn:
     at: datetime
     inference_id: str | None = None
     reason: str | None = None
+    customer: str | None = None  # keyed hash
 
 
 @dataclass(frozen=True, slots=True)

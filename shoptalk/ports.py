@@ -101,10 +101,11 @@ class Inbox(Protocol):
         conversation_id: str,
         payload: Mapping[str, Any],
         batch_id: str | None = None,
+        customer: str | None = None,
     ) -> bool:
         """Says whether it was new. The payloads are described in `ingest.arrivals`.
 
-        What belongs to a batch is not admitted before that is released.
+        What belongs to a batch is not admitted before that is released. `customer` is a keyed hash: who said it.
         """
         ...
 
@@ -163,6 +164,6 @@ class Erasures(Protocol):
 class Imports(Protocol):
     """Takes in finished conversations; `ingest.importer` does it."""
 
-    def import_batch(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    def import_batch(self, rows: Sequence[Mapping[str, Any]], owner: str) -> list[dict[str, Any]]:
         """What became of each, in order: `state`, `turns` that are new, `problem`."""
         ...

@@ -85,8 +85,15 @@ class Secrets:
         """The stored form of a customer's id."""
         return "cus_" + self.digest("customer", public_id)[:32]
 
-    def conversation(self, public_id: str) -> str:
-        """The stored form of a conversation's id: clients may put anything into theirs."""
+    def conversation(self, public_id: str, owner: str) -> str:
+        """The stored form of a conversation's id: clients may put anything into theirs, which are their owner's alone.
+
+        See `shoptalk.conversations`, which also finds what was stored before there were owners.
+        """
+        return "con_" + self.digest("conversation of an owner", f"{owner}\0{public_id}")[:32]
+
+    def public_conversation(self, public_id: str) -> str:
+        """The same for all owners; before there were owners it was the stored id."""
         return "con_" + self.digest("conversation", public_id)[:32]
 
     def tombstone(self, stored: str) -> str:

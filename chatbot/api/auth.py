@@ -21,23 +21,25 @@ from chatbot.api.services import Services, services_of
 from chatbot.api.sessions import COOKIE
 from chatbot.engine.protocol import Lane
 from chatbot.keys import check_key
+from shoptalk import owners
 from shoptalk.domain import NO_LIMITS, KeyLimits, Scope
 from shoptalk.errors import ConfigurationError, Forbidden, Unauthenticated
 from shoptalk.store import keys
 
 CONSOLE_COOKIE = "shoptalk_console"
 CONSOLE_S = 12 * 3600  # then one signs in again
-WEB_KEY = "web"
+WEB_KEY = owners.WEB
 WEB_SCOPES = frozenset({Scope.CHAT, Scope.FEEDBACK})
 bearer = HTTPBearer(auto_error=False, description="An API key with the scope the route needs.")
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """`key_id` owns what the caller opens; `customer` is set for the chat page's visitors."""
+    """`owner` owns what the caller opens (see `shoptalk.owners`); `customer` is set for the chat page's visitors."""
 
     key_id: str
     scopes: frozenset[Scope]
+    owner: str
     customer: str | None = None
     limits: KeyLimits = NO_LIMITS
 
@@ -45,6 +47,11 @@ class Caller:
     def lane(self) -> Lane:
         """Visitors have a part of what there is; see `chatbot.engine.protocol.GenerationRequest`."""
         return "keys" if self.customer is None else "visitors"
+
+    @property
+    def idempotency(self) -> str:
+        """Whose Idempotency-Keys theirs are: they stay valid when a key takes another's place."""
+        return f"{self.owner}\0" if self.customer is None else f"{WEB_KEY}\0{self.customer}"
 
     def allows(self, scope: Scope) -> bool:
         return scope in self.scopes or Scope.ADMIN in self.scopes
@@ -72,7 +79,7 @@ async def identify(request: Request) -> list[Caller]:
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and secret:
         key = await anyio.to_thread.run_sync(check_key, services.store, secret.strip())
-        return [Caller(key.id, key.scopes, limits=key.limits)]
+        return [Caller(key.id, key.scopes, key.owner, limits=key.limits)]
     cookies = [c for name in (COOKIE, CONSOLE_COOKIE) if (c := request.cookies.get(name)) and same_origin(request)]
     callers = [await anyio.to_thread.run_sync(_session, services, cookie) for cookie in cookies]
     found = [caller for caller in callers if caller is not None]
@@ -109,12 +116,15 @@ def _session(services: Services, cookie: str) -> Caller | None:
     except ConfigurationError:
         return None
     if "visitor" in session:
-        return Caller(WEB_KEY, WEB_SCOPES, session["visitor"]) if services.settings.web_chat else None
+        if not services.settings.web_chat:
+            return None
+        who = session["visitor"]
+        return Caller(WEB_KEY, WEB_SCOPES, owners.visitor(services.secrets.customer(who)), who)
     if session.get("until", 0) < time.time():
         return None
     with services.store.read() as conn:
         key = keys.find(conn, str(session.get("key")))
-    return Caller(key.id, key.scopes, limits=key.limits) if key else None
+    return Caller(key.id, key.scopes, key.owner, limits=key.limits) if key else None
 
 
 def same_origin(request: Request) -> bool:

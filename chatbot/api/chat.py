@@ -122,7 +122,7 @@ async def _submit(
     def submit(exchange: Exchange) -> Generation:
         wanted = GenerationRequest(
             exchange.id, exchange.prompt, exchange.route.adapter, sampling, settings.request_timeout_s,
-            client=f"{exchange.key_id}\0{exchange.customer or ''}",
+            client=f"{exchange.owner}\0{exchange.customer or ''}",
             common=settings.prompt,
             lane=caller.lane,
             group=admission.address if caller.lane == "visitors" else "",

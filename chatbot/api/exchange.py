@@ -33,7 +33,7 @@ class Exchange:
 
     conversation: str
     public_conversation: str
-    key_id: str
+    owner: str
     customer: str | None
     raw: Sequence[Message]
     prompt: Sequence[Message]

@@ -14,6 +14,7 @@ from chatbot.api.limits.admission import admission_of
 from chatbot.api.prepare import check_room
 from chatbot.api.schemas import FeedbackRequest
 from chatbot.api.services import Services, services_of
+from shoptalk.conversations import stored_id
 from shoptalk.domain import Message, Scope, new_id, now
 from shoptalk.errors import NotFound, ScrubbingFailed
 from shoptalk.store import chats, inferences
@@ -44,8 +45,7 @@ def _take(services: Services, body: FeedbackRequest, caller: Caller) -> dict[str
     conversation = _conversation(services, body, caller)
     id, idempotency = new_id("fbk"), None
     if body.idempotency_key:
-        whose = f"{caller.key_id}\0{caller.customer or ''}"
-        key = services.secrets.digest("feedback", f"{whose}\0{body.idempotency_key}")
+        key = services.secrets.digest("feedback", f"{caller.idempotency}\0{body.idempotency_key}")
         id, idempotency = f"fbk_{key[:32]}", (f"ans_fbk_{key[:32]}", _body_hash(services, body))
     words, pii = _scrubbed(services, body.words)
     payload: dict[str, Any] = {
@@ -57,10 +57,13 @@ def _take(services: Services, body: FeedbackRequest, caller: Caller) -> dict[str
         "pii": pii,
         "at": now().isoformat(),
     }
+    customer = None if caller.customer is None else services.secrets.customer(caller.customer)
     if conversation is None:
-        customer = None if caller.customer is None else services.secrets.customer(caller.customer)
-        payload["caller"] = {"key_id": caller.key_id, "customer": customer}
-    new = services.recorder.feedback(id, conversation or str(body.inference_id), payload, idempotency)
+        payload["caller"] = {"owner": caller.owner, "customer": customer}
+    else:
+        customer = conversation.customer
+    about = str(body.inference_id) if conversation is None else conversation.id
+    new = services.recorder.feedback(id, about, customer, payload, idempotency)
     return {"id": id, "object": "feedback", "recorded": new, "pending": conversation is None}
 
 
@@ -68,23 +71,25 @@ def _body_hash(services: Services, body: FeedbackRequest) -> str:
     return services.secrets.digest("feedback body", body.model_dump_json())
 
 
-def _conversation(services: Services, body: FeedbackRequest, caller: Caller) -> str | None:
-    """The conversation the feedback is about, None where its reply is not stored yet; raises NotFound for another's."""
+def _conversation(services: Services, body: FeedbackRequest, caller: Caller) -> chats.Opened | None:
+    """The conversation that the feedback is about; raises NotFound where the caller has no such conversation.
+
+    None where the caller has no such reply yet: one that is another's is answered as one that nobody has.
+    """
     with services.store.read() as conn:
         if body.conversation_id is not None:
-            conversation = services.secrets.conversation(body.conversation_id)
-        elif body.inference_id is not None and (known := inferences.find(conn, body.inference_id)):
-            conversation = known.conversation_id
-        elif body.inference_id is not None and INFERENCE.fullmatch(body.inference_id):
-            return None
+            conversation = stored_id(conn, services.secrets, body.conversation_id, caller.owner)
         else:
-            raise NotFound("There is no such inference; send the id of a chat completion.")
+            known = inferences.find(conn, str(body.inference_id))
+            conversation = known.conversation_id if known else ""
         opened = chats.find(conn, conversation)
-    if opened is None or opened.key_id != caller.key_id:
+    if opened is not None and opened.owner == caller.owner:
+        return opened
+    if body.conversation_id is not None:
         raise NotFound("There is no such conversation for this API key.")
-    if caller.customer is not None and opened.customer != services.secrets.customer(caller.customer):
-        raise NotFound("There is no such conversation for this customer.")
-    return conversation
+    if not INFERENCE.fullmatch(str(body.inference_id)):
+        raise NotFound("There is no such inference; send the id of a chat completion.")
+    return None
 
 
 def _scrubbed(services: Services, words: str | None) -> tuple[str | None, dict[str, int]]:

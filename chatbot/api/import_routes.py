@@ -16,6 +16,7 @@ from chatbot.api.documents import KEYED, refusals
 from chatbot.api.services import Services, services_of
 from shoptalk.domain import Scope
 from shoptalk.errors import IdempotencyMismatch
+from shoptalk.owners import of_imports
 
 MOST: int = 100
 router = APIRouter(tags=["ingest"], responses=refusals(*KEYED, 400, 409, 413))
@@ -48,13 +49,13 @@ async def import_conversations(
 def _import(services: Services, body: Conversations, caller: Caller, idempotency_key: str | None) -> dict[str, Any]:
     stored, digest = None, services.secrets.digest("import body", json.dumps(body.conversations, sort_keys=True))
     if idempotency_key:
-        stored = "ans_imp_" + services.secrets.digest("import", f"{caller.key_id}\0{idempotency_key}")[:32]
+        stored = "ans_imp_" + services.secrets.digest("import", f"{caller.owner}\0{idempotency_key}")[:32]
         known = services.recorder.answered(stored)
         if known is not None:
             if known[0] != digest:
                 raise IdempotencyMismatch
             return dict(known[1])
-    outcomes = services.imports.import_batch(body.conversations)
+    outcomes = services.imports.import_batch(body.conversations, of_imports(caller.owner))
     counts: dict[str, int] = {}
     for outcome in outcomes:
         counts[outcome["state"]] = counts.get(outcome["state"], 0) + 1

@@ -30,7 +30,6 @@ async def prepare(
     check_room(services, caller.lane, group)
     named = (body.metadata or {}).get(CONVERSATION)
     public = named or new_id("conv")
-    conversation = services.secrets.conversation(public)
     who = caller.customer or body.user
     customer = services.secrets.customer(who) if who else None
     messages = [m.as_message() for m in body.messages]
@@ -38,16 +37,18 @@ async def prepare(
     appended = [m for m in messages if m.role == "system"]
     record = body.customer.values() if body.customer else {}
 
-    def work() -> tuple[Route, Scrubbed | None, str | None, list[Message]]:  # in one go: a change of threads costs more
-        services.recorder.check_owner(conversation, caller.key_id, customer)
-        return resolve(services, caller, body, conversation), *_scrub(services, appended, raw, record)
+    def work() -> tuple[str, Route, Scrubbed | None, str | None, list[Message]]:  # a change of threads costs more
+        conversation = services.recorder.find(public, caller.owner, customer)
+        return conversation, resolve(services, caller, body, conversation), *_scrub(services, appended, raw, record)
 
-    route, scrubbed, problem, prompt = await anyio.to_thread.run_sync(work, limiter=services.preparing[caller.lane])
+    conversation, route, scrubbed, problem, prompt = await anyio.to_thread.run_sync(
+        work, limiter=services.preparing[caller.lane]
+    )
     idempotency = None
     if idempotency_key:
         idempotency = (stored_key(services, caller, idempotency_key), body_hash(services, body))
     return Exchange(
-        conversation, public, caller.key_id, customer, raw, prompt, scrubbed, problem, route, bool(named), idempotency
+        conversation, public, caller.owner, customer, raw, prompt, scrubbed, problem, route, bool(named), idempotency
     )  # fmt: skip
 
 
@@ -82,8 +83,7 @@ def _check_length(services: Services, body: ChatRequest) -> None:
 
 def stored_key(services: Services, caller: Caller, idempotency_key: str) -> str:
     """Clients may put anything into an Idempotency-Key, so only a keyed hash of it is kept; each has their own."""
-    whose = f"{caller.key_id}\0{caller.customer or ''}"
-    return "ans_" + services.secrets.digest("idempotency", f"{whose}\0{idempotency_key}")
+    return "ans_" + services.secrets.digest("idempotency", f"{caller.idempotency}\0{idempotency_key}")
 
 
 def body_hash(services: Services, body: ChatRequest) -> str:

@@ -12,11 +12,12 @@ import sqlalchemy as sa
 
 from chatbot.api.exchange import Exchange, Reply
 from chatbot.api.tree import Match, Sent, match
+from shoptalk.conversations import erased, stored_id
 from shoptalk.domain import Inference, Message, now
 from shoptalk.errors import AlreadyAnswered, IdempotencyMismatch, NotFound
 from shoptalk.ports import Inbox
 from shoptalk.secrets import Secrets
-from shoptalk.store import Store, answers, chats, erasures, inferences
+from shoptalk.store import Store, answers, chats, inferences
 from shoptalk.store.database import exclusively
 
 
@@ -27,10 +28,15 @@ class Recorder:
         self._store, self._secrets, self._inbox = store, secrets, inbox
         self._scrubber = scrubber_version
 
-    def check_owner(self, conversation: str, key_id: str, customer: str | None) -> None:
-        """Raises NotFound where the conversation belongs to another key or customer; unknown ones are fine."""
+    def find(self, public: str, owner: str, customer: str | None) -> str:
+        """The stored id of an owner's conversation, which may be a new one.
+
+        Raises NotFound where it belongs to another customer, or was erased.
+        """
         with self._store.read() as conn:
-            self._owned(conn, conversation, key_id, customer)
+            conversation = stored_id(conn, self._secrets, public, owner)
+            self._owned(conn, chats.Opened(conversation, owner, customer), public)
+        return conversation
 
     def record(self, exchange: Exchange, reply: Reply, answer: Mapping[str, Any] | None) -> None:
         """Commit what is new of the history, the reply, the inference and the idempotent answer.
@@ -42,9 +48,11 @@ class Recorder:
             exclusively(conn, exchange.conversation)  # what is new depends on what is there
             if exchange.idempotency and answers.find(conn, exchange.idempotency[0]):
                 raise AlreadyAnswered
-            self._owned(conn, exchange.conversation, exchange.key_id, exchange.customer)
-            opened = chats.Opened(exchange.conversation, exchange.key_id, exchange.customer)
-            chats.open_conversation(conn, opened, "chat")
+            public = self._secrets.public_conversation(exchange.public_conversation)
+            wanted = chats.Opened(exchange.conversation, exchange.owner, exchange.customer, public)
+            known = self._owned(conn, wanted, exchange.public_conversation)
+            if not known and not chats.open_conversation(conn, wanted, "chat"):  # an import was first
+                self._owned(conn, wanted, exchange.public_conversation)
             found = match(chats.nodes(conn, exchange.conversation), sent)
             turns = self._new_turns(conn, exchange, found, sent)
             turns.append(self._reply_turn(conn, exchange, reply, turns[-1]["id"] if turns else found.parent))
@@ -55,7 +63,9 @@ class Recorder:
                 "turns": turns,
                 "revisions": {found.nodes[i].id: text for i, text in reply.revised.items() if i < found.end},
             }
-            self._inbox.accept(conn, exchange.id, "exchange", exchange.conversation, payload)
+            self._inbox.accept(
+                conn, exchange.id, "exchange", exchange.conversation, payload, customer=exchange.customer
+            )
             if exchange.idempotency and answer is not None:
                 key, body = exchange.idempotency
                 sealed = self._secrets.seal(answer)
@@ -77,7 +87,12 @@ class Recorder:
                     raise IdempotencyMismatch
 
     def feedback(
-        self, id: str, conversation: str, payload: Mapping[str, Any], idempotency: tuple[str, str] | None
+        self,
+        id: str,
+        conversation: str,
+        customer: str | None,
+        payload: Mapping[str, Any],
+        idempotency: tuple[str, str] | None,
     ) -> bool:
         """Commit feedback; says whether it was new. `idempotency` is (stored key, hash of the body).
 
@@ -91,17 +106,20 @@ class Recorder:
                     if known and known[0] != body:
                         raise IdempotencyMismatch
                     return False
-            return self._inbox.accept(conn, id, "feedback", conversation, {**payload, "scrubber": self._scrubber})
+            payload = {**payload, "scrubber": self._scrubber}
+            return self._inbox.accept(conn, id, "feedback", conversation, payload, customer=customer)
 
     def digest(self, message: Message) -> str:
         return self._secrets.digest("turn", f"{message.role}\0{message.content}")
 
-    def _owned(self, conn: sa.Connection, conversation: str, key_id: str, customer: str | None) -> None:
-        opened = chats.find(conn, conversation)
-        if opened is not None and (opened.key_id, opened.customer) != (key_id, customer):
+    def _owned(self, conn: sa.Connection, wanted: chats.Opened, public: str) -> bool:
+        """Says whether there is such a conversation; raises NotFound where it is not the caller's, or was erased."""
+        opened = chats.find(conn, wanted.id)
+        if opened is not None and (opened.owner, opened.customer) != (wanted.owner, wanted.customer):
             raise NotFound("There is no such conversation for this API key and customer.")
-        if opened is None and erasures.buried(conn, [self._secrets.tombstone(conversation)]):
+        if opened is None and erased(conn, self._secrets, public, wanted.owner):
             raise NotFound("There is no such conversation any more; begin another one.")
+        return opened is not None
 
     def _new_turns(
         self, conn: sa.Connection, exchange: Exchange, found: Match, sent: list[Sent]

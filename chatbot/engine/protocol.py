@@ -175,7 +175,7 @@ class Engine(Protocol):
     def resident(self) -> Sequence[AdapterRef]: ...
 
     def figures(self) -> Mapping[str, float]:
-        """What is in use now, for metrics: at least `rows`, `waiting` (`waiting_visitors` of these) and `held` slots."""
+        """What is in use now, for metrics: at least `rows`, `waiting` and `held` (slots held by requests)."""
         ...
 
     def forget(self) -> None:

@@ -151,6 +151,12 @@ def demo(
 def create_key(
     scope: Annotated[list[Scope], typer.Option(help="What the key may do; repeat for several.")],
     name: Annotated[str, typer.Option(help="To tell keys apart.")] = "unnamed",
+    owner: Annotated[
+        str | None,
+        typer.Option(
+            help="The client it is for: keys of one owner share conversations. A former key's id goes on as it."
+        ),
+    ] = None,
     requests_per_minute: Annotated[int, typer.Option(min=0, help="0: as the settings say.")] = 0,
     tokens_per_day: Annotated[int, typer.Option(min=0, help="Of prompts and replies; 0: as the settings say.")] = 0,
     concurrent: Annotated[int, typer.Option(min=0, help="Requests at once; 0: as the settings say.")] = 0,
@@ -159,8 +165,9 @@ def create_key(
     from shoptalk.compose import Parts
 
     limits = KeyLimits(requests_per_minute, tokens_per_day, concurrent)
-    key, secret = Parts(load_settings()).new_key(name, scope, limits)
-    typer.echo(f"{key.id} ({', '.join(sorted(key.scopes))}); the secret, shown this once:")
+    key, secret = Parts(load_settings()).new_key(name, scope, owner, limits)
+    whose = "" if owner is None else f" of {owner}"
+    typer.echo(f"{key.id}{whose} ({', '.join(sorted(key.scopes))}); the secret, shown this once:")
     typer.echo(secret)
 
 
@@ -175,6 +182,7 @@ def list_keys(json: Json = False) -> None:
         {
             "id": k.id,
             "name": k.name,
+            "owner": k.owner,
             "scopes": sorted(k.scopes),
             "created": k.created_at,
             "revoked": k.revoked_at,

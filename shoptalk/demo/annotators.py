@@ -12,7 +12,7 @@ from shoptalk.compose import Parts
 from shoptalk.demo.conversation import Recorded
 from shoptalk.domain import Message
 from shoptalk.errors import ScrubbingFailed
-from shoptalk.store import samples
+from shoptalk.store import chats, samples
 
 INTENTS = {
     "return_refund": ("return", "refund", "send back", "money back", "exchange"),
@@ -29,13 +29,14 @@ class Annotators:
 
     def __init__(self, parts: Parts, recorded: Sequence[Recorded]) -> None:
         self._parts = parts
-        self._by_id = {parts.secrets.conversation(r.id): r for r in recorded}
+        self._by_id = {parts.secrets.public_conversation(r.id): r for r in recorded}
 
     def decide(self, data: Mapping[str, Any]) -> dict[str, Any] | None:
         """An answer as plain data; None to skip a task that is not from a recorded conversation."""
         with self._parts.store.read() as conn:
             sample = samples.find(conn, str(data["sample_id"]))
-        recorded = self._by_id.get(sample.conversation_id) if sample else None
+            opened = chats.find(conn, sample.conversation_id) if sample else None
+        recorded = self._by_id.get(opened.public_hash or "") if opened else None
         turn = sum(1 for said in data["dialog"] if said["role"] == "customer") - 1
         if recorded is None or not 0 <= turn < len(recorded.exchanges):
             return None

@@ -14,7 +14,7 @@ from shoptalk.store.database import bodies, insert_new
 from shoptalk.store.tables import arrivals as t
 
 OWNER: Final = "ingest"
-COLUMNS: Final = (t.c.seq, t.c.id, t.c.kind, t.c.conversation_id, t.c.body, t.c.created_at)
+COLUMNS: Final = (t.c.seq, t.c.id, t.c.kind, t.c.conversation_id, t.c.body, t.c.created_at, t.c.customer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +27,21 @@ class Arrival:
     conversation_id: str
     body: bytes
     created_at: datetime
+    customer: str | None
 
 
 def add(
-    conn: sa.Connection, id: str, kind: str, conversation_id: str, body: bytes, batch_id: str | None = None
+    conn: sa.Connection,
+    id: str,
+    kind: str,
+    conversation_id: str,
+    body: bytes,
+    batch_id: str | None = None,
+    customer: str | None = None,
 ) -> bool:
     """Says whether it was new; an id is taken once only. What belongs to a batch waits until that is released."""
     values = {"id": id, "kind": kind, "conversation_id": conversation_id, "body": body, "created_at": now()}
-    return insert_new(conn, t, {**values, "batch_id": batch_id})
+    return insert_new(conn, t, {**values, "batch_id": batch_id, "customer": customer})
 
 
 def claim(conn: sa.Connection, limit: int, until: datetime, *, after: int = 0) -> list[Arrival]:
@@ -117,3 +124,26 @@ def reseal(conn: sa.Connection, seq: int, before: bytes, body: bytes) -> None:
 def erase(conn: sa.Connection, conversations: Sequence[str]) -> int:
     """Also early feedback, whose conversation is the inference's id."""
     return conn.execute(sa.delete(t).where(t.c.conversation_id.in_(list(conversations)))).rowcount
+
+
+def of_customer(conn: sa.Connection, customer: str) -> list[str]:
+    """The conversations in which something waits that a customer said, also in a batch."""
+    query = sa.select(t.c.conversation_id).where(t.c.customer == customer, t.c.kind == "exchange").distinct()
+    return list(conn.execute(query.order_by(t.c.conversation_id)).scalars())
+
+
+def erase_early(conn: sa.Connection, customer: str) -> int:
+    """A customer's feedback that waits; what it is about may be nobody's."""
+    return conn.execute(sa.delete(t).where(t.c.customer == customer, t.c.kind == "feedback")).rowcount
+
+
+def customers(conn: sa.Connection, conversation_id: str) -> set[str]:
+    """Whose words wait in a conversation."""
+    query = sa.select(t.c.customer).where(t.c.conversation_id == conversation_id, t.c.customer.is_not(None)).distinct()
+    return set(conn.execute(query).scalars())
+
+
+def ascribe(conn: sa.Connection, conversation_id: str, customer: str) -> None:
+    """What waits in a conversation, and nobody is known to have said, was said by this customer."""
+    mine = t.c.conversation_id == conversation_id, t.c.customer.is_(None), t.c.kind == "exchange"
+    conn.execute(sa.update(t).where(*mine).values(customer=customer))

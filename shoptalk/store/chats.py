@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -20,8 +20,9 @@ class Opened:
     """A conversation and whom it is bound to."""
 
     id: str
-    key_id: str
+    owner: str
     customer: str | None
+    public_hash: str | None = None  # of the id that clients use
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +40,25 @@ def open_conversation(conn: sa.Connection, opened: Opened, source: str) -> bool:
     """Insert unless it is there; says whether it was new."""
     return insert_new(
         conn, conversations,
-        {"id": opened.id, "key_id": opened.key_id, "customer": opened.customer, "source": source,
-         "created_at": now()},
+        {"id": opened.id, "owner": opened.owner, "customer": opened.customer, "public_hash": opened.public_hash,
+         "source": source, "created_at": now()},
     )  # fmt: skip
 
 
 def find(conn: sa.Connection, conversation_id: str) -> Opened | None:
-    row = conn.execute(sa.select(conversations).where(conversations.c.id == conversation_id)).first()
-    return Opened(row.id, row.key_id, row.customer) if row else None
+    return find_many(conn, [conversation_id]).get(conversation_id)
+
+
+def find_many(conn: sa.Connection, conversation_ids: Sequence[str]) -> dict[str, Opened]:
+    """Those that there are, by id."""
+    query = sa.select(conversations).where(conversations.c.id.in_(list(conversation_ids)))
+    return {row.id: _opened(row) for row in conn.execute(query)}
+
+
+def named(conn: sa.Connection, public_hash: str) -> list[Opened]:
+    """Those that clients call by one id, whoever owns them."""
+    query = sa.select(conversations).where(conversations.c.public_hash == public_hash).order_by(conversations.c.id)
+    return [_opened(row) for row in conn.execute(query)]
 
 
 def nodes(conn: sa.Connection, conversation_id: str) -> list[Node]:
@@ -81,6 +93,10 @@ def of_customer(conn: sa.Connection, customer: str) -> list[str]:
     """The conversations of a customer's hash."""
     query = sa.select(conversations.c.id).where(conversations.c.customer == customer).order_by(conversations.c.id)
     return list(conn.execute(query).scalars())
+
+
+def _opened(row: sa.Row[Any]) -> Opened:
+    return Opened(row.id, row.owner, row.customer, row.public_hash)
 
 
 def erase(conn: sa.Connection, ids: Sequence[str]) -> int:

@@ -14,7 +14,7 @@ OWNER: Final = "chatbot"
 
 
 def add(conn: sa.Connection, key: ApiKey, sha256: str) -> None:
-    values = {"id": key.id, "name": key.name, "sha256": sha256, "created_at": key.created_at}
+    values = {"id": key.id, "name": key.name, "sha256": sha256, "created_at": key.created_at, "owner": key.owner}
     conn.execute(sa.insert(t).values(**values, scopes=sorted(key.scopes), limits=asdict(key.limits)))
 
 
@@ -40,11 +40,16 @@ def hashes(conn: sa.Connection) -> list[str]:
     return list(conn.execute(sa.select(t.c.sha256).where(t.c.revoked_at.is_(None))).scalars())
 
 
+def owner_known(conn: sa.Connection, owner: str) -> bool:
+    """Also of keys that were revoked."""
+    return conn.execute(sa.select(t.c.id).where(t.c.owner == owner).limit(1)).first() is not None
+
+
 def everyone(conn: sa.Connection) -> list[ApiKey]:
     return [_key(row) for row in conn.execute(sa.select(t).order_by(t.c.created_at))]
 
 
 def _key(row: sa.Row[tuple[object, ...]]) -> ApiKey:
     r = row._mapping
-    limits = KeyLimits(**(r["limits"] or {}))
-    return ApiKey(r["id"], r["name"], frozenset(map(Scope, r["scopes"])), r["created_at"], r["revoked_at"], limits)
+    scopes, limits = frozenset(map(Scope, r["scopes"])), KeyLimits(**(r["limits"] or {}))
+    return ApiKey(r["id"], r["name"], scopes, r["owner"], r["created_at"], r["revoked_at"], limits)

@@ -14,9 +14,18 @@ from shoptalk.store.tables import quarantine as t
 OWNER: Final = "ingest"
 
 
-def add(conn: sa.Connection, id: str, kind: str, conversation_id: str | None, reason: str, body: bytes | None) -> bool:
+def add(
+    conn: sa.Connection,
+    id: str,
+    kind: str,
+    conversation_id: str | None,
+    reason: str,
+    body: bytes | None,
+    customer: str | None = None,
+) -> bool:
     """Says whether it was new."""
     values = {"id": id, "kind": kind, "conversation_id": conversation_id, "reason": reason[:400], "body": body}
+    values["customer"] = customer
     return insert_new(conn, t, {**values, "created_at": now()})
 
 
@@ -56,3 +65,26 @@ def replace_body(conn: sa.Connection, entry_id: str, body: bytes) -> None:
 def remove(conn: sa.Connection, ids: Sequence[str]) -> int:
     """How many were there."""
     return conn.execute(sa.delete(t).where(t.c.id.in_(list(ids)))).rowcount
+
+
+def of_customer(conn: sa.Connection, customer: str) -> list[str]:
+    """The conversations of which something is here that a customer said."""
+    mine = t.c.customer == customer, t.c.kind == "exchange", t.c.conversation_id.is_not(None)
+    return list(conn.execute(sa.select(t.c.conversation_id).where(*mine).distinct()).scalars())
+
+
+def erase_feedback(conn: sa.Connection, customer: str) -> int:
+    """A customer's feedback; what it is about may be nobody's."""
+    return conn.execute(sa.delete(t).where(t.c.customer == customer, t.c.kind == "feedback")).rowcount
+
+
+def customers(conn: sa.Connection, conversation_id: str) -> set[str]:
+    """Whose words of a conversation are here."""
+    query = sa.select(t.c.customer).where(t.c.conversation_id == conversation_id, t.c.customer.is_not(None)).distinct()
+    return set(conn.execute(query).scalars())
+
+
+def ascribe(conn: sa.Connection, conversation_id: str, customer: str) -> None:
+    """What is here of a conversation, and nobody is known to have said, was said by this customer."""
+    mine = t.c.conversation_id == conversation_id, t.c.customer.is_(None), t.c.kind == "exchange"
+    conn.execute(sa.update(t).where(*mine).values(customer=customer))

@@ -53,6 +53,7 @@ api_keys = Table(
     Column("name", String(200), nullable=False),
     Column("sha256", String(64), nullable=False, unique=True),
     Column("scopes", Json, nullable=False),
+    Column("owner", ID, nullable=False),  # see shoptalk.owners
     _at(), Column("revoked_at", Time()),
     Column("limits", Json),  # see KeyLimits; null for keys made before there were any
 )  # fmt: skip
@@ -64,7 +65,8 @@ rate_buckets = Table(
 )  # fmt: skip
 conversations = Table(
     "conversations", metadata, _id(),
-    Column("key_id", ID, nullable=False),
+    Column("owner", ID, nullable=False),  # see shoptalk.owners
+    Column("public_hash", ID, index=True),  # keyed, of the id that clients use
     Column("customer", ID, index=True),  # keyed hash
     Column("source", String(32), nullable=False),
     _at(),
@@ -148,6 +150,7 @@ arrivals = Table(
     _at(),
     Column("claimed_until", Time()),  # by one of several drains
     Column("batch_id", ID, index=True),  # waits until this import is released
+    Column("customer", ID, index=True),  # keyed hash
     sqlite_autoincrement=True,  # else SQLite gives numbers of removed rows again
 )  # fmt: skip
 import_batches = Table(
@@ -180,6 +183,7 @@ turns = Table(
     Column("content_hash", String(64), nullable=False, index=True),
     Column("at", Time(), nullable=False, index=True),
     Column("admitted_at", Time(), nullable=False),
+    Column("customer", ID, index=True),  # keyed hash
 )  # fmt: skip
 turn_features = Table(
     "turn_features", metadata,
@@ -242,7 +246,7 @@ quarantine = Table(
     Column("conversation_id", ID),
     Column("reason", String(400), nullable=False),
     Column("body", LargeBinary),  # encrypted; None where nothing may be kept
-    _at(),
+    _at(), Column("customer", ID, index=True),
 )  # fmt: skip
 
 erasures = Table(

@@ -44,7 +44,7 @@ def add(conn: sa.Connection, turn: Turn, seq: int, content_hash: str) -> bool:
         conn, turns,
         {"id": turn.id, "seq": seq, "conversation_id": turn.conversation_id, "parent_id": turn.parent_id,
          "role": turn.role, "text": turn.text, "reason": turn.reason, "inference_id": turn.inference_id,
-         "content_hash": content_hash, "at": turn.at, "admitted_at": now()},
+         "content_hash": content_hash, "at": turn.at, "admitted_at": now(), "customer": turn.customer},
     )  # fmt: skip
 
 
@@ -165,8 +165,9 @@ def count_conversations(conn: sa.Connection) -> int:
 def _turn(row: sa.Row[tuple[object, ...]]) -> Turn:
     r = row._mapping
     return Turn(
-        r["id"], r["conversation_id"], r["parent_id"], r["role"], r["text"], r["at"], r["inference_id"], r["reason"]
-    )
+        r["id"], r["conversation_id"], r["parent_id"], r["role"], r["text"], r["at"], r["inference_id"], r["reason"],
+        r["customer"],
+    )  # fmt: skip
 
 
 def last_seq(conn: sa.Connection) -> int:
@@ -203,3 +204,24 @@ def supersede(conn: sa.Connection, conversation_id: str, turn_ids: Sequence[str]
     conn.execute(sa.delete(turn_features).where(turn_features.c.turn_id.in_(gone)))
     conn.execute(sa.delete(turns).where(turns.c.id.in_(gone)))
     return gone
+
+
+def of_customer(conn: sa.Connection, customer: str) -> list[str]:
+    """The conversations with turns of a customer."""
+    query = sa.select(turns.c.conversation_id).where(turns.c.customer == customer).distinct()
+    return list(conn.execute(query.order_by(turns.c.conversation_id)).scalars())
+
+
+def customers(conn: sa.Connection, conversation_id: str) -> set[str]:
+    """Whose turns a conversation has."""
+    mine = turns.c.conversation_id == conversation_id
+    return set(
+        conn.execute(sa.select(turns.c.customer).where(mine, turns.c.customer.is_not(None)).distinct()).scalars()
+    )
+
+
+def ascribe(conn: sa.Connection, turn_ids: Sequence[str], customer: str) -> None:
+    """These turns are a customer's: they were said by this customer, or to them."""
+    for start in range(0, len(turn_ids), 500):
+        mine = turns.c.id.in_(list(turn_ids[start : start + 500]))
+        conn.execute(sa.update(turns).where(mine).values(customer=customer))

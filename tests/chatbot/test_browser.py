@@ -26,7 +26,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 from shoptalk.compose import Parts
 from shoptalk.domain import ReleaseState, Scope, now
 from shoptalk.settings import Settings
-from shoptalk.store import arrivals, quarantine, releases
+from shoptalk.store import arrivals, chats, quarantine, releases
 from tests.chatbot.pages_world import fill
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -243,8 +243,8 @@ def test_the_conversation_goes_on_survives_a_reload_and_ends(browser: Chrome, sh
     assert [m["role"] for m in kept["messages"]] == ["user", "assistant"] * 2
     with shop.parts.store.write() as conn:
         waiting = arrivals.claim(conn, 1000, now())
-    conversation = shop.parts.secrets.conversation(kept["id"])
-    exchanges = [shop.parts.secrets.open(a.body) for a in waiting if a.conversation_id == conversation]
+        (opened,) = chats.named(conn, shop.parts.secrets.public_conversation(kept["id"]))
+    exchanges = [shop.parts.secrets.open(a.body) for a in waiting if a.conversation_id == opened.id]
     assert [len(e["turns"]) for e in exchanges if "turns" in e] == [2, 2]  # only what is new was stored
     browser.refresh()
     wait(browser, replied(2))

@@ -108,7 +108,8 @@ def test_feedback_may_come_before_its_reply_is_stored(client: TestClient, servic
     answer = client.post("/v1/feedback", json=body)
     assert (answer.status_code, answer.json()["recorded"], answer.json()["pending"]) == (202, True, True)
     kept = services.secrets.open(_rows(services, "select body from arrivals where conversation_id like 'inf_%'")[0][0])
-    assert kept["caller"] == {"key_id": kept["caller"]["key_id"], "customer": None}
+    assert kept["caller"] == {"owner": kept["caller"]["owner"], "customer": None}
+    assert kept["caller"]["owner"].startswith("key_")
     assert client.post("/v1/feedback", json={**body, "inference_id": "inf_unlike"}).status_code == 404
 
 

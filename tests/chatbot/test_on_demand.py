@@ -133,7 +133,7 @@ class GoneClient:
 
 def test_who_leaves_while_waiting_is_not_computed(services: Services) -> None:
     route = Route("shop", AdapterRef("shop", 0), "live", 1.0)
-    caller = Caller("key_1", frozenset({Scope.CHAT}))
+    caller = Caller("key_1", frozenset({Scope.CHAT}), "key_1")
 
     def exchange(name: str) -> Exchange:
         chat = [Message("user", "Where is my order?")]

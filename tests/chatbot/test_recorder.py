@@ -34,7 +34,16 @@ class Accepted:
     def __init__(self) -> None:
         self.payloads: list[Mapping[str, Any]] = []
 
-    def accept(self, conn: sa.Connection, id: str, kind: str, conversation_id: str, payload: Mapping[str, Any]) -> bool:
+    def accept(
+        self,
+        conn: sa.Connection,
+        id: str,
+        kind: str,
+        conversation_id: str,
+        payload: Mapping[str, Any],
+        batch_id: str | None = None,
+        customer: str | None = None,
+    ) -> bool:
         self.payloads.append(payload)
         return True
 
@@ -117,7 +126,7 @@ def _at_once(work: Any) -> None:
 
 def test_each_visitor_has_idempotency_keys_of_their_own() -> None:
     services = cast(Services, SimpleNamespace(secrets=SECRETS))
-    visitors = [Caller(WEB_KEY, WEB_SCOPES, who) for who in ("a", "b", None)]
+    visitors = [Caller(WEB_KEY, WEB_SCOPES, f"web:{who}", who) for who in ("a", "b", None)]
     kept = [stored_key(services, caller, "retry-1") for caller in visitors]
     assert len(set(kept)) == 3
     assert kept[0] == stored_key(services, visitors[0], "retry-1")

@@ -18,7 +18,7 @@ import httpx
 import sqlalchemy as sa
 
 from shoptalk.store import arrivals
-from shoptalk.store.tables import feedback, inferences, quarantine, turns
+from shoptalk.store.tables import conversations, feedback, inferences, quarantine, turns
 from tests.e2e.stack import Stack, until
 
 REPEATED = 0.2  # share of requests sent again although they were answered
@@ -154,6 +154,7 @@ def faults(stack: Stack, told: Acknowledged) -> list[str]:
         replies = set(conn.execute(sa.select(inferences.c.id)).scalars())
         ratings = Counter(conn.execute(sa.select(feedback.c.id)).scalars())
         refused = conn.execute(sa.select(sa.func.count()).select_from(quarantine)).scalar_one()
+        ids = dict(conn.execute(sa.select(conversations.c.public_hash, conversations.c.id)).tuples())
     found = list(told.contradicted)
     if refused:
         found.append(f"{refused} in quarantine")
@@ -161,7 +162,7 @@ def faults(stack: Stack, told: Acknowledged) -> list[str]:
     for row in rows:
         by_conversation.setdefault(row.conversation_id, []).append(row)
     for public, wanted in told.exchanges.items():
-        stored = by_conversation.get(stack.parts.secrets.conversation(public), [])
+        stored = by_conversation.get(ids.get(stack.parts.secrets.public_conversation(public), ""), [])
         line = _in_line(stored)
         if line is None:
             found.append(f"{public}: two turns follow the same one: {[r.inference_id for r in stored]} {wanted}")

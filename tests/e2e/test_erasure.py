@@ -310,7 +310,7 @@ def test_a_request_on_its_way_to_a_withdrawn_adapter_gets_the_one_in_its_place(s
     messages = [Message("user", "hello")]
     exchange = Exchange("con_x", "x", "key_1", None, messages, messages, None, "none", stale)
     body = ChatRequest.model_validate({"model": "shop", "messages": [{"role": "user", "content": "hello"}]})
-    caller = Caller("key_1", frozenset({Scope.CHAT}))
+    caller = Caller("key_1", frozenset({Scope.CHAT}), "key_1")
     made = asyncio.run(_submit(shop.services, caller, exchange, body))
     assert str(made.exchange.route.adapter) == "shop@v0"
     named = body.model_copy(update={"model": "shop@v1"})

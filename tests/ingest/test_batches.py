@@ -32,8 +32,8 @@ from tests.conftest import ROOT
 SUBJECTS = ("kettle", "toaster", "coat", "sofa", "lamp", "desk", "mug", "rug", "bike", "tent")
 
 
-def open_conversation(conn: sa.Connection, id: str, customer: str | None) -> None:
-    chats.open_conversation(conn, chats.Opened(id, "import", customer), "import")
+def open_conversation(conn: sa.Connection, opened: chats.Opened) -> None:
+    chats.open_conversation(conn, opened, "import")
 
 
 def talk(id: str, *texts: str) -> FileConversation:

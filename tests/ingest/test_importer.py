@@ -24,8 +24,8 @@ from shoptalk.secrets import Secrets
 from shoptalk.store import Store, arrivals, chats, turns
 
 
-def open_conversation(conn: sa.Connection, id: str, customer: str | None) -> None:
-    chats.open_conversation(conn, chats.Opened(id, "import", customer), "import")
+def open_conversation(conn: sa.Connection, opened: chats.Opened) -> None:
+    chats.open_conversation(conn, opened, "import")
 
 
 def line(id: str, *texts: str, **more: Any) -> str:
@@ -75,7 +75,7 @@ def test_imports_once(
     again = import_file(importer, file)
     assert (again.new, again.unchanged, again.turns, again.pii) == (0, 2, 0, {})
     assert not drain.run_once()
-    conversation = secrets.conversation("c1")
+    conversation = secrets.conversation("c1", "import")
     with store.read() as conn:
         stored = turns.of_conversation(conn, conversation)
         opened = chats.find(conn, conversation)
@@ -104,7 +104,7 @@ def test_a_longer_conversation_adds_what_is_new(
     assert (longer.changed, longer.turns) == (1, 1)
     assert drain.run_once().turns == 1
     with store.read() as conn:
-        texts = [t.text for t in turns.of_conversation(conn, secrets.conversation("c1"))]
+        texts = [t.text for t in turns.of_conversation(conn, secrets.conversation("c1", "import"))]
     assert texts == ["so <PERSON_1> said", "who?", "my name is <PERSON_1>"]
 
 
@@ -128,7 +128,7 @@ def test_failed_scrubbing_keeps_no_text(store: Store, secrets: Secrets, tmp_path
 
     assert Drain(store, secrets, Nothing()).run_once().turns == 3
     with store.read() as conn:
-        stored = turns.of_conversation(conn, secrets.conversation("c2"))
+        stored = turns.of_conversation(conn, secrets.conversation("c2", "import"))
     assert [(t.text, t.reason) for t in stored] == [(None, "scrubbing failed: no reason")] * 3
 
 

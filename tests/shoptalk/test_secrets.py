@@ -77,7 +77,8 @@ def test_digests_depend_on_the_key_and_the_purpose() -> None:
     one, other = Secrets(b"a" * 32), Secrets(b"b" * 32)
     found = {one.digest("x", "v"), one.digest("y", "v"), one.digest("x", "w"), other.digest("x", "v")}
     assert len(found) == 4
-    assert one.customer("v") != one.conversation("v").replace("con_", "cus_")
+    assert one.customer("v") != one.public_conversation("v").replace("con_", "cus_")
+    assert len({one.public_conversation("v"), one.conversation("v", "a"), one.conversation("v", "b")}) == 3
     assert len(one.digest("x", "\ud800")) == 64
 
 

@@ -185,7 +185,7 @@ def test_inferences(store: Store) -> None:
 
 
 def test_keys(store: Store) -> None:
-    key = ApiKey("key_1", "shop front", frozenset({Scope.CHAT, Scope.FEEDBACK}), T0)
+    key = ApiKey("key_1", "shop front", frozenset({Scope.CHAT, Scope.FEEDBACK}), "shop", T0)
     with store.write() as conn:
         keys.add(conn, key, "f" * 64)
         assert keys.by_hash(conn, "f" * 64) == key

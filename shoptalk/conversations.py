@@ -1,0 +1,46 @@
+"""Finds conversations by the ids that clients give them. An owner's ids are its own: they meet no other owner's.
+
+The stored id is a keyed hash of owner and public id. Before there were owners it was a hash of the public id alone; a
+conversation that is stored so is still found, by its owner only. Whoever else uses the same id has a conversation of
+their own, and sees no difference between an id that is another's and one that is nobody's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from shoptalk.secrets import Secrets
+from shoptalk.store import chats, erasures
+
+
+def stored_ids(conn: sa.Connection, secrets: Secrets, public_ids: Sequence[str], owner: str) -> list[str]:
+    """The stored id of each of an owner's public ids, whether there is such a conversation or not."""
+    former = [secrets.public_conversation(public) for public in public_ids]
+    known = chats.find_many(conn, former)
+    return [
+        old if (opened := known.get(old)) is not None and opened.owner == owner else secrets.conversation(public, owner)
+        for public, old in zip(public_ids, former, strict=True)
+    ]
+
+
+def stored_id(conn: sa.Connection, secrets: Secrets, public_id: str, owner: str) -> str:
+    return stored_ids(conn, secrets, [public_id], owner)[0]
+
+
+def erased(conn: sa.Connection, secrets: Secrets, public_id: str, owner: str) -> bool:
+    """Was this owner's conversation of that id erased? Tombstones from before there were owners count for everybody."""
+    former = secrets.public_conversation(public_id)
+    mine = [tombstone(secrets, id, owner) for id in (former, secrets.conversation(public_id, owner))]
+    return erasures.buried(conn, [*mine, secrets.tombstone(former)])
+
+
+def erased_on_its_way(conn: sa.Connection, secrets: Secrets, conversation: str) -> bool:
+    """Was the conversation erased in which something was said that is only now admitted?"""
+    return erasures.buried(conn, [tombstone(secrets, conversation), secrets.tombstone(conversation)])
+
+
+def tombstone(secrets: Secrets, conversation: str, owner: str = "") -> str:
+    """By which an owner's conversation is known when it comes again; without owner, what is on its way."""
+    return secrets.tombstone(f"{owner}\0{conversation}")
