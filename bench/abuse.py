@@ -2,14 +2,14 @@
 
 Usage: python -m bench.abuse [--seconds 120] [--visitors 200] [--only flood,texts,ids] [--costly] [--json OUT]
 
-Four clients with keys of their own and four visitors send a message every 5 s each, every client from an address of its
-own in 127.0.0.0/8 (bound by its socket). Beside them, in turn: nobody who troubles the server (rest), many visitors who
-take the most they may (flood), hostile texts (texts), and visitors who use the ids of the others' conversations (ids).
-At rest the same load generator is as busy, against a bare server in another process, since it shares the cores.
+Four clients with keys and four visitors send a message every 5 s each, every client from an address of its own in
+127.0.0.0/8. Beside them, in turn: nobody who troubles the server (rest), many visitors who take the most they may
+(flood), hostile texts (texts), visitors who use the ids of the others' conversations (ids). At rest the same load
+generator is as busy, against a bare server in another process, since it shares the cores.
 
-The attackers are the harder of two kinds: they do not wait for `Retry-After`, but try again a second later, two at once
-each, with a new cookie whenever they are refused. `--costly` adds the costly fields (for servers that still allow them).
-All is bounded in number and time; nothing leaves 127.0.0.0/8.
+The attackers are the harder of two kinds: they do not wait for `Retry-After`, but try again a second later, two at
+once each, with a new cookie whenever they are refused. `--costly` adds the costly fields (for servers that still allow
+them). All is bounded in number and time; nothing leaves 127.0.0.0/8.
 """
 
 from __future__ import annotations
@@ -260,7 +260,11 @@ class Scene:
         for n, each in enumerate([*shops, *guests]):
             start = EVERY_S * n / (2 * HONEST)
             tasks.append(honest(self.door, each, names[id(each)], honest_texts, until, start))
-        await asyncio.gather(*tasks)
+        running = [asyncio.ensure_future(task) for task in tasks]
+        await asyncio.wait(running[len(attackers) :], timeout=self.seconds + PATIENCE_S)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
         ended = await self._settled()
         watching.cancel()
         return {
@@ -367,15 +371,18 @@ def table(result: Row) -> str:
     """Markdown, a phase a column."""
     phases = result["phases"]
     lines = ["| | " + " | ".join(phases) + " |", "|---" * (len(phases) + 1) + "|"]
-    for name in next(iter(phases.values())):
-        lines.append(f"| {name} | " + " | ".join(str(row[name]) for row in phases.values()) + " |")
+    lines += [
+        f"| {name} | " + " | ".join(str(row[name]) for row in phases.values()) + " |"
+        for name in next(iter(phases.values()))
+    ]
     lines.append("| keys_first_p95 to rest | " + " | ".join(str(result["ratios"][p]) for p in phases) + " |")
     return "\n".join(lines)
 
 
 def measure(options: argparse.Namespace) -> Row:
     phases = ["rest", *options.only.split(",")]
-    with tempfile.TemporaryDirectory() as folder, bare_server() as bare:
+    with contextlib.ExitStack() as opened:
+        folder, bare = opened.enter_context(tempfile.TemporaryDirectory()), opened.enter_context(bare_server())
         with Stack(Path(folder) / "home", engine=options.engine, models=models_folder()) as stack:
             stack.environment.pop("OMP_WAIT_POLICY")
             keys = [stack.key(Scope.CHAT) for _ in range(HONEST)]

@@ -45,6 +45,7 @@ from shoptalk.errors import EngineStopped, InvalidInput, Overloaded
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
 SWITCH_S = 0.0005  # how long the engine's thread waits for the interpreter that another thread keeps busy
+PACE_SHARE = 0.2  # of the newest request in the pace
 AHEAD = 128  # positions of a reply that are reserved with its prompt
 
 
@@ -88,7 +89,7 @@ class EmbeddedEngine:
         self._eos = self._tokenizer.eos
         self._beginning = lru_cache(16)(lambda text: self._tokenizer.render([Message("system", text)]))
         self._chunk = limits.prefill_chunk
-        self._pace = 1.0  # seconds a request takes in the batch, of late
+        self._pace: dict[Lane, float] = dict.fromkeys(LANES, 1.0)  # seconds a request takes in the batch, of late
 
     @property
     def fingerprint(self) -> str:
@@ -147,11 +148,17 @@ class EmbeddedEngine:
         """(Seconds until there may be room, None where there is; who gives its place up)."""
         waiting = self._waiting.count(priority) + ahead
         visitors = self._waiting.count(priority, "visitors") + (ahead if lane == "visitors" else 0)
-        wait = self._queue.refuses(lane, waiting, visitors, self._pace)
+        wait = self._queue.refuses(lane, waiting, visitors, self._takes(lane))
         if wait is None or lane == "keys":
             return wait, None
         gives_way = self._waiting.displaced_by(lane, group, priority)
         return (None if gives_way else wait), gives_way
+
+    def _takes(self, lane: Lane) -> float:
+        """Seconds a request of a lane takes in the batch: of late, or as long as those there are under way already."""
+        now = time.perf_counter()
+        ages = [now - row.admitted for row in self._rows if row.lane == lane]
+        return max(self._pace[lane], sum(ages) / len(ages) if ages else 0.0)
 
     def cancel(self, request_id: str) -> None:
         with self._lock:
@@ -264,6 +271,8 @@ class EmbeddedEngine:
             if self._stopping:
                 return False
             tasks, self._tasks = self._tasks, deque()
+            for row in self._waiting:
+                row.displaced |= row.lane == "visitors" and row.waited_s > self._queue.visitor_wait_s
             over = [row for row in self._waiting if row.ends_early]
             for row in over:
                 self._waiting.remove(row)
@@ -293,7 +302,9 @@ class EmbeddedEngine:
             held = self._held()
             if not (self._waiting.ready(held) or self._waiting.ready(held, "low")):
                 return
-            self._rows.append(self._waiting.pop(held))
+            row = self._waiting.pop(held)
+            row.admitted = row.admitted or time.perf_counter()
+            self._rows.append(row)
 
     def _held(self) -> Counter[Lane]:
         """How many rows each lane has."""
@@ -399,8 +410,9 @@ class EmbeddedEngine:
             stored = [*row.prompt, *row.reply][: row.computed]
             self._prefixes.put(row.key, row.client, stored, min(len(row.prompt), row.computed), row.store)
             row.store = None
-        if row.first:
-            self._pace += 0.1 * (time.perf_counter() - row.first - self._pace)
+        if row.admitted:
+            pace = self._pace[row.lane]
+            self._pace[row.lane] += PACE_SHARE * (time.perf_counter() - row.admitted - pace)
         try:
             row.finish(reason, problem)
         except Exception as error:  # noqa: BLE001 - whoever listens is broken; the others must not suffer

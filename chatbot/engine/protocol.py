@@ -77,12 +77,12 @@ class QueueLimits:
     def refuses(self, lane: Lane, waiting: int, visitors: int, pace: float) -> float | None:
         """Seconds to wait before trying again where one more of a lane is too many; None where there is room.
 
-        `waiting` wait in all, `visitors` of them in the visitors' lane; a reply takes `pace` seconds of late.
+        `waiting` wait in all, `visitors` of them in the visitors' lane; a reply there takes `pace` seconds of late.
         """
         if lane == "visitors":
             needs = pace * visitors / self.visitor_rows
             if visitors >= self.visitor_queue or needs > self.visitor_wait_s:
-                return max(1.0, needs)
+                return max(1.0, pace / self.visitor_rows, needs - self.visitor_wait_s)
         return max(1.0, pace * waiting / self.batch) if waiting >= self.queue else None
 
 

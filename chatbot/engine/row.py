@@ -38,6 +38,7 @@ class Row:
     stream: TextStream = field(init=False)
     generator: np.random.Generator | None = field(init=False)
     submitted: float = field(default_factory=time.perf_counter)
+    admitted: float = 0.0  # to the batch
     store: KeyValues | None = None
     computed: int = 0
     cached: int = 0
@@ -80,6 +81,11 @@ class Row:
     @property
     def decoding(self) -> bool:
         return self.computed >= len(self.prompt)
+
+    @property
+    def waited_s(self) -> float:
+        """How long it has waited for a place in the batch."""
+        return (self.admitted or time.perf_counter()) - self.submitted
 
     @property
     def ends_early(self) -> FinishReason | None:

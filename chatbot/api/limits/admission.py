@@ -19,6 +19,7 @@ class Admission:
     address: str
     lane: Lane = "visitors"
     key: str | None = None
+    attempts: bool = False  # counted as a wrong key until it turns out to be right
     told: list[Taken] = field(default_factory=list)  # for the answer's headers
     pays: list[Callable[[float], None]] = field(default_factory=list)
     leaves: list[Callable[[], None]] = field(default_factory=list)

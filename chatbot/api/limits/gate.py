@@ -59,7 +59,7 @@ class Gate:
 
         async def told(message: Message) -> None:
             if message["type"] == "http.response.start":
-                await self._conclude(scope, admission, message)
+                await self._conclude(admission, message)
             await send(message)
 
         try:
@@ -89,13 +89,14 @@ class Gate:
                 await self._limits.admit_visitor(admission, visitor)
         await self._limits.admit_anyone(admission)
 
-    async def _conclude(self, scope: Scope, admission: Admission, message: Message) -> None:
+    async def _conclude(self, admission: Admission, message: Message) -> None:
         """Before an answer's head is sent."""
         if admission.told:
             message["headers"] = [*message.get("headers", []), *headers(admission.told)]
-        if message["status"] == 401 and (admission.key or scope["path"] in ATTEMPTS):
-            self._limits.failed(admission)
-            self._known.forget(admission.key or "")
+        if message["status"] == 401 and admission.key:
+            self._known.forget(admission.key)
+        elif message["status"] != 401 and admission.attempts:
+            self._limits.forgive(admission)
         if message["status"] == 429 and admission.lane == "visitors" and (hold := await self._limits.hold_s(admission)):
             self._limits.holding(1)
             try:

@@ -80,12 +80,13 @@ class Limits:
 
     async def admit_attempt(self, admission: Admission) -> None:
         """Someone without a known API key who may be guessing one."""
-        await self._take(admission, "failures", admission.address, self.rules.failures, cost=0.0)
+        await self._take(admission, "failures", admission.address, self.rules.failures)
+        admission.attempts = True
 
-    def failed(self, admission: Admission) -> None:
-        """It was no API key of ours."""
+    def forgive(self, admission: Admission) -> None:
+        """It was no wrong API key."""
         if self.rules.failures:
-            self._buckets.charge("failures", admission.address, self.rules.failures, 1.0)
+            self._buckets.charge("failures", admission.address, self.rules.failures, -1.0)
 
     def penalize(self, admission: Admission, *, key_id: str, customer: str | None) -> float:
         """A text of this client had to be ended: it waits longer each time; returns how long now, in seconds.

@@ -36,6 +36,7 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 EVERY_S, LEAVE_S = 5.0, 5.0
 SHORTEST_S, LONGEST_S = 0.5, 30.0
+PACE_SHARE = 0.2  # of the newest reply in the pace
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ class VllmEngine:
         self._jobs: set[Job] = set()
         self._queue = limits.queue
         self._waiting: Waiting[Job] = Waiting(limits.max_batch, self._queue.visitor_rows)
-        self._pace = 1.0  # seconds a reply takes, of late
+        self._pace: dict[Lane, float] = dict.fromkeys(LANES, 1.0)  # seconds a reply takes, of late
         self._server: Server | None = None
         self._up = False
         self._loop: asyncio.AbstractEventLoop | None = None  # there while requests are taken
@@ -155,11 +156,16 @@ class VllmEngine:
         waiting = self._waiting.count(priority) + ahead - idle
         visitors = self._waiting.count(priority, "visitors") + (ahead if lane == "visitors" else 0)
         visitors -= min(idle, max(0, self._queue.visitor_rows - visiting))
-        wait = self._queue.refuses(lane, waiting, visitors, self._pace)
+        wait = self._queue.refuses(lane, waiting, visitors, self._takes(lane))
         if wait is None or lane == "keys":
             return wait, None
         gives_way = self._waiting.displaced_by(lane, group, priority)
         return (None if gives_way else wait), gives_way
+
+    def _takes(self, lane: Lane) -> float:
+        """Seconds a reply of a lane takes: of late, or as long as those there are under way already."""
+        ages = [job.seconds for job in self._jobs if job.lane == lane and job.task is not None]
+        return max(self._pace[lane], sum(ages) / len(ages) if ages else 0.0)
 
     def _held_by(self, lane: Lane) -> int:
         return sum(job.task is not None and job.lane == lane for job in self._jobs)
@@ -248,7 +254,14 @@ class VllmEngine:
         if job.request.deadline_s is not None:
             left = job.submitted + job.request.deadline_s - time.perf_counter()
             job.timer = asyncio.get_running_loop().call_later(left, self._end, job, "deadline")
+        if job.lane == "visitors":
+            asyncio.get_running_loop().call_later(self._queue.visitor_wait_s, self._give_up, job)
         self._pump()
+
+    def _give_up(self, job: Job) -> None:
+        """It has waited as long as a visitor may."""
+        if job.task is None and not job.finished:
+            self._end(job, "displaced")
 
     def _pump(self) -> None:
         """Send what there is room for."""
@@ -296,7 +309,7 @@ class VllmEngine:
             with self._lock:
                 self._jobs.discard(job)
                 if job.seconds:
-                    self._pace += 0.1 * (job.seconds - self._pace)
+                    self._pace[job.lane] += PACE_SHARE * (job.seconds - self._pace[job.lane])
             self._residents.release(job.request.adapter)
             self._pump()
 
