@@ -16,7 +16,13 @@ HEAD_S: Final = 20.0  # from the connection, or a request's first byte, to the e
 READ_S: Final = 60.0  # for a client to read what waits for it
 
 
-def bounded_protocol(most: int, trusts: Callable[[str], bool], group: Callable[[str], str]) -> type[HttpToolsProtocol]:
+def bounded_protocol(
+    most: int,
+    trusts: Callable[[str], bool],
+    group: Callable[[str], str],
+    head_s: float = HEAD_S,
+    read_s: float = READ_S,
+) -> type[HttpToolsProtocol]:
     """uvicorn's protocol with these bounds; `group` names what connections are counted by."""
     counts: Counter[str] = Counter()
 
@@ -57,14 +63,14 @@ def bounded_protocol(most: int, trusts: Callable[[str], bool], group: Callable[[
 
         def pause_writing(self) -> None:
             super().pause_writing()
-            self._reader = self.loop.call_later(READ_S, self.transport.abort)
+            self._reader = self.loop.call_later(read_s, self.transport.abort)
 
         def resume_writing(self) -> None:
             super().resume_writing()
             self._reader = _stop(self._reader)
 
         def _await_head(self) -> None:
-            self._timer = self.loop.call_later(HEAD_S, self.transport.close)
+            self._timer = self.loop.call_later(head_s, self.transport.close)
 
     return BoundedProtocol
 
