@@ -7,28 +7,31 @@ import secrets
 from collections.abc import Iterable
 
 from shoptalk import owners
-from shoptalk.domain import ApiKey, Scope, new_id, now
+from shoptalk.domain import NO_LIMITS, ApiKey, KeyLimits, Scope, new_id, now
 from shoptalk.errors import InvalidInput, NotFound, Unauthenticated
 from shoptalk.store import Store, keys
 
 PREFIX = "sk-shoptalk-"
 
 
-def create_key(store: Store, name: str, scopes: Iterable[Scope], owner: str | None = None) -> tuple[ApiKey, str]:
+def create_key(
+    store: Store, name: str, scopes: Iterable[Scope], owner: str | None = None, limits: KeyLimits = NO_LIMITS
+) -> tuple[ApiKey, str]:
     """A new key and its secret, which is not kept. Without a name for its owner it is an owner of its own.
 
     Raises InvalidInput where the owner cannot be named so.
     """
     secret = PREFIX + secrets.token_urlsafe(32)
     id = new_id("key")
-    key = ApiKey(id, name, frozenset(scopes), id if owner is None else owners.checked(owner), now())
+    whose = id if owner is None else owners.checked(owner)
+    key = ApiKey(id, name, frozenset(scopes), whose, now(), limits=limits)
     with store.write() as conn:
         if owner is not None and owner.startswith(owners.KEY) and not keys.owner_known(conn, owner):
             raise InvalidInput(
                 f"owner: there is no key {owner[:80]}; name the id of a key that there is, or another name",
                 field="owner",
             )
-        keys.add(conn, key, _hash(secret))
+        keys.add(conn, key, key_hash(secret))
     return key, secret
 
 
@@ -42,11 +45,18 @@ def revoke_key(store: Store, key_id: str) -> None:
 def check_key(store: Store, secret: str) -> ApiKey:
     """The key with this secret; raises Unauthenticated where there is none or it was revoked."""
     with store.read() as conn:
-        key = keys.by_hash(conn, _hash(secret))
+        key = keys.by_hash(conn, key_hash(secret))
     if key is None:
         raise Unauthenticated("This API key is not known here, or was revoked.")
     return key
 
 
-def _hash(secret: str) -> str:
+def known_hashes(store: Store) -> frozenset[str]:
+    """Of the secrets of all keys in use."""
+    with store.read() as conn:
+        return frozenset(keys.hashes(conn))
+
+
+def key_hash(secret: str) -> str:
+    """As it is kept."""
     return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()

@@ -17,7 +17,18 @@ from urllib.parse import urlsplit
 import structlog
 
 from shoptalk.artifacts import Artifacts
-from shoptalk.domain import AdapterRef, ApiKey, GateDecision, Message, Role, Scope, Verdict, new_id
+from shoptalk.domain import (
+    NO_LIMITS,
+    AdapterRef,
+    ApiKey,
+    GateDecision,
+    KeyLimits,
+    Message,
+    Role,
+    Scope,
+    Verdict,
+    new_id,
+)
 from shoptalk.errors import ScrubbingFailed
 from shoptalk.modes import tighten
 from shoptalk.registry import Registry
@@ -202,11 +213,13 @@ class Parts:
             self.withdrawals,
         ]
 
-    def new_key(self, name: str, scopes: Iterable[Scope], owner: str | None = None) -> tuple[ApiKey, str]:
+    def new_key(
+        self, name: str, scopes: Iterable[Scope], owner: str | None = None, limits: KeyLimits = NO_LIMITS
+    ) -> tuple[ApiKey, str]:
         """A new API key and its secret, which is not kept; an owner of its own unless one is named."""
         from chatbot.keys import create_key
 
-        return create_key(self.store, name, scopes, owner)
+        return create_key(self.store, name, scopes, owner, limits)
 
     def revoke_key(self, key_id: str) -> None:
         """Take a key out of use; raises NotFound."""
@@ -314,6 +327,8 @@ def embedded_engine(settings: Settings, *, background: bool = False) -> Embedded
         background,
         settings.prefill_chunk,
         settings.prefix_cache_mb * 2**20,
+        settings.visitor_share,
+        settings.visitor_wait_s,
     )
     base = find_base_model(settings.models_path, settings.base_model)
     return EmbeddedEngine(base, choose_dtype(settings.dtype), limits)
@@ -341,6 +356,8 @@ def vllm_engine(settings: Settings) -> VllmEngine:
         settings.adapter_slots,
         settings.max_rank,
         settings.vllm_wait_s,
+        settings.visitor_share,
+        settings.visitor_wait_s,
     )
     base = find_base_model(settings.models_path, settings.base_model)
     tokenizer, folder = ChatTokenizer(load_tokenizer(base)), adapter_folder(settings)
@@ -380,6 +397,11 @@ def examine_vllm(settings: Settings, wait_s: float) -> str:
 def build_api(settings: Settings, engine: Engine | None = None) -> FastAPI:
     """The HTTP application with everything it needs."""
     from chatbot.api.app import make_app
+    from chatbot.api.limits.addresses import Proxies
+    from chatbot.api.limits.known import KnownKeys
+    from chatbot.api.limits.limiter import Limits
+    from chatbot.api.limits.stores import MemoryBuckets, SharedBuckets
+    from chatbot.api.limits.unnamed import UnnamedProxies
     from chatbot.api.metrics import Metrics
     from chatbot.api.recorder import Recorder
     from chatbot.api.services import Services
@@ -395,6 +417,8 @@ def build_api(settings: Settings, engine: Engine | None = None) -> FastAPI:
     inbox = ArrivalInbox(parts.secrets)
     process = new_id("api")
     loader = Loader(parts.registry, engine, settings.adapter_slots)
+    metrics, shared = Metrics(), SharedBuckets(parts.store, time.time)
+    buckets = shared if settings.rate_limits == "database" else MemoryBuckets(time.time)
     return make_app(
         Services(
             settings=settings,
@@ -411,9 +435,22 @@ def build_api(settings: Settings, engine: Engine | None = None) -> FastAPI:
             imports=parts.importer,
             loader=loader,
             reconciler=Reconciler(parts.store, loader, engine, router, process),
-            metrics=Metrics(),
+            metrics=metrics,
+            limits=Limits(settings, buckets, shared, metrics.refusals),
+            known=KnownKeys(parts.store),
+            proxies=Proxies(settings.trusted_proxies, settings.forwarded_header),
+            unnamed=UnnamedProxies(settings.unnamed_proxies_path),
         )
     )
+
+
+def build_protocol(settings: Settings) -> Any:
+    """uvicorn's protocol, with bounds for each address."""
+    from chatbot.api.connections import bounded_protocol
+    from chatbot.api.limits.addresses import Proxies
+
+    proxies = Proxies(settings.trusted_proxies)
+    return bounded_protocol(settings.address_connections, proxies.trusts, lambda peer: proxies.origin(peer, ()).group)
 
 
 def read_source(source: str, format: str, columns: str | None, roles: str | None, split: str) -> Iterator[Any]:

@@ -7,6 +7,8 @@ but do not fail the examination.
 from __future__ import annotations
 
 import importlib.metadata
+import ipaddress
+import json
 import re
 import shlex
 import shutil
@@ -58,6 +60,7 @@ def examine(settings: Settings) -> list[Check]:
         *_vllm(settings),
         _database(settings),
         *_ports(settings),
+        *_proxies(settings),
         _label_studio_installed(settings),
         _label_studio_reachable(settings),
     ]
@@ -215,6 +218,28 @@ def _ports(settings: Settings) -> Iterator[Check]:
     else:
         mend = f"stop what listens there, or start with another port: SHOPTALK_PORT={settings.port + 10} shoptalk up"
         yield Check("port", False, f"{address} is used by something else", mend)
+
+
+def _proxies(settings: Settings) -> Iterator[Check]:
+    """Where the API saw forwarded headers of a peer that is not named."""
+    try:
+        peers = json.loads(settings.unnamed_proxies_path.read_text())["peers"]
+    except (OSError, ValueError, KeyError):
+        return
+    named = [ipaddress.ip_network(each, strict=False) for each in settings.trusted_proxies]
+    unnamed = [p for p in peers if not any(ipaddress.ip_address(p) in network for network in named)]
+    if not unnamed:
+        fix = "restart the API, so that it takes up SHOPTALK_TRUSTED_PROXIES"
+        yield Check("proxy", True, "named since the API started", fix, optional=True)
+        return
+    value = json.dumps([*settings.trusted_proxies, *unnamed])
+    yield Check(
+        "proxy",
+        False,
+        f"{', '.join(unnamed)} sends forwarded headers and is not named: all customers behind it share one limit",
+        f"where it is your proxy: SHOPTALK_TRUSTED_PROXIES='{value}', and restart the API",
+        optional=True,
+    )
 
 
 def _is_ours(settings: Settings) -> bool:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 from uuid import uuid4
 
 Role = Literal["system", "user", "assistant"]
@@ -98,6 +98,18 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyLimits:
+    """What an API key may use; where it is 0 the settings say."""
+
+    requests_per_minute: int = 0
+    tokens_per_day: int = 0
+    concurrent: int = 0
+
+
+NO_LIMITS: Final = KeyLimits()
+
+
+@dataclass(frozen=True, slots=True)
 class ApiKey:
     """An API key without its secret. Keys of one owner share its conversations; see `shoptalk.owners`."""
 
@@ -107,6 +119,7 @@ class ApiKey:
     owner: str
     created_at: datetime
     revoked_at: datetime | None = None
+    limits: KeyLimits = NO_LIMITS
 
     def allows(self, scope: Scope) -> bool:
         return scope in self.scopes or Scope.ADMIN in self.scopes

@@ -58,7 +58,14 @@ class Unauthenticated(ShoptalkError):
 
 
 class Forbidden(ShoptalkError):
-    """This API key does not have the scope the route needs."""
+    """This API key does not have the scope the route needs.
+
+    `field` names the part of the request that is not allowed, where only a part is.
+    """
+
+    def __init__(self, message: str | None = None, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class Overloaded(ShoptalkError):
@@ -67,6 +74,10 @@ class Overloaded(ShoptalkError):
     def __init__(self, message: str | None = None, *, retry_after: float = 1.0) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class RateLimited(Overloaded):
+    """Too many requests came from this client; try again later."""
 
 
 class EngineStopped(ShoptalkError):

@@ -6,6 +6,7 @@ Knows only values; opens nothing. Environment variables win over the file. See d
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import tomllib
 from collections.abc import Iterable
 from ipaddress import ip_address
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
@@ -67,6 +68,42 @@ class Settings(BaseSettings):
     scrub_processes: int = Field(
         2, ge=1, le=64, description="Texts scanned for personal data at once, by each process that scans."
     )
+
+    # limits
+    trusted_proxies: list[str] = Field(
+        [], description="Addresses or networks of proxies that say where requests come from."
+    )
+    forwarded_header: Literal["x-forwarded-for", "forwarded"] = Field(
+        "x-forwarded-for", description="The one header in which these proxies say so; clients can make up the other."
+    )
+    rate_limits: Literal["memory", "database"] = Field(
+        "memory", description="Where limits are counted; 'database' where several API processes serve one shop."
+    )
+    visitor_share: float = Field(
+        0.5, gt=0, le=1, description="Part of batch and queue that visitors of the chat page may have, all together."
+    )
+    visitor_wait_s: float = Field(
+        30.0, gt=0, description="A visitor who would have to wait longer for a place in the batch is refused at once."
+    )
+    visitor_max_tokens: int = Field(256, ge=1, description="Tokens of a reply to a visitor, at most.")
+    visitor_message_characters: int = Field(4000, ge=1, description="Characters of a visitor's message, at most.")
+    visitor_characters: int = Field(16_000, ge=1, description="Characters of all messages a visitor sends, at most.")
+    visitor_messages: int = Field(60, ge=1, description="Messages of a visitor's history, at most.")
+    visitor_messages_per_minute: float = Field(20, ge=0, description="Of one session; 0 here and below: no limit.")
+    visitor_tokens_per_minute: float = Field(20_000, ge=0, description="Prompts and replies of one session.")
+    visitor_concurrent: int = Field(2, ge=1, description="Requests of one session at once.")
+    address_requests_per_minute: float = Field(
+        600, ge=0, description="Of an address, pages included, without an API key; an office may share one."
+    )
+    address_messages_per_minute: float = Field(120, ge=0, description="Of all visitors at an address.")
+    address_tokens_per_minute: float = Field(60_000, ge=0, description="Prompts and replies of these.")
+    address_concurrent: int = Field(12, ge=1, description="Requests of these at once.")
+    address_failures_per_minute: float = Field(30, ge=0, description="Wrong API keys from an address.")
+    address_connections: int = Field(256, ge=1, description="Open connections of an address that is no trusted proxy.")
+    visitors_requests_per_second: float = Field(100, ge=0, description="Of all visitors together, pages included.")
+    key_requests_per_minute: int = Field(0, ge=0, description="Of an API key that has no limit of its own.")
+    key_tokens_per_day: int = Field(0, ge=0, description="Of an API key that has no limit of its own.")
+    key_concurrent: int = Field(0, ge=0, description="Requests at once of an API key that has no limit of its own.")
 
     # the engine
     engine: Literal["embedded", "vllm", "null"] = Field(
@@ -135,6 +172,18 @@ class Settings(BaseSettings):
     drift_p_value: float = Field(0.05 / 30, gt=0, lt=1, description="A drift check below this starts a round.")
     round_every_s: float = Field(0.0, ge=0, description="Start a round this often; 0: never by the clock.")
 
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: list[str]) -> list[str]:
+        for each in value:
+            try:
+                ipaddress.ip_network(each, strict=False)
+            except ValueError:
+                raise PydanticCustomError(
+                    "network", "'{each}' is no address and no network; write 10.0.0.7 or 10.0.0.0/8", {"each": each}
+                ) from None
+        return value
+
     @model_validator(mode="after")
     def _what_is_trained_can_be_served(self) -> Self:
         if self.train_rank > self.max_rank:
@@ -175,6 +224,11 @@ class Settings(BaseSettings):
     @property
     def vllm_adapters_path(self) -> Path:
         return self.vllm_adapters or self.home / "vllm-adapters"
+
+    @property
+    def unnamed_proxies_path(self) -> Path:
+        """Where the API keeps which proxies it saw that `trusted_proxies` does not name."""
+        return self.home / "unnamed-proxies.json"
 
     @property
     def base_url(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from shoptalk.settings import Settings
 
 log = structlog.get_logger(__name__)
 READY_S = 180.0
+OPEN_FILES = 65_536
 PR_SET_PDEATHSIG = 1
 FIRST_KEY = "first-admin-key"
 
@@ -174,3 +176,11 @@ def check_port(settings: Settings) -> None:
             raise ConfigurationError(
                 f"port {settings.port} is taken; stop what listens there, or set SHOPTALK_PORT to another"
             ) from None
+
+
+def allow_open_files() -> None:
+    """Raise the number of files, and so of connections, that this process may have open, as far as is allowed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -21,9 +21,11 @@ from chatbot.api import (
     release_routes,
 )
 from chatbot.api.guard import Guard
+from chatbot.api.limits.gate import Gate
 from chatbot.api.services import Services
 from chatbot.console import pages
 
+BODY_BESIDE = 2**16  # bytes of a request besides its messages, whose characters may be written as twelve
 DESCRIPTION = "OpenAI-compatible chat for an online shop, with feedback, releases and reports."
 
 
@@ -35,6 +37,7 @@ def make_app(services: Services) -> FastAPI:
         await anyio.to_thread.run_sync(services.scrubber.start)
         await anyio.to_thread.run_sync(services.engine.start)
         await anyio.to_thread.run_sync(services.reconciler.start)
+        services.unnamed.begin()
         _settle()
         try:
             yield
@@ -53,6 +56,16 @@ def make_app(services: Services) -> FastAPI:
     for module in (health, chat, feedback, listing, release_routes, erasure_routes, import_routes, pages):
         app.include_router(module.router)
 
+    app.add_middleware(
+        Gate,
+        limits=services.limits,
+        known=services.known,
+        proxies=services.proxies,
+        unnamed=services.unnamed,
+        secrets=services.secrets,
+        metrics=services.metrics,
+        visitor_body=12 * services.settings.visitor_characters + BODY_BESIDE,
+    )
     app.add_middleware(Guard)
     return app
 

@@ -16,14 +16,16 @@ import anyio.to_thread
 from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 
+from chatbot.api.limits.admission import admission_of
 from chatbot.api.services import Services, services_of
+from chatbot.api.sessions import COOKIE
+from chatbot.engine.protocol import Lane
 from chatbot.keys import check_key
 from shoptalk import owners
-from shoptalk.domain import Scope
+from shoptalk.domain import NO_LIMITS, KeyLimits, Scope
 from shoptalk.errors import ConfigurationError, Forbidden, Unauthenticated
 from shoptalk.store import keys
 
-COOKIE = "shoptalk_session"
 CONSOLE_COOKIE = "shoptalk_console"
 CONSOLE_S = 12 * 3600  # then one signs in again
 WEB_KEY = owners.WEB
@@ -39,6 +41,12 @@ class Caller:
     scopes: frozenset[Scope]
     owner: str
     customer: str | None = None
+    limits: KeyLimits = NO_LIMITS
+
+    @property
+    def lane(self) -> Lane:
+        """Visitors have a part of what there is; see `chatbot.engine.protocol.GenerationRequest`."""
+        return "keys" if self.customer is None else "visitors"
 
     @property
     def idempotency(self) -> str:
@@ -56,6 +64,9 @@ def require(scope: Scope) -> Callable[..., Any]:
         callers = await identify(request)
         for caller in callers:
             if caller.allows(scope):
+                if caller.lane == "keys":
+                    limits = services_of(request).limits
+                    await limits.admit_key(admission_of(request), caller.key_id, caller.limits)
                 return caller
         raise Forbidden(f"This API key does not have the scope '{scope.value}' that this route needs.")
 
@@ -68,7 +79,7 @@ async def identify(request: Request) -> list[Caller]:
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and secret:
         key = await anyio.to_thread.run_sync(check_key, services.store, secret.strip())
-        return [Caller(key.id, key.scopes, key.owner)]
+        return [Caller(key.id, key.scopes, key.owner, limits=key.limits)]
     cookies = [c for name in (COOKIE, CONSOLE_COOKIE) if (c := request.cookies.get(name)) and same_origin(request)]
     callers = [await anyio.to_thread.run_sync(_session, services, cookie) for cookie in cookies]
     found = [caller for caller in callers if caller is not None]
@@ -113,7 +124,7 @@ def _session(services: Services, cookie: str) -> Caller | None:
         return None
     with services.store.read() as conn:
         key = keys.find(conn, str(session.get("key")))
-    return Caller(key.id, key.scopes, key.owner) if key else None
+    return Caller(key.id, key.scopes, key.owner, limits=key.limits) if key else None
 
 
 def same_origin(request: Request) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -22,6 +22,8 @@ from chatbot.api.completion import DONE, Shapes, event, replay
 from chatbot.api.documents import COMPLETION, KEYED, refusals
 from chatbot.api.errors import error_body
 from chatbot.api.exchange import Exchange, Reply
+from chatbot.api.limits.admission import Admission, admission_of
+from chatbot.api.limits.policy import check_visitor
 from chatbot.api.prepare import CONVERSATION, body_hash, conclude, fill_again, prepare, resolve, stored_key
 from chatbot.api.schemas import ChatRequest
 from chatbot.api.services import Services, services_of
@@ -54,6 +56,7 @@ class Generation:
     tokens: list[TokenLogprob] = field(default_factory=list)
     finished: Finished | None = None
     committed: bool = False  # or being committed
+    pay: Callable[[float], None] = lambda _: None  # for the tokens it took
 
 
 @router.post("/v1/chat/completions", response_model=None, responses=COMPLETION)
@@ -65,12 +68,17 @@ async def chat(
 ) -> Response:
     """Answer the last message. Plain, or as server-sent events where `stream` is true."""
     services = services_of(request)
+    admission = admission_of(request)
+    if caller.lane == "visitors":
+        check_visitor(services.settings, body)
+    else:
+        services.limits.check_client(caller.key_id, body.user)
     if idempotency_key:
         before = await _answered(services, caller, idempotency_key, body)
         if before is not None:
             return _give_again(before, body)
-    exchange = await prepare(services, caller, body, idempotency_key)
-    generation = await _submit(services, caller, exchange, body)
+    exchange = await prepare(services, caller, body, idempotency_key, admission.address)
+    generation = await _submit(services, caller, admission, exchange, body)
     exchange = generation.exchange
     shapes = Shapes(exchange, services.engine.fingerprint)
     headers = {"X-Inference-Id": exchange.id, "X-Conversation-Id": _header(exchange.public_conversation)}
@@ -84,7 +92,9 @@ async def chat(
     return await _plain(services, request, generation, shapes, headers)
 
 
-async def _submit(services: Services, caller: Caller, exchange: Exchange, body: ChatRequest) -> Generation:
+async def _submit(
+    services: Services, caller: Caller, admission: Admission, exchange: Exchange, body: ChatRequest
+) -> Generation:
     """Raises Overloaded where the queue is full, or no slot is free for an adapter that is not resident.
 
     Where the adapter was withdrawn since the alias was resolved, the one that took its place answers.
@@ -92,8 +102,11 @@ async def _submit(services: Services, caller: Caller, exchange: Exchange, body: 
     loop = asyncio.get_running_loop()
     events: asyncio.Queue[Event] = asyncio.Queue()
     settings = services.settings
+    wanted_tokens = body.max_completion_tokens or body.max_tokens or settings.max_new_tokens
+    if caller.lane == "visitors":
+        wanted_tokens = min(wanted_tokens, settings.visitor_max_tokens)
     sampling = Sampling(
-        max_tokens=body.max_completion_tokens or body.max_tokens or settings.max_new_tokens,
+        max_tokens=wanted_tokens,
         temperature=settings.temperature if body.temperature is None else body.temperature,
         top_p=1.0 if body.top_p is None else body.top_p,
         seed=body.seed,
@@ -111,9 +124,11 @@ async def _submit(services: Services, caller: Caller, exchange: Exchange, body: 
             exchange.id, exchange.prompt, exchange.route.adapter, sampling, settings.request_timeout_s,
             client=f"{exchange.owner}\0{exchange.customer or ''}",
             common=settings.prompt,
+            lane=caller.lane,
+            group=admission.address if caller.lane == "visitors" else "",
         )  # fmt: skip
         services.engine.submit(wanted, hand_over)
-        return Generation(exchange, events, bool(body.logprobs))
+        return Generation(exchange, events, bool(body.logprobs), pay=admission.pay)
 
     for _ in range(LOADS):  # more adapters than slots take turns, so another may take its place before it is used
         with contextlib.suppress(NotFound):
@@ -150,6 +165,9 @@ async def _next(services: Services, generation: Generation) -> Event:
         raise Overloaded("The reply took too long; try again shortly.", retry_after=5.0) from None
     if isinstance(item, Finished):
         generation.finished = item
+        generation.pay(item.prompt_tokens + item.completion_tokens)
+        if item.reason == "displaced":
+            raise Overloaded
         if item.reason == "error":
             raise EngineStopped(item.problem)
         if item.reason == "deadline" and not item.completion_tokens:

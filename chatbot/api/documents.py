@@ -16,10 +16,10 @@ MEANINGS = {
     404: "There is no such thing, or it is another's.",
     409: "The request contradicts what is there.",
     413: "The body is too large.",
-    429: "Too many requests are waiting; `Retry-After` says when to try again.",
+    429: "A limit is reached, or too many requests are waiting; `Retry-After` says when to try again.",
     503: "The engine or the store does not work now; try again shortly.",
 }
-KEYED = (401, 403, 503)  # of every route that needs a key
+KEYED = (401, 403, 429, 503)  # of every route that needs a key
 
 
 class Problem(BaseModel):

@@ -24,6 +24,7 @@ SHAPES: tuple[tuple[type[Exception], int, str, str | None], ...] = (
     (e.NotFound, 404, "invalid_request_error", "not_found"),
     (e.IdempotencyMismatch, 409, "idempotency_error", "idempotency_mismatch"),
     (e.Conflict, 409, "invalid_request_error", "conflict"),
+    (e.RateLimited, 429, "rate_limit_error", "rate_limit_exceeded"),
     (e.Overloaded, 429, "rate_limit_error", "overloaded"),
     (e.ScrubbingFailed, 400, "invalid_request_error", "not_scannable"),
     (e.ScrubberUnavailable, 503, "server_error", "scrubber_unavailable"),
@@ -45,11 +46,18 @@ def error_body(error: Exception) -> tuple[int, dict[str, Any]]:
     if status >= 500:
         told = {"problem": explain(error)} if isinstance(error, SQLAlchemyError | OSError) else {}
         log.error("request failed", error=type(error).__name__, cause=type(error.__cause__).__name__, **told)
-    field = error.field if isinstance(error, e.InvalidInput) else None
+    field = error.field if isinstance(error, e.InvalidInput | e.Forbidden) else None
     own = error.code if isinstance(error, e.InvalidInput) else None
     if isinstance(error, e.NotFound) and error.message.startswith("The model "):
         field, own = "model", "model_not_found"
     return status, {"error": {"message": message, "type": kind, "param": field, "code": own or code}}
+
+
+def retry_headers(error: Exception) -> dict[str, str]:
+    """When to try again, or how to say who one is."""
+    if isinstance(error, e.Overloaded | e.EngineUnavailable | e.ScrubberUnavailable):
+        return {"Retry-After": str(max(1, round(error.retry_after)))}
+    return {"WWW-Authenticate": "Bearer"} if isinstance(error, e.Unauthenticated) else {}
 
 
 def install(app: FastAPI) -> None:
@@ -57,12 +65,7 @@ def install(app: FastAPI) -> None:
 
     async def known(request: Request, error: Exception) -> JSONResponse:
         status, body = error_body(error)
-        headers = {}
-        if isinstance(error, e.Overloaded | e.EngineUnavailable | e.ScrubberUnavailable):
-            headers["Retry-After"] = str(max(1, round(error.retry_after)))
-        if isinstance(error, e.Unauthenticated):
-            headers["WWW-Authenticate"] = "Bearer"
-        return _answer(request, status, body, headers)
+        return _answer(request, status, body, retry_headers(error))
 
     async def invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
@@ -75,7 +78,9 @@ def install(app: FastAPI) -> None:
 
     async def http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
-        code = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}.get(error.status_code)
+        code = {404: "not_found", 405: "method_not_allowed", 408: "body_too_slow", 413: "body_too_large"}.get(
+            error.status_code
+        )
         body = {"error": {"message": str(error.detail), "type": "invalid_request_error", "param": None, "code": code}}
         return _answer(request, error.status_code, body, dict(error.headers or {}))
 

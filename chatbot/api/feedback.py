@@ -10,6 +10,8 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from chatbot.api.auth import Caller, require
 from chatbot.api.documents import KEYED, refusals
+from chatbot.api.limits.admission import admission_of
+from chatbot.api.prepare import check_room
 from chatbot.api.schemas import FeedbackRequest
 from chatbot.api.services import Services, services_of
 from shoptalk.conversations import stored_id
@@ -32,7 +34,9 @@ async def give_feedback(
 
     About a reply that is still under way it is kept too, answered 202, and counted once the reply is stored.
     """
-    answer = await anyio.to_thread.run_sync(_take, services_of(request), body, caller)
+    services = services_of(request)
+    check_room(services, caller.lane, admission_of(request).address)
+    answer = await anyio.to_thread.run_sync(_take, services, body, caller, limiter=services.preparing[caller.lane])
     response.status_code = 202 if answer["pending"] else 201
     return answer
 

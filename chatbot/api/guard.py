@@ -1,11 +1,14 @@
-"""Guards every request: size of the body, and headers that keep browsers from guessing or framing."""
+"""Guards every request: size of the body, time for it, and headers that keep browsers from guessing or framing."""
 
 from __future__ import annotations
+
+import asyncio
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY = 4 * 2**20
+BODY_S = 30.0  # for the whole body, from the request's head on
 CLOSED = "the handler is closed"  # uvloop's words for a connection that is gone
 HEADERS = ((b"x-content-type-options", b"nosniff"), (b"x-frame-options", b"DENY"))
 
@@ -13,8 +16,16 @@ HEADERS = ((b"x-content-type-options", b"nosniff"), (b"x-frame-options", b"DENY"
 class TooLarge(HTTPException):
     """The body is over the limit."""
 
+    def __init__(self, most: int = MAX_BODY) -> None:
+        super().__init__(413, f"The request body is over {most} bytes.")
+
+
+class TooSlow(HTTPException):
+    """The body took too long."""
+
     def __init__(self) -> None:
-        super().__init__(413, f"The request body is over {MAX_BODY} bytes.")
+        headers = {"Connection": "close"}  # the rest of the body may never come
+        super().__init__(408, f"The request body took more than {BODY_S:g} seconds.", headers)
 
 
 class Guard:
@@ -27,11 +38,19 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        seen = 0
+        seen, whole = 0, False
+        until = asyncio.get_running_loop().time() + BODY_S
 
         async def limited() -> Message:
-            nonlocal seen
-            message = await receive()
+            nonlocal seen, whole
+            if whole:  # what comes now is that the client went away
+                return await receive()
+            try:
+                async with asyncio.timeout_at(until):
+                    message = await receive()
+            except TimeoutError:
+                raise TooSlow from None
+            whole = not message.get("more_body", False)
             seen += len(message.get("body", b""))
             if seen > MAX_BODY:
                 raise TooLarge

@@ -22,6 +22,9 @@ class Metrics:
             "shoptalk_replies", "Replies by adapter and how they ended.", ["adapter", "finish"], registry=self.registry
         )
         self.errors = Counter("shoptalk_errors", "Error answers by status.", ["status"], registry=self.registry)
+        self.refusals = Counter(
+            "shoptalk_refusals", "Requests refused by a limit.", ["lane", "reason"], registry=self.registry
+        )
         self.scrub_failures = Counter(
             "shoptalk_scrub_failures", "Texts not kept because scrubbing failed.", ["reason"], registry=self.registry
         )

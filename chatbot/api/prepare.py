@@ -11,7 +11,7 @@ from chatbot.api.auth import Caller
 from chatbot.api.exchange import Exchange, History, Reply
 from chatbot.api.schemas import ChatRequest
 from chatbot.api.services import Services
-from chatbot.engine.protocol import Finished
+from chatbot.engine.protocol import Finished, Lane
 from chatbot.router import Route
 from shoptalk.domain import AdapterRef, Message, Scope, new_id
 from shoptalk.errors import InvalidInput, Overloaded, ScrubberUnavailable, ScrubbingFailed
@@ -22,12 +22,12 @@ CONVERSATION = "conversation_id"
 CHARACTERS_PER_TOKEN = 32  # several times what any language has
 
 
-async def prepare(services: Services, caller: Caller, body: ChatRequest, idempotency_key: str | None) -> Exchange:
+async def prepare(
+    services: Services, caller: Caller, body: ChatRequest, idempotency_key: str | None, group: str = ""
+) -> Exchange:
     """Raises NotFound for another's conversation or an unknown model, InvalidInput for a hopelessly long chat."""
     _check_length(services, body)
-    ahead = services.engine.figures()["waiting"] + services.preparing.statistics().tasks_waiting
-    if ahead >= services.settings.max_queue:  # before any work is done for it
-        raise Overloaded
+    check_room(services, caller.lane, group)
     named = (body.metadata or {}).get(CONVERSATION)
     public = named or new_id("conv")
     who = caller.customer or body.user
@@ -41,13 +41,23 @@ async def prepare(services: Services, caller: Caller, body: ChatRequest, idempot
         conversation = services.recorder.find(public, caller.owner, customer)
         return conversation, resolve(services, caller, body, conversation), *_scrub(services, appended, raw, record)
 
-    conversation, route, scrubbed, problem, prompt = await anyio.to_thread.run_sync(work, limiter=services.preparing)
+    conversation, route, scrubbed, problem, prompt = await anyio.to_thread.run_sync(
+        work, limiter=services.preparing[caller.lane]
+    )
     idempotency = None
     if idempotency_key:
         idempotency = (stored_key(services, caller, idempotency_key), body_hash(services, body))
     return Exchange(
         conversation, public, caller.owner, customer, raw, prompt, scrubbed, problem, route, bool(named), idempotency
     )  # fmt: skip
+
+
+def check_room(services: Services, lane: Lane, group: str) -> None:
+    """Raises Overloaded where as many of a lane wait as may, before any work is done for one more."""
+    line = services.preparing[lane].statistics()
+    wait = services.engine.crowded(lane, group, line.tasks_waiting + line.borrowed_tokens)
+    if wait is not None:
+        raise Overloaded(retry_after=wait)
 
 
 def resolve(services: Services, caller: Caller, body: ChatRequest, conversation: str) -> Route:

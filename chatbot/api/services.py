@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
 from anyio import CapacityLimiter
 from fastapi import Request
 
+from chatbot.api.limits.addresses import Proxies
+from chatbot.api.limits.known import KnownKeys
+from chatbot.api.limits.limiter import Limits
+from chatbot.api.limits.unnamed import UnnamedProxies
 from chatbot.api.metrics import Metrics
 from chatbot.api.recorder import Recorder
-from chatbot.engine.protocol import Engine
+from chatbot.engine.protocol import Engine, Lane
 from chatbot.release.loader import Loader
 from chatbot.release.moves import Releases
 from chatbot.release.reconciler import Reconciler
@@ -26,7 +31,8 @@ from shoptalk.store import Store
 class Services:
     """Everything a request may touch.
 
-    Scrubbing and loading go by turns anyway, so those who wait for them wait in a line and keep no thread from others.
+    Scrubbing and loading go by turns anyway, so those who wait for them wait in a line and keep no thread from others;
+    visitors wait in a line of their own.
     """
 
     settings: Settings
@@ -44,7 +50,13 @@ class Services:
     loader: Loader
     reconciler: Reconciler
     metrics: Metrics
-    preparing: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(2))
+    limits: Limits
+    known: KnownKeys
+    proxies: Proxies
+    unnamed: UnnamedProxies
+    preparing: Mapping[Lane, CapacityLimiter] = field(
+        default_factory=lambda: {"keys": CapacityLimiter(2), "visitors": CapacityLimiter(1)}
+    )
     loading: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
     importing: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
-from chatbot.api.auth import COOKIE, known_visitor, visitor_session
+from chatbot.api.auth import known_visitor, visitor_session
+from chatbot.api.limits.admission import admission_of
 from chatbot.api.services import services_of
+from chatbot.api.sessions import COOKIE
 from chatbot.console.render import page
 from shoptalk.errors import NotFound
 
@@ -21,6 +23,7 @@ async def chat_page(request: Request) -> HTMLResponse:
         raise NotFound("The chat page is switched off (SHOPTALK_WEB_CHAT).")
     response = page("chat.html", shop=services.settings.shop_name, model=services.settings.model_alias)
     if not known_visitor(services, request.cookies.get(COOKIE)):
+        await services.limits.admit_session(admission_of(request))
         response.set_cookie(
             COOKIE,
             visitor_session(services),

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import traceback
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ from chatbot.engine.compute.team import Team
 from chatbot.engine.compute.tune import LEAST, fastest_threads, unnoticed_chunk
 from chatbot.engine.compute.weights import load_shape, load_weights
 from chatbot.engine.prefix import PrefixCache
-from chatbot.engine.protocol import FinishReason, GenerationRequest, OnEvent
+from chatbot.engine.protocol import LANES, FinishReason, GenerationRequest, Lane, OnEvent, Priority, QueueLimits
 from chatbot.engine.row import Row
 from chatbot.engine.slots import Slots
 from chatbot.engine.waiting import Waiting
@@ -45,6 +45,7 @@ from shoptalk.errors import EngineStopped, InvalidInput, Overloaded
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
 SWITCH_S = 0.0005  # how long the engine's thread waits for the interpreter that another thread keeps busy
+PACE_SHARE = 0.2  # of the newest request in the pace
 AHEAD = 128  # positions of a reply that are reserved with its prompt
 
 
@@ -61,6 +62,12 @@ class EngineLimits:
     background: bool = False  # run only when nobody else wants the processor
     prefill_chunk: int = 128  # tokens of prompts computed in one pass, at most
     prefix_bytes: int = 2**29  # of finished requests' keys and values
+    visitors: float = 0.5  # their part of batch and queue
+    visitor_wait_s: float = 30.0  # a visitor who would wait longer is refused
+
+    @property
+    def queue(self) -> QueueLimits:
+        return QueueLimits(self.max_batch, self.max_queue, self.visitors, self.visitor_wait_s)
 
 
 class EmbeddedEngine:
@@ -69,9 +76,11 @@ class EmbeddedEngine:
     def __init__(self, base: BaseModel, dtype: torch.dtype, limits: EngineLimits) -> None:
         self._base, self._dtype, self._limits = base, dtype, limits
         self._lock = threading.Condition()
-        self._waiting: Waiting[Row] = Waiting()
+        self._queue = limits.queue
+        self._waiting: Waiting[Row] = Waiting(limits.max_batch, self._queue.visitor_rows)
         self._tasks: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._rows: list[Row] = []
+        self._ended: list[Row] = []  # displaced, and not told so yet
         self._stopping = False
         self._thread: threading.Thread | None = None
         self._slots: Slots[Adapter] = Slots(limits.slots)
@@ -80,7 +89,7 @@ class EmbeddedEngine:
         self._eos = self._tokenizer.eos
         self._beginning = lru_cache(16)(lambda text: self._tokenizer.render([Message("system", text)]))
         self._chunk = limits.prefill_chunk
-        self._pace = 1.0  # seconds a request takes in the batch, of late
+        self._pace: dict[Lane, float] = dict.fromkeys(LANES, 1.0)  # seconds a request takes in the batch, of late
 
     @property
     def fingerprint(self) -> str:
@@ -120,12 +129,36 @@ class EmbeddedEngine:
         with self._lock:
             if not self.healthy():
                 raise EngineStopped
-            waiting = self._waiting.count(request.priority)
-            if waiting >= self._limits.max_queue:
-                raise Overloaded(retry_after=max(1.0, self._pace * waiting / self._limits.max_batch))
+            wait, gives_way = self._room(request.lane, request.turns, request.priority)
+            if wait is not None:
+                raise Overloaded(retry_after=wait)
             adapter = self._slots.hold(request.adapter)
+            if gives_way is not None:
+                gives_way.displaced = True
+                self._waiting.remove(gives_way)
+                self._ended.append(gives_way)
             self._waiting.push(Row(request, prompt, adapter, on_event, self._tokenizer, common))
             self._lock.notify()
+
+    def crowded(self, lane: Lane, group: str, ahead: int) -> float | None:
+        with self._lock:
+            return self._room(lane, group, "normal", ahead)[0]
+
+    def _room(self, lane: Lane, group: str, priority: Priority, ahead: int = 0) -> tuple[float | None, Row | None]:
+        """(Seconds until there may be room, None where there is; who gives its place up)."""
+        waiting = self._waiting.count(priority) + ahead
+        visitors = self._waiting.count(priority, "visitors") + (ahead if lane == "visitors" else 0)
+        wait = self._queue.refuses(lane, waiting, visitors, self._takes(lane))
+        if wait is None or lane == "keys":
+            return wait, None
+        gives_way = self._waiting.displaced_by(lane, group, priority)
+        return (None if gives_way else wait), gives_way
+
+    def _takes(self, lane: Lane) -> float:
+        """Seconds a request of a lane takes in the batch: of late, or as long as those there are under way already."""
+        now = time.perf_counter()
+        ages = [now - row.admitted for row in self._rows if row.lane == lane]
+        return max(self._pace[lane], sum(ages) / len(ages) if ages else 0.0)
 
     def cancel(self, request_id: str) -> None:
         with self._lock:
@@ -171,6 +204,8 @@ class EmbeddedEngine:
             return {
                 "rows": len(self._rows),
                 "waiting": self._waiting.count("normal"),
+                "waiting_visitors": self._waiting.count("normal", "visitors"),
+                "rows_visitors": self._held().get("visitors", 0),
                 "held": self._slots.held(),
                 "prefix_bytes": cached,
             }
@@ -231,14 +266,17 @@ class EmbeddedEngine:
     def _turn(self) -> bool:
         """Admit, compute a part of the prompts, compute one token for all rows."""
         with self._lock:
-            while not (self._waiting or self._rows or self._tasks or self._stopping):
+            while not (self._waiting or self._rows or self._ended or self._tasks or self._stopping):
                 self._lock.wait()
             if self._stopping:
                 return False
             tasks, self._tasks = self._tasks, deque()
+            for row in self._waiting:
+                row.displaced |= row.lane == "visitors" and row.waited_s > self._queue.visitor_wait_s
             over = [row for row in self._waiting if row.ends_early]
             for row in over:
                 self._waiting.remove(row)
+            over, self._ended = [*over, *self._ended], []
             self._admit()
         for task, done in tasks:
             try:
@@ -255,16 +293,27 @@ class EmbeddedEngine:
 
     def _admit(self) -> None:
         """Fill the batch; where somebody waits, a row of low priority gives its place up and goes on later."""
-        if self._waiting.count("normal") and len(self._rows) >= self._limits.max_batch:
+        if (ready := self._waiting.ready(self._held())) and len(self._rows) >= self._limits.max_batch:
             low = [row for row in self._rows if row.priority == "low"]
-            for row in low[: self._waiting.count("normal")]:
+            for row in low[:ready]:
                 self._rows.remove(row)
                 self._waiting.push(row, first=True)
-        while self._waiting and len(self._rows) < self._limits.max_batch:
-            self._rows.append(self._waiting.pop())
+        while len(self._rows) < self._limits.max_batch:
+            held = self._held()
+            if not (self._waiting.ready(held) or self._waiting.ready(held, "low")):
+                return
+            row = self._waiting.pop(held)
+            row.admitted = row.admitted or time.perf_counter()
+            self._rows.append(row)
+
+    def _held(self) -> Counter[Lane]:
+        """How many rows each lane has."""
+        return Counter(row.lane for row in self._rows)
 
     def _prefill(self) -> None:
         """Compute prompts, oldest request first, up to the chunk; those that are whole get their first token.
+
+        Those of the lane "keys" go first, so that no visitor's long prompt holds them up.
 
         A chunk that nobody notices where rows wait for their next token, half of it where most of the batch does.
         """
@@ -272,7 +321,7 @@ class EmbeddedEngine:
         budget = self._chunk if decoding else self._limits.prefill_chunk
         if 2 * decoding > self._limits.max_batch:
             budget = max(min(budget, LEAST), budget // 2)
-        for row in [row for row in self._rows if not row.decoding]:
+        for row in sorted((row for row in self._rows if not row.decoding), key=lambda row: LANES.index(row.lane)):
             alone = row.sampling.seed is not None  # who names a seed gets the same reply again: always computed alike
             segment = self._attempt(partial(self._segment, row, self._limits.prefill_chunk if alone else budget), [row])
             if segment is not None and alone:
@@ -361,8 +410,9 @@ class EmbeddedEngine:
             stored = [*row.prompt, *row.reply][: row.computed]
             self._prefixes.put(row.key, row.client, stored, min(len(row.prompt), row.computed), row.store)
             row.store = None
-        if row.first:
-            self._pace += 0.1 * (time.perf_counter() - row.first - self._pace)
+        if row.admitted:
+            pace = self._pace[row.lane]
+            self._pace[row.lane] += PACE_SHARE * (time.perf_counter() - row.admitted - pace)
         try:
             row.finish(reason, problem)
         except Exception as error:  # noqa: BLE001 - whoever listens is broken; the others must not suffer
@@ -373,8 +423,8 @@ class EmbeddedEngine:
     def _abandon(self) -> None:
         """The thread ends: nobody is left waiting."""
         with self._lock:
-            rows = [*self._rows, *self._waiting]
-            self._rows, self._waiting = [], Waiting()
+            rows = [*self._rows, *self._waiting, *self._ended]
+            self._rows, self._ended, self._waiting = [], [], Waiting()
             tasks, self._tasks = self._tasks, deque()
         for _, done in tasks:
             done.set_exception(EngineStopped())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from chatbot.engine.protocol import Delta, Finished, FinishReason, GenerationRequest, OnEvent, TokenLogprob
+from chatbot.engine.protocol import Delta, Finished, FinishReason, GenerationRequest, Lane, OnEvent, TokenLogprob
 from chatbot.engine.slots import Slots
 from shoptalk.adapterfile import AdapterFiles, verify
 from shoptalk.domain import AdapterRef
@@ -65,6 +65,9 @@ class NullEngine:
         reason: FinishReason = "length" if len(taken) < len(words) else "stop"
         on_event(Finished(reason, "".join(pieces), prompt, len(taken), 0.0, 0.0, 0.0))
 
+    def crowded(self, lane: Lane, group: str, ahead: int) -> float | None:
+        """Nobody ever waits for it."""
+
     def cancel(self, request_id: str) -> None:
         """Replies are complete when `submit` returns, so there is nothing to cancel."""
 
@@ -80,7 +83,7 @@ class NullEngine:
         return self._slots.resident()
 
     def figures(self) -> Mapping[str, float]:
-        return {"rows": 0, "waiting": 0, "held": self._slots.held()}
+        return {"rows": 0, "waiting": 0, "waiting_visitors": 0, "held": self._slots.held()}
 
     def forget(self) -> None:
         """It remembers nothing."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from shoptalk.adapterfile import AdapterFiles
 from shoptalk.domain import AdapterRef, Message
 
-FinishReason = Literal["stop", "length", "cancelled", "deadline", "error"]
+FinishReason = Literal["stop", "length", "cancelled", "deadline", "error", "displaced"]
 Priority = Literal["normal", "low"]
+Lane = Literal["keys", "visitors"]
+LANES: Final[tuple[Lane, ...]] = ("keys", "visitors")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,9 @@ class GenerationRequest:
     """One reply wanted: the whole chat, the exact adapter, how to sample.
 
     `deadline_s` seconds after submission the reply ends with what there is. `priority` "low" (shadow traffic) waits
-    until nobody else does. Requests of one `client` wait behind each other, not in front of other clients'.
+    until nobody else does. Requests of one `client` wait behind each other, not in front of other clients'; clients of
+    one `group` (visitors at one address) share that group's turns. Requests of the lane "visitors" together have a part
+    of the batch and of the queue, so that there is always room for those of the lane "keys".
     `common` is how the first message begins in every client's requests: what is computed of it may serve them all.
     """
 
@@ -44,6 +48,42 @@ class GenerationRequest:
     priority: Priority = "normal"
     client: str = ""
     common: str = ""
+    lane: Lane = "keys"
+    group: str = ""  # the client's own where there is none
+
+    @property
+    def turns(self) -> str:
+        """Whose turns it takes."""
+        return self.group or self.client
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLimits:
+    """How many may wait, and the visitors' part of batch and queue; see `shoptalk.settings`."""
+
+    batch: int
+    queue: int
+    visitors: float = 0.5
+    visitor_wait_s: float = 30.0
+
+    @property
+    def visitor_rows(self) -> int:
+        return max(1, int(self.batch * self.visitors))
+
+    @property
+    def visitor_queue(self) -> int:
+        return max(1, int(self.queue * self.visitors))
+
+    def refuses(self, lane: Lane, waiting: int, visitors: int, pace: float) -> float | None:
+        """Seconds to wait before trying again where one more of a lane is too many; None where there is room.
+
+        `waiting` wait in all, `visitors` of them in the visitors' lane; a reply there takes `pace` seconds of late.
+        """
+        if lane == "visitors":
+            needs = pace * visitors / self.visitor_rows
+            if visitors >= self.visitor_queue or needs > self.visitor_wait_s:
+                return max(1.0, pace / self.visitor_rows, needs - self.visitor_wait_s)
+        return max(1.0, pace * waiting / self.batch) if waiting >= self.queue else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +145,18 @@ class Engine(Protocol):
     def submit(self, request: GenerationRequest, on_event: OnEvent) -> None:
         """Queue a request. Raises Overloaded, InvalidInput (prompt too long), NotFound (adapter not resident).
 
+        Where a lane's queue is full, a request of the group that waits with most gives its place to a group that has
+        fewer, and ends as "displaced".
+
         The adapter is held from here until `Finished` was delivered, and let go just after, so it cannot be unloaded
         in between.
+        """
+        ...
+
+    def crowded(self, lane: Lane, group: str, ahead: int) -> float | None:
+        """Whether a group's request would be refused now, were `ahead` more of its lane before it.
+
+        Seconds until it should be tried again; None where there is room. Costs next to nothing.
         """
         ...
 

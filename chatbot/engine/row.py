@@ -15,6 +15,7 @@ from chatbot.engine.protocol import (
     Finished,
     FinishReason,
     GenerationRequest,
+    Lane,
     OnEvent,
     Priority,
     Sampling,
@@ -37,6 +38,7 @@ class Row:
     stream: TextStream = field(init=False)
     generator: np.random.Generator | None = field(init=False)
     submitted: float = field(default_factory=time.perf_counter)
+    admitted: float = 0.0  # to the batch
     store: KeyValues | None = None
     computed: int = 0
     cached: int = 0
@@ -44,6 +46,7 @@ class Row:
     first: float = 0.0
     logprobs: float = 0.0
     cancelled: bool = False
+    displaced: bool = False
     finished: bool = False
 
     def __post_init__(self) -> None:
@@ -59,6 +62,14 @@ class Row:
         return self.request.client
 
     @property
+    def group(self) -> str:
+        return self.request.turns
+
+    @property
+    def lane(self) -> Lane:
+        return self.request.lane
+
+    @property
     def priority(self) -> Priority:
         return self.request.priority
 
@@ -72,10 +83,17 @@ class Row:
         return self.computed >= len(self.prompt)
 
     @property
+    def waited_s(self) -> float:
+        """How long it has waited for a place in the batch."""
+        return (self.admitted or time.perf_counter()) - self.submitted
+
+    @property
     def ends_early(self) -> FinishReason | None:
         """Why it should end before its next token, if it should."""
         if self.cancelled:
             return "cancelled"
+        if self.displaced:
+            return "displaced"
         deadline = self.request.deadline_s
         late = deadline is not None and time.perf_counter() - self.submitted > deadline
         return "deadline" if late else None

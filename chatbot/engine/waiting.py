@@ -1,15 +1,16 @@
-"""The requests that wait for a place in the batch, in fair order. Knows only who asks and how urgently.
+"""The requests that wait for a place in the batch, in fair order. Knows only who asks, in which lane and how urgently.
 
-Clients take turns, each one's own requests in order; low priority waits until nothing else does. Not thread-safe.
+Groups of clients take turns, and so do the clients of a group; each one's own requests go in order. Visitors hold at
+most their part of the batch, whoever else waits. Low priority waits until nothing else can go. Not thread-safe.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Generic, Protocol, TypeVar
 
-from chatbot.engine.protocol import Priority
+from chatbot.engine.protocol import LANES, Lane, Priority
 
 
 class Waits(Protocol):
@@ -19,54 +20,128 @@ class Waits(Protocol):
     def client(self) -> str: ...
 
     @property
+    def group(self) -> str: ...
+
+    @property
+    def lane(self) -> Lane: ...
+
+    @property
     def priority(self) -> Priority: ...
 
 
 T = TypeVar("T", bound=Waits)
 
 
+class Line(Generic[T]):
+    """The requests of one lane and priority: groups in turn, in each its clients in turn."""
+
+    def __init__(self) -> None:
+        self._groups: OrderedDict[str, OrderedDict[str, deque[T]]] = OrderedDict()
+        self._sizes: dict[str, int] = {}
+        self.count = 0
+
+    def __iter__(self) -> Iterator[T]:
+        for clients in self._groups.values():
+            for own in clients.values():
+                yield from own
+
+    def push(self, item: T, *, first: bool) -> None:
+        own = self._groups.setdefault(item.group, OrderedDict()).setdefault(item.client, deque())
+        (own.appendleft if first else own.append)(item)
+        self._sizes[item.group] = self._sizes.get(item.group, 0) + 1
+        self.count += 1
+
+    def pop(self) -> T:
+        """Whose turn it is; those who had theirs stand behind the others."""
+        group, clients = self._groups.popitem(last=False)
+        client, own = clients.popitem(last=False)
+        item = own.popleft()
+        if own:
+            clients[client] = own
+        if clients:
+            self._groups[group] = clients
+        self._removed(group)
+        return item
+
+    def remove(self, item: T) -> None:
+        """Raises ValueError where it does not wait."""
+        clients = self._groups.get(item.group, OrderedDict())
+        own = clients.get(item.client, deque())
+        own.remove(item)
+        if not own:
+            del clients[item.client]
+        if not clients:
+            del self._groups[item.group]
+        self._removed(item.group)
+
+    def newest_of_longest(self, beside: str) -> T | None:
+        """The newest request of the group that waits with most, if that is two more than the group `beside` has."""
+        if not self._sizes:
+            return None
+        group = max(self._sizes, key=self._sizes.__getitem__)
+        if self._sizes[group] < self._sizes.get(beside, 0) + 2:
+            return None
+        longest = max(self._groups[group].values(), key=len)
+        return longest[-1]
+
+    def _removed(self, group: str) -> None:
+        self.count -= 1
+        self._sizes[group] -= 1
+        if not self._sizes[group]:
+            del self._sizes[group]
+
+
 class Waiting(Generic[T]):
     """Iterating gives all, in no particular order."""
 
-    def __init__(self) -> None:
-        self._lines: dict[Priority, OrderedDict[str, deque[T]]] = {"normal": OrderedDict(), "low": OrderedDict()}
-        self._counts: dict[Priority, int] = {"normal": 0, "low": 0}
+    def __init__(self, batch: int = 1, visitors: int | None = None) -> None:
+        """Of `batch` places at most `visitors` are for visitors; None: all."""
+        self._parts: dict[Lane, int] = {"keys": batch, "visitors": batch}
+        self._most = batch if visitors is None else max(1, min(batch, visitors))
+        if self._most < batch:
+            self._parts = {"keys": batch - self._most, "visitors": self._most}
+        self._lines: dict[Priority, dict[Lane, Line[T]]] = {
+            "normal": {lane: Line() for lane in LANES},
+            "low": {lane: Line() for lane in LANES},
+        }
 
     def __len__(self) -> int:
-        return sum(self._counts.values())
+        return self.count("normal") + self.count("low")
 
     def __iter__(self) -> Iterator[T]:
         for lines in self._lines.values():
             for line in lines.values():
                 yield from line
 
-    def count(self, priority: Priority) -> int:
-        return self._counts[priority]
+    def count(self, priority: Priority, lane: Lane | None = None) -> int:
+        lines = self._lines[priority]
+        return lines[lane].count if lane else sum(line.count for line in lines.values())
 
     def push(self, item: T, *, first: bool = False) -> None:
         """At the end of its client's line, or at its head."""
-        line = self._lines[item.priority].setdefault(item.client, deque())
-        (line.appendleft if first else line.append)(item)
-        self._counts[item.priority] += 1
+        self._lines[item.priority][item.lane].push(item, first=first)
 
-    def pop(self) -> T:
-        """Whose turn it is; raises IndexError where nobody waits."""
-        priority: Priority = "normal" if self._counts["normal"] else "low"
-        lines = self._lines[priority]
-        if not lines:
-            raise IndexError("nobody waits")
-        client, line = lines.popitem(last=False)
-        item = line.popleft()
-        if line:
-            lines[client] = line  # behind the others
-        self._counts[priority] -= 1
-        return item
+    def ready(self, held: Mapping[Lane, int], priority: Priority = "normal") -> int:
+        """How many that wait could go now, had the batch room for them; `held` are the places each lane has."""
+        room = max(0, self._most - held.get("visitors", 0))
+        return self.count(priority, "keys") + min(self.count(priority, "visitors"), room)
+
+    def pop(self, held: Mapping[Lane, int] | None = None) -> T:
+        """Whose turn it is: of two lanes, the one that has less of its part. Raises IndexError where nobody may go."""
+        held = held or {}
+        for lines in self._lines.values():
+            able = [lane for lane in LANES if lines[lane].count and self._may(lane, held)]
+            if able:
+                return lines[min(able, key=lambda lane: held.get(lane, 0) / self._parts[lane])].pop()
+        raise IndexError("nobody waits")
 
     def remove(self, item: T) -> None:
         """Raises ValueError where it does not wait."""
-        lines = self._lines[item.priority]
-        line = lines.get(item.client, deque())
-        line.remove(item)
-        if not line:
-            del lines[item.client]
-        self._counts[item.priority] -= 1
+        self._lines[item.priority][item.lane].remove(item)
+
+    def displaced_by(self, lane: Lane, group: str, priority: Priority = "normal") -> T | None:
+        """Which waiting request gives its place to one of a group: of the group that waits with the most."""
+        return self._lines[priority][lane].newest_of_longest(group)
+
+    def _may(self, lane: Lane, held: Mapping[Lane, int]) -> bool:
+        return lane == "keys" or held.get("visitors", 0) < self._most

@@ -231,12 +231,7 @@ def _word(token: str, lexicon: Lexicon) -> bool:
 
 def _unspeakable(token: str) -> bool:
     """Letters that make no word: an account number such as 'vvqcgjkccz'."""
-    return (
-        token.isascii()
-        and token.isalpha()
-        and bool(_CONSONANTS.search(token))
-        and not _SPEAKABLE.search(token)
-    )
+    return token.isascii() and token.isalpha() and bool(_CONSONANTS.search(token)) and not _SPEAKABLE.search(token)
 
 
 def _code_kind(token: str, kinds: list[str], digits: int) -> str:

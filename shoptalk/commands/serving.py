@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from shoptalk.commands.output import Json, show
-from shoptalk.domain import Scope
+from shoptalk.domain import KeyLimits, Scope
 from shoptalk.errors import ShoptalkError
 from shoptalk.settings import load_settings
 
@@ -43,9 +43,9 @@ def serve() -> None:
     import uvicorn
 
     from shoptalk import logs
-    from shoptalk.compose import build_api, examine_vllm
+    from shoptalk.compose import build_api, build_protocol, examine_vllm
     from shoptalk.heap import keep_large_apart
-    from shoptalk.supervise import check_port
+    from shoptalk.supervise import allow_open_files, check_port
 
     keep_large_apart()
     logs.configure()
@@ -54,7 +54,17 @@ def serve() -> None:
     if settings.engine == "vllm":
         examine_vllm(settings, settings.vllm_wait_s)  # here, so that what is wrong is one line and no traceback
     app = build_api(settings)
-    uvicorn.run(app, host=settings.host, port=settings.port, log_level="warning", access_log=False)
+    allow_open_files()
+    # whether a proxy's headers count is decided by SHOPTALK_TRUSTED_PROXIES, not by uvicorn
+    uvicorn.run(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        http=build_protocol(settings),
+    )
 
 
 def worker(
@@ -147,11 +157,15 @@ def create_key(
             help="The client it is for: keys of one owner share conversations. A former key's id goes on as it."
         ),
     ] = None,
+    requests_per_minute: Annotated[int, typer.Option(min=0, help="0: as the settings say.")] = 0,
+    tokens_per_day: Annotated[int, typer.Option(min=0, help="Of prompts and replies; 0: as the settings say.")] = 0,
+    concurrent: Annotated[int, typer.Option(min=0, help="Requests at once; 0: as the settings say.")] = 0,
 ) -> None:
     """Make a key. Its secret is printed once and not kept."""
     from shoptalk.compose import Parts
 
-    key, secret = Parts(load_settings()).new_key(name, scope, owner)
+    limits = KeyLimits(requests_per_minute, tokens_per_day, concurrent)
+    key, secret = Parts(load_settings()).new_key(name, scope, owner, limits)
     whose = "" if owner is None else f" of {owner}"
     typer.echo(f"{key.id}{whose} ({', '.join(sorted(key.scopes))}); the secret, shown this once:")
     typer.echo(secret)
@@ -165,10 +179,19 @@ def list_keys(json: Json = False) -> None:
     with Parts(load_settings()).store.read() as conn:
         found = keys.everyone(conn)
     rows = [
-        {"id": k.id, "name": k.name, "owner": k.owner, "scopes": sorted(k.scopes), "created": k.created_at,
-         "revoked": k.revoked_at}
+        {
+            "id": k.id,
+            "name": k.name,
+            "owner": k.owner,
+            "scopes": sorted(k.scopes),
+            "created": k.created_at,
+            "revoked": k.revoked_at,
+            "requests a minute": k.limits.requests_per_minute or None,
+            "tokens a day": k.limits.tokens_per_day or None,
+            "at once": k.limits.concurrent or None,
+        }
         for k in found
-    ]  # fmt: skip
+    ]
     show(rows, as_json=json)
 
 

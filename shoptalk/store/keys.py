@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Final
 
 import sqlalchemy as sa
 
-from shoptalk.domain import ApiKey, Scope, now
+from shoptalk.domain import ApiKey, KeyLimits, Scope, now
 from shoptalk.store.tables import api_keys as t
 
 OWNER: Final = "chatbot"
@@ -14,7 +15,7 @@ OWNER: Final = "chatbot"
 
 def add(conn: sa.Connection, key: ApiKey, sha256: str) -> None:
     values = {"id": key.id, "name": key.name, "sha256": sha256, "created_at": key.created_at, "owner": key.owner}
-    conn.execute(sa.insert(t).values(**values, scopes=sorted(key.scopes)))
+    conn.execute(sa.insert(t).values(**values, scopes=sorted(key.scopes), limits=asdict(key.limits)))
 
 
 def revoke(conn: sa.Connection, key_id: str) -> bool:
@@ -34,6 +35,11 @@ def find(conn: sa.Connection, key_id: str) -> ApiKey | None:
     return _key(row) if row else None
 
 
+def hashes(conn: sa.Connection) -> list[str]:
+    """Of the secrets of all keys in use."""
+    return list(conn.execute(sa.select(t.c.sha256).where(t.c.revoked_at.is_(None))).scalars())
+
+
 def owner_known(conn: sa.Connection, owner: str) -> bool:
     """Also of keys that were revoked."""
     return conn.execute(sa.select(t.c.id).where(t.c.owner == owner).limit(1)).first() is not None
@@ -45,4 +51,5 @@ def everyone(conn: sa.Connection) -> list[ApiKey]:
 
 def _key(row: sa.Row[tuple[object, ...]]) -> ApiKey:
     r = row._mapping
-    return ApiKey(r["id"], r["name"], frozenset(map(Scope, r["scopes"])), r["owner"], r["created_at"], r["revoked_at"])
+    scopes, limits = frozenset(map(Scope, r["scopes"])), KeyLimits(**(r["limits"] or {}))
+    return ApiKey(r["id"], r["name"], scopes, r["owner"], r["created_at"], r["revoked_at"], limits)

@@ -55,6 +55,13 @@ api_keys = Table(
     Column("scopes", Json, nullable=False),
     Column("owner", ID, nullable=False),  # see shoptalk.owners
     _at(), Column("revoked_at", Time()),
+    Column("limits", Json),  # see KeyLimits; null for keys made before there were any
+)  # fmt: skip
+rate_buckets = Table(
+    "rate_buckets", metadata, Column("id", String(200), primary_key=True),
+    Column("tokens", Float, nullable=False),
+    Column("at", Float, nullable=False),  # seconds since the epoch, as the next
+    Column("full_at", Float, nullable=False, index=True),
 )  # fmt: skip
 conversations = Table(
     "conversations", metadata, _id(),

@@ -270,7 +270,7 @@ def test_what_is_held_stays(world: World) -> None:
     assert len(world.on_server()) == 1
     reply = endless(engine, A)
     until(lambda: world.said_by(A, reply.text))  # cancelled at its first token it would not tell whose it is
-    assert engine.figures() == {"rows": 1, "waiting": 0, "held": 1}
+    assert {"rows": 1, "waiting": 0, "held": 1}.items() <= engine.figures().items()
     assert not engine.unload(A)
     engine.cancel(reply.id)
     end = reply.wait()
@@ -528,7 +528,7 @@ def test_another_model_that_comes_back_is_not_used(engine: VllmEngine, fake: Fak
 
 def test_a_full_house_is_said_so_and_nobody_is_lost(engine: VllmEngine) -> None:
     held = [endless(engine) for _ in range(2 + 3)]
-    until(lambda: engine.figures() == {"rows": 2, "waiting": 3, "held": 0})
+    until(lambda: {"rows": 2, "waiting": 3, "held": 0}.items() <= engine.figures().items())
     with pytest.raises(Overloaded):
         ask(engine)
     engine.cancel(held[-1].id)  # still waiting

@@ -94,3 +94,14 @@ def test_vllm_is_examined_where_it_is_the_engine(tmp_path: Path, tiny_base: Base
         _, found = doctor(tmp_path, SHOPTALK_VLLM_URL=fake.url, **settings)
         assert found["vLLM"]["mend"] == "install 0.32 or newer"
     assert "vLLM" not in doctor(tmp_path)[1]
+
+
+def test_a_proxy_that_is_not_named(tmp_path: Path) -> None:
+    (tmp_path / "unnamed-proxies.json").write_text('{"peers": ["172.17.0.1", "10.0.0.9"]}')
+    _, found = doctor(tmp_path, SHOPTALK_TRUSTED_PROXIES='["10.0.0.0/8"]')
+    assert found["proxy"]["state"] == "PROBLEM"
+    assert "172.17.0.1 sends forwarded headers" in found["proxy"]["found"]
+    assert "10.0.0.9" not in found["proxy"]["found"]
+    assert """SHOPTALK_TRUSTED_PROXIES='["10.0.0.0/8", "172.17.0.1"]'""" in found["proxy"]["mend"]
+    _, found = doctor(tmp_path, SHOPTALK_TRUSTED_PROXIES='["10.0.0.0/8", "172.17.0.1"]')
+    assert found["proxy"]["state"] == "ok"

@@ -32,7 +32,9 @@ HELD = f"{MARK} " + "ask Zorla Quuxley about the parcel, " * 700
 @pytest.fixture(scope="module")
 def entered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """All requests in one event loop, as in a server."""
-    app = build_api(Settings(home=tmp_path_factory.mktemp("home"), engine="null", max_context=16_384), NullEngine(16_384))
+    app = build_api(
+        Settings(home=tmp_path_factory.mktemp("home"), engine="null", max_context=16_384), NullEngine(16_384)
+    )
     with TestClient(app) as client:
         yield client
 

@@ -43,17 +43,22 @@ function refresh() {
 const nearEnd = () => main.scrollHeight - main.scrollTop - main.clientHeight < 80;
 const toEnd = () => { main.scrollTop = main.scrollHeight; };
 
-// Sends the history, without its oldest messages where the model cannot read them all.
+// Sends the history, without its oldest messages where the model cannot read them all. What was too long once is too
+// long the next time, and each try counts against the visitor's limit: so the next one leaves as much out at once.
 async function ask(signal, onText) {
   let renamed = false;
-  for (let skipped = 0; ;) {
+  for (let step = 2; ;) {
+    const skipped = Math.min(memory.skipped, memory.messages.length - 1);
     try {
       const messages = memory.history(skipped);
       return await complete({ model: main.dataset.model, messages, conversation: memory.id, signal, onText });
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
       const last = memory.messages.length - 1;
-      if (error.code === "context_length_exceeded" && skipped < last) skipped = Math.min(last, skipped + 2);
+      if (error.code === "context_length_exceeded" && skipped < last) {
+        memory.skip(Math.min(last, skipped + step));
+        step *= 2;
+      }
       else if (error.status === 404 && !renamed) { renamed = true; memory.rename(); }
       else throw error;
     }
@@ -124,10 +129,15 @@ function explain(error) {
   if (error.code === "context_length_exceeded") return "Your message is too long for us. Please shorten it.";
   if (error.code === "interrupted") return "The reply was interrupted.";
   if (error.status === 401) return "Your session has ended.";
-  if (error.status === 429) return "We are very busy right now. Please try again in a moment.";
+  if (error.status === 429) return `We are very busy right now. Please try again in ${moment(error.wait)}.`;
   if (error.status >= 500) return "Something went wrong on our side. Your message was not lost.";
   return error.message || "The message could not be sent.";
 }
+
+const moment = (seconds) => {
+  if (seconds <= 5) return "a moment";
+  return seconds < 90 ? `${seconds} seconds` : `${Math.ceil(seconds / 60)} minutes`;
+};
 
 function say(content) {
   if (running || !content.trim()) return;

@@ -1,9 +1,9 @@
 // Asks the chat API for a reply and hands on its text as it arrives. Knows no page.
 
 export class Refused extends Error {
-  constructor(status, message, code) {
+  constructor(status, message, code, wait) {
     super(message);
-    Object.assign(this, { status, code });
+    Object.assign(this, { status, code, wait });
   }
 }
 
@@ -18,7 +18,8 @@ export async function complete({ model, messages, conversation, signal, onText }
   });
   if (!response.ok) {
     const { error = {} } = await response.json().catch(() => ({}));
-    throw new Refused(response.status, error.message ?? "", error.code);
+    const wait = Number(response.headers.get("Retry-After")) || 0; // seconds
+    throw new Refused(response.status, error.message ?? "", error.code, wait);
   }
   let id = response.headers.get("X-Inference-Id");
   let text = "";

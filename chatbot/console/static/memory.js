@@ -8,6 +8,7 @@ export class Memory {
       const kept = JSON.parse(sessionStorage.getItem(KEY));
       this.id = kept.id;
       this.messages = kept.messages;
+      this.skipped = kept.skipped ?? 0;
     } catch {
       this.clear();
     }
@@ -17,6 +18,7 @@ export class Memory {
   clear() {
     this.id = newId();
     this.messages = [];
+    this.skipped = 0; // of the oldest messages, which the model cannot read any more
     this.save();
   }
 
@@ -26,9 +28,14 @@ export class Memory {
     this.save();
   }
 
+  skip(count) {
+    this.skipped = count;
+    this.save();
+  }
+
   save() {
     try {
-      sessionStorage.setItem(KEY, JSON.stringify({ id: this.id, messages: this.messages }));
+      sessionStorage.setItem(KEY, JSON.stringify({ id: this.id, messages: this.messages, skipped: this.skipped }));
     } catch { /* storage full or forbidden: the conversation lives in this page only */ }
   }
 

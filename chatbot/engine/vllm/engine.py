@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from chatbot.engine.protocol import FinishReason, GenerationRequest, OnEvent
+from chatbot.engine.protocol import LANES, FinishReason, GenerationRequest, Lane, OnEvent, Priority, QueueLimits
 from chatbot.engine.vllm.adapters import AdapterCheck, AdapterFolder, nothing
 from chatbot.engine.vllm.client import VllmClient
 from chatbot.engine.vllm.job import Job
@@ -36,6 +36,7 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 EVERY_S, LEAVE_S = 5.0, 5.0
 SHORTEST_S, LONGEST_S = 0.5, 30.0
+PACE_SHARE = 0.2  # of the newest reply in the pace
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,12 @@ class VllmLimits:
     slots: int
     max_rank: int
     wait_s: float  # for the server, at the start
+    visitors: float = 0.5  # their part of batch and queue
+    visitor_wait_s: float = 30.0  # a visitor who would wait longer is refused
+
+    @property
+    def queue(self) -> QueueLimits:
+        return QueueLimits(self.max_batch, self.max_queue, self.visitors, self.visitor_wait_s)
 
 
 class VllmEngine:
@@ -65,9 +72,11 @@ class VllmEngine:
         self._client, self._folder, self._limits = client, folder, limits
         self._check = AdapterCheck(base.folder / "model.safetensors", limits.max_rank)
         self._residents = Residents(client, folder, limits.slots)
-        self._lock = threading.Lock()  # guards the next five
+        self._lock = threading.Lock()  # guards the next seven
         self._jobs: set[Job] = set()
-        self._waiting: Waiting[Job] = Waiting()
+        self._queue = limits.queue
+        self._waiting: Waiting[Job] = Waiting(limits.max_batch, self._queue.visitor_rows)
+        self._pace: dict[Lane, float] = dict.fromkeys(LANES, 1.0)  # seconds a reply takes, of late
         self._server: Server | None = None
         self._up = False
         self._loop: asyncio.AbstractEventLoop | None = None  # there while requests are taken
@@ -123,14 +132,43 @@ class VllmEngine:
                 raise EngineStopped
             if not self._up:
                 raise EngineUnavailable
-            like = sum(job.priority == request.priority for job in self._jobs)
-            if like >= self._limits.max_batch + self._limits.max_queue:
-                raise Overloaded(retry_after=1.0)
+            wait, gives_way = self._room(request.lane, request.turns, request.priority)
+            if wait is not None:
+                raise Overloaded(retry_after=wait)
             model = self._residents.hold(request.adapter)
             job = Job(request, on_event, self._tokenizer, prompt, room, model)
+            if gives_way is not None:
+                self._waiting.remove(gives_way)
+                gives_way.displaced = True
+                self._loop.call_soon_threadsafe(self._end, gives_way, "displaced")
             self._jobs.add(job)
             self._waiting.push(job)
             self._loop.call_soon_threadsafe(self._admit, job)
+
+    def crowded(self, lane: Lane, group: str, ahead: int) -> float | None:
+        with self._lock:
+            return self._room(lane, group, "normal", ahead)[0]
+
+    def _room(self, lane: Lane, group: str, priority: Priority, ahead: int = 0) -> tuple[float | None, Job | None]:
+        """(Seconds until there may be room, None where there is; who gives its place up)."""
+        busy, visiting = sum(job.task is not None for job in self._jobs), self._held_by("visitors")
+        idle = max(0, self._limits.max_batch - busy)  # so many go at once
+        waiting = self._waiting.count(priority) + ahead - idle
+        visitors = self._waiting.count(priority, "visitors") + (ahead if lane == "visitors" else 0)
+        visitors -= min(idle, max(0, self._queue.visitor_rows - visiting))
+        wait = self._queue.refuses(lane, waiting, visitors, self._takes(lane))
+        if wait is None or lane == "keys":
+            return wait, None
+        gives_way = self._waiting.displaced_by(lane, group, priority)
+        return (None if gives_way else wait), gives_way
+
+    def _takes(self, lane: Lane) -> float:
+        """Seconds a reply of a lane takes: of late, or as long as those there are under way already."""
+        ages = [job.seconds for job in self._jobs if job.lane == lane and job.task is not None]
+        return max(self._pace[lane], sum(ages) / len(ages) if ages else 0.0)
+
+    def _held_by(self, lane: Lane) -> int:
+        return sum(job.task is not None and job.lane == lane for job in self._jobs)
 
     def cancel(self, request_id: str) -> None:
         with self._lock:
@@ -163,7 +201,13 @@ class VllmEngine:
         """What is in use now: replies being computed, requests waiting, adapters held."""
         with self._lock:
             waiting = len(self._waiting)
-            return {"rows": len(self._jobs) - waiting, "waiting": waiting, "held": self._residents.held()}
+            return {
+                "rows": len(self._jobs) - waiting,
+                "rows_visitors": self._held_by("visitors"),
+                "waiting": waiting,
+                "waiting_visitors": self._waiting.count("normal", "visitors"),
+                "held": self._residents.held(),
+            }
 
     def forget(self) -> None:
         """vLLM's own prefix cache cannot be told; it holds scrubbed text only, and new requests take its place."""
@@ -210,16 +254,24 @@ class VllmEngine:
         if job.request.deadline_s is not None:
             left = job.submitted + job.request.deadline_s - time.perf_counter()
             job.timer = asyncio.get_running_loop().call_later(left, self._end, job, "deadline")
+        if job.lane == "visitors":
+            asyncio.get_running_loop().call_later(self._queue.visitor_wait_s, self._give_up, job)
         self._pump()
+
+    def _give_up(self, job: Job) -> None:
+        """It has waited as long as a visitor may."""
+        if job.task is None and not job.finished:
+            self._end(job, "displaced")
 
     def _pump(self) -> None:
         """Send what there is room for."""
         while not self._stopping.is_set():
             with self._lock:
-                busy = sum(job.task is not None for job in self._jobs)
-                if not self._waiting or busy >= self._limits.max_batch:
+                held = {lane: self._held_by(lane) for lane in LANES}
+                able = self._waiting.ready(held) or self._waiting.ready(held, "low")
+                if not able or sum(held.values()) >= self._limits.max_batch:
                     return
-                job = self._waiting.pop()
+                job = self._waiting.pop(held)
             job.task = asyncio.create_task(job.run(self._client))
             job.task.add_done_callback(lambda task, job=job: self._ended(job, task))  # type: ignore[misc]
 
@@ -231,8 +283,9 @@ class VllmEngine:
             job.task.cancel()
             return
         with self._lock:
-            self._waiting.remove(job)
-        self._finish(job, reason)
+            if not job.displaced:
+                self._waiting.remove(job)
+        self._finish(job, "displaced" if job.displaced else reason)
 
     def _ended(self, job: Job, task: asyncio.Task[FinishReason]) -> None:
         if task.cancelled():
@@ -255,6 +308,8 @@ class VllmEngine:
         finally:
             with self._lock:
                 self._jobs.discard(job)
+                if job.seconds:
+                    self._pace[job.lane] += PACE_SHARE * (job.seconds - self._pace[job.lane])
             self._residents.release(job.request.adapter)
             self._pump()
 

@@ -13,7 +13,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from chatbot.engine.protocol import Delta, Finished, FinishReason, GenerationRequest, OnEvent, Priority, TokenLogprob
+from chatbot.engine.protocol import (
+    Delta,
+    Finished,
+    FinishReason,
+    GenerationRequest,
+    Lane,
+    OnEvent,
+    Priority,
+    TokenLogprob,
+)
 from chatbot.engine.text import TextStream
 from chatbot.engine.vllm.client import Token, VllmClient
 from shoptalk.basemodel import ChatTokenizer
@@ -39,6 +48,7 @@ class Job:
     timer: asyncio.TimerHandle | None = None
     ended: FinishReason | None = None  # from outside: cancelled, or late
     finished: bool = False
+    displaced: bool = False
     _first: float = 0.0
     _generated: int = 0
     _logprobs: float = 0.0
@@ -53,8 +63,21 @@ class Job:
         return self.request.client
 
     @property
+    def group(self) -> str:
+        return self.request.turns
+
+    @property
+    def lane(self) -> Lane:
+        return self.request.lane
+
+    @property
     def priority(self) -> Priority:
         return self.request.priority
+
+    @property
+    def seconds(self) -> float:
+        """Since its first token."""
+        return time.perf_counter() - self._first if self._first else 0.0
 
     async def run(self, client: VllmClient) -> FinishReason:
         """Read the reply to its end. Cancelled, or where the text ends first, the server stops too."""

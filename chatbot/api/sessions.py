@@ -1,0 +1,20 @@
+"""A visitor's cookie, as far as it can be read without the store: which visitor it names."""
+
+from __future__ import annotations
+
+from shoptalk.errors import ConfigurationError
+from shoptalk.secrets import Secrets
+
+COOKIE = "shoptalk_session"
+LONGEST = 1000  # characters; ours are shorter
+
+
+def visitor_of(secrets: Secrets, cookie: str) -> str | None:
+    """None where the cookie is not ours, or names no visitor."""
+    if len(cookie) > LONGEST:
+        return None
+    try:
+        session = secrets.open(cookie.encode("utf-8", "replace"))
+    except ConfigurationError:
+        return None
+    return str(session["visitor"]) if "visitor" in session else None
