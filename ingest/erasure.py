@@ -62,7 +62,7 @@ class Erasures:
     def begin_conversation(self, public_id: str, policy: str | None = None, owner: str | None = None) -> str:
         """The same for one conversation, an anonymous one say: of everybody who has one of that id, or of one owner.
 
-        Where there is none, the shop's own imports, or that owner, cannot bring it in any more.
+        Nor can it be brought in any more: by that owner, or where none is named by the shop's own imports.
         """
         public = self._secrets.public_conversation(public_id)
         with self._store.write() as conn:

@@ -32,7 +32,7 @@ BATCH: Final = 20
 MOST_PROBLEMS: Final = 100
 MOST_NAME: Final = 200
 
-OpenConversation = Callable[[sa.Connection, chats.Opened], object]
+OpenConversation = Callable[[sa.Connection, chats.Opened], bool]
 OTHER_CUSTOMER: Final = ("customer_id", "this conversation is another customer's; give it an id of its own")
 OTHER_OWNER: Final = ("conversation_id", "this conversation is another owner's; give it an id of its own")
 CHANGED: Final = ("", "it was changed while it was read; import it again")
@@ -106,7 +106,7 @@ class _Ready:
 
 
 class Importer:
-    """Imports conversations. `open_conversation(conn, opened)` is the chatbot's way of opening one."""
+    """Imports conversations. `open_conversation` is the chatbot's way of opening one; it says whether it was new."""
 
     def __init__(
         self,
@@ -213,8 +213,10 @@ class Importer:
             places = self._places(conn, [each.id for each in raw], owner)
             items = [self._item(each, place, owner) for each, place in zip(raw, places, strict=True)]
             known = imports.known(conn, [item.conversation for item in items])
+            there = chats.find_many(conn, [item.conversation for item in items])
             changed = [item for item in items if not self._same(item, known.get(item.conversation))]
-            fresh = [item for item in changed if not self._buried(conn, item) and not _foreign(conn, item)]
+            open_to = [item for item in changed if not _foreign(conn, item, there.get(item.conversation))]
+            fresh = [item for item in open_to if not self._buried(conn, item)]
         ready = {id(each.item): each for each in self._scrubbed(fresh)}
         for found in ready.values():
             self._describe(figures, found)
@@ -295,11 +297,12 @@ class Importer:
         before = imports.known(conn, [item.conversation]).get(item.conversation)
         if before is not None and self._same(item, before):
             if not dry_run:
-                _ascribe(conn, item, before.turn_ids)
+                _ascribe(conn, item, chats.find(conn, item.conversation), before.turn_ids)
             return Outcome(item.raw.line, "unchanged")
-        if not dry_run:
-            self._open(conn, item.opened)  # first, so that who else opens it waits and sees it
-        foreign = _foreign(conn, item)
+        # opened first, so that who else opens it waits and sees it
+        new = not dry_run and self._open(conn, item.opened)
+        opened = item.opened if new else chats.find(conn, item.conversation)
+        foreign = None if new else _foreign(conn, item, opened)
         if foreign or ready is None:
             return Outcome(item.raw.line, "refused", problem=str(Problem(item.raw.line, *(foreign or CHANGED))))
         payload = self._payload(conn, ready, before)
@@ -307,17 +310,18 @@ class Importer:
             version = 1 + (before.version if before else 0)
             ids = [row["id"] for row in ready.turns]
             imports.remember(conn, imports.Known(item.conversation, item.digest, self._scrubber.version, version, ids))
-            _ascribe(conn, item, ids)
-            if payload is not None and not self._accepted(conn, item, payload, batch_id):
+            _ascribe(conn, item, opened, ids)
+            customer = item.customer or (opened.customer if opened else None)
+            if payload is not None and not self._accepted(conn, item, payload, batch_id, customer):
                 payload = None
         if payload is None:
             return Outcome(item.raw.line, "unchanged")
         problem = ready.reason or "; ".join(map(str, ready.failures)) or None
         return Outcome(item.raw.line, "changed" if before else "new", len(payload["turns"]), problem)
 
-    def _accepted(self, conn: sa.Connection, item: _Item, payload: dict[str, Any], batch_id: str | None) -> bool:
-        opened = chats.find(conn, item.conversation)
-        customer = item.customer or (opened.customer if opened else None)
+    def _accepted(
+        self, conn: sa.Connection, item: _Item, payload: dict[str, Any], batch_id: str | None, customer: str | None
+    ) -> bool:
         arrival = "arr_" + self._secrets.digest("import arrival", _names(item.conversation, payload))[:32]
         return self._inbox.accept(conn, arrival, "exchange", item.conversation, payload, batch_id, customer)
 
@@ -341,9 +345,8 @@ class Importer:
         }  # fmt: skip
 
 
-def _foreign(conn: sa.Connection, item: _Item) -> tuple[str, str] | None:
+def _foreign(conn: sa.Connection, item: _Item, opened: chats.Opened | None) -> tuple[str, str] | None:
     """The field and reason why nothing may be added to the conversation: another owner's, or another customer's."""
-    opened = chats.find(conn, item.conversation)
     if opened is None:
         return None
     if opened.owner != item.opened.owner:
@@ -356,9 +359,8 @@ def _foreign(conn: sa.Connection, item: _Item) -> tuple[str, str] | None:
     return OTHER_CUSTOMER if present - {item.customer} else None
 
 
-def _ascribe(conn: sa.Connection, item: _Item, turn_ids: Sequence[str]) -> None:
+def _ascribe(conn: sa.Connection, item: _Item, opened: chats.Opened | None, turn_ids: Sequence[str]) -> None:
     """What was imported before the customer was known, or known to matter, is the customer's whom it names now."""
-    opened = chats.find(conn, item.conversation)
     if item.customer is None or opened is None or opened.customer == item.customer:
         return
     turns.ascribe(conn, turn_ids, item.customer)

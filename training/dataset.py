@@ -94,7 +94,7 @@ class Datasets:
         customer = chats.customers(conn, [label.conversation_id]).get(label.conversation_id)
         messages = [Message("system", self._prompt)]
         messages += [Message(turn.role, turn.text or "") for turn in path]
-        group = customer or label.conversation_id
+        group = judged[0].customer or customer or label.conversation_id
         return Example(label.id, label.conversation_id, group, tuple(messages), reply)
 
     def _content(self, train: Sequence[Example], holdout: Sequence[Example]) -> dict[str, Any]:

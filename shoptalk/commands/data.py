@@ -65,6 +65,7 @@ class Policy(enum.StrEnum):
 def erase(
     customer: Annotated[str | None, typer.Argument(help="The customer's id, as requests name it in 'user'.")] = None,
     conversation: Annotated[str | None, typer.Option(help="A conversation's id instead, an anonymous one say.")] = None,
+    owner: Annotated[str | None, typer.Option(help="With --conversation: only this owner's of that id.")] = None,
     policy: Annotated[Policy | None, typer.Option(help="When adapters trained on it leave service.")] = None,
     receipt: Annotated[str | None, typer.Option(help="Show the receipt of an erasure.")] = None,
     json: Json = False,
@@ -76,6 +77,8 @@ def erase(
     logs.configure()
     if sum(given is not None for given in (customer, conversation, receipt)) != 1:
         raise typer.BadParameter("name a customer, or --conversation, or --receipt")
+    if owner is not None and conversation is None:
+        raise typer.BadParameter("--owner says whose --conversation it is; a customer is erased whoever served them")
     parts = Parts(load_settings())
     if receipt is not None:
         found = parts.erasures.find(receipt)
@@ -84,7 +87,7 @@ def erase(
         if customer is not None:
             erasure_id = parts.erasures.begin_customer(customer, chosen)
         else:
-            erasure_id = parts.erasures.begin_conversation(str(conversation), chosen)
+            erasure_id = parts.erasures.begin_conversation(str(conversation), chosen, owner)
         found = parts.erasures.run(erasure_id)
     waits = {
         "erasure": found.id,

@@ -51,6 +51,9 @@ def ingest(
     columns: Mapped = None,
     roles: Said = None,
     split: Annotated[str, typer.Option(help="Of a data set.")] = "train",
+    owner: Annotated[
+        str, typer.Option(help="Whose the conversations are: a client that keys were made for.")
+    ] = "import",
     dry_run: Annotated[bool, typer.Option(help="Say what would happen; change nothing.")] = False,
     json: Json = False,
 ) -> None:
@@ -62,15 +65,17 @@ def ingest(
 
     from shoptalk import logs
     from shoptalk.compose import Parts, read_source
+    from shoptalk.owners import checked
 
     logs.configure()
+    whose = checked(owner)
     items = read_source(source, format.value, columns, roles, split)
     importer = Parts(load_settings()).importer
     bars = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*bars, console=Console(stderr=True)) as bar:
         task = bar.add_task("conversations", total=None)
         result = importer.import_conversations(
-            items, dry_run, lambda n: bar.update(task, completed=n), PurePath(source).name
+            items, dry_run, lambda n: bar.update(task, completed=n), PurePath(source).name, owner=whose
         )
     show(
         {

@@ -144,6 +144,6 @@ def customers(conn: sa.Connection, conversation_id: str) -> set[str]:
 
 
 def ascribe(conn: sa.Connection, conversation_id: str, customer: str) -> None:
-    """What waits in a conversation, and nobody is known to have said, was said by this customer."""
-    mine = t.c.conversation_id == conversation_id, t.c.customer.is_(None), t.c.kind == "exchange"
+    """What of imports waits in a conversation, and nobody is known to have said, was said by this customer."""
+    mine = t.c.conversation_id == conversation_id, t.c.customer.is_(None), t.c.id.startswith("arr_", autoescape=True)
     conn.execute(sa.update(t).where(*mine).values(customer=customer))

@@ -154,7 +154,7 @@ def faults(stack: Stack, told: Acknowledged) -> list[str]:
         replies = set(conn.execute(sa.select(inferences.c.id)).scalars())
         ratings = Counter(conn.execute(sa.select(feedback.c.id)).scalars())
         refused = conn.execute(sa.select(sa.func.count()).select_from(quarantine)).scalar_one()
-        ids = dict(conn.execute(sa.select(conversations.c.public_hash, conversations.c.id)).tuples())
+        ids = {p: id for p, id in conn.execute(sa.select(conversations.c.public_hash, conversations.c.id))}
     found = list(told.contradicted)
     if refused:
         found.append(f"{refused} in quarantine")

@@ -94,13 +94,16 @@ class Shop:
         self.settings, self.parts = settings, Parts(settings)
         self.app = build_api(settings, NullEngine())
         self.services = self.app.state.services
-        _, secret = self.parts.new_key("test", [Scope.ADMIN])
+        self.key, secret = self.parts.new_key("test", [Scope.ADMIN])
         self.http = TestClient(self.app, headers={"Authorization": f"Bearer {secret}"})
 
     def ask(self, who: str | None, text: str, conversation: str, key: str | None = None) -> Any:
         body = {"model": "shop", "messages": [{"role": "user", "content": text}]}
         body |= {"metadata": {"conversation_id": conversation}} | ({"user": who} if who else {})
         return self.http.post("/v1/chat/completions", json=body, headers={"Idempotency-Key": key} if key else {})
+
+    def stored(self, conversation: str, owner: str | None = None) -> str:
+        return self.parts.secrets.conversation(conversation, owner or self.key.owner)
 
     def drain(self) -> None:
         Drain(self.parts.store, self.parts.secrets, self.parts.scrubber).run_once()
@@ -121,8 +124,8 @@ class Shop:
         secrets = self.parts.secrets
         with self.parts.store.write() as conn:
             sealed = secrets.seal({"turns": "brokenmarker"})
-            quarantine.add(conn, "q1", "exchange", secrets.conversation("jo-1"), "invalid", sealed)
-            quarantine.add(conn, "q2", "exchange", secrets.conversation("other-1"), "invalid", sealed[:9])
+            quarantine.add(conn, "q1", "exchange", self.stored("jo-1"), "invalid", sealed)
+            quarantine.add(conn, "q2", "exchange", self.stored("other-1"), "invalid", sealed[:9])
         page = self.parts.artifacts.put(b"<html>they said zanzibarred</html>")
         with self.parts.store.write() as conn:
             watch.add_report(conn, watch.Report("rep_1", "drift", page, {"rows": 3}, now()))
@@ -173,7 +176,8 @@ class Shop:
     def left(self) -> list[str]:
         """Where Jo's words or ids are still found."""
         secrets = self.parts.secrets
-        ids = [secrets.customer(JO), *(secrets.conversation(c) for c in ("jo-1", "jo-2", "jo-import")), JO]
+        ids = [secrets.customer(JO), self.stored("jo-1"), self.stored("jo-2"), self.stored("jo-import", "import"), JO]
+        ids += [secrets.public_conversation(c) for c in ("jo-1", "jo-2", "jo-import")]
         found = []
         with self.parts.store.read() as conn:
             for table in tables.metadata.sorted_tables:
@@ -329,7 +333,7 @@ def test_a_rollback_passes_over_what_may_not_be_served(shop: Shop) -> None:
 def test_a_second_erasure_reaches_adapters_of_datasets_replaced_before(shop: Shop) -> None:
     with shop.parts.store.read() as conn:
         groups = {member[2] for member in datasets.members(conn, shop.dataset)}
-    (other,) = [f"other-{n}" for n in range(10) if shop.parts.secrets.conversation(f"other-{n}") in groups][:1]
+    (other,) = [f"other-{n}" for n in range(10) if shop.stored(f"other-{n}") in groups][:1]
     shop.http.delete(f"/v1/customers/{JO}?policy=when_replaced")
     assert shop.serves() == "shop@v1"
     answer = shop.http.delete(f"/v1/customers/{other}?policy=now").json()["receipt"]

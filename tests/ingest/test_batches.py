@@ -32,8 +32,8 @@ from tests.conftest import ROOT
 SUBJECTS = ("kettle", "toaster", "coat", "sofa", "lamp", "desk", "mug", "rug", "bike", "tent")
 
 
-def open_conversation(conn: sa.Connection, opened: chats.Opened) -> None:
-    chats.open_conversation(conn, opened, "import")
+def open_conversation(conn: sa.Connection, opened: chats.Opened) -> bool:
+    return chats.open_conversation(conn, opened, "import")
 
 
 def talk(id: str, *texts: str) -> FileConversation:

@@ -24,8 +24,8 @@ from shoptalk.secrets import Secrets
 from shoptalk.store import Store, arrivals, chats, turns
 
 
-def open_conversation(conn: sa.Connection, opened: chats.Opened) -> None:
-    chats.open_conversation(conn, opened, "import")
+def open_conversation(conn: sa.Connection, opened: chats.Opened) -> bool:
+    return chats.open_conversation(conn, opened, "import")
 
 
 def line(id: str, *texts: str, **more: Any) -> str:
