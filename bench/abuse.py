@@ -160,7 +160,7 @@ async def honest(door: Door, client: Client, name: str, texts: Iterator[str], un
         outcome = await door.ask(client, message(next(texts), f"{name}-{next(number)}", max_tokens=48), timing=True)
         client.outcomes.append(outcome)
         wait = max(EVERY_S - (time.perf_counter() - began), float(outcome.retry_after))
-        await asyncio.sleep(max(0.0, wait))
+        await asyncio.sleep(max(0.0, min(wait, until - time.perf_counter())))
 
 
 async def attack(door: Door, client: Client, bodies: Callable[[], Row], until: float) -> None:
