@@ -76,17 +76,21 @@ class _Automaton:
             parts = [self._sequence(branch, ignore) for branch in of[1]]
             if self.loops and sum(part.empty for part in parts) > 1:
                 raise Undecided("two branches that may be empty")  # as the parser writes (?:a|a)*
-            return _Part([p for x in parts for p in x.first], [p for x in parts for p in x.last], any(x.empty for x in parts))
+            return _Part(
+                [p for x in parts for p in x.first], [p for x in parts for p in x.last], any(x.empty for x in parts)
+            )
         if op is sre.SUBPATTERN:
             _, add, drop, body = of
-            return self._sequence(body, (ignore or bool(add & sre.SRE_FLAG_IGNORECASE)) and not drop & sre.SRE_FLAG_IGNORECASE)
+            return self._sequence(
+                body, (ignore or bool(add & sre.SRE_FLAG_IGNORECASE)) and not drop & sre.SRE_FLAG_IGNORECASE
+            )
         if op is sre.ATOMIC_GROUP:
             self.inner.append((of, ignore))
             inside = _Automaton(of, ignore_case=ignore)
             mask = 0
             for each in inside.masks:
                 mask |= each
-            empty = tuple(of.getwidth())[0] == 0
+            empty = _widths(of)[0] == 0
             part = self._position(mask)
             return _Part(part.first, part.last, empty)
         if op in (sre.ASSERT, sre.ASSERT_NOT):
@@ -100,7 +104,7 @@ class _Automaton:
 
     def _repeat(self, of: Any, ignore: bool) -> _Part:
         least, most, body = of
-        single = tuple(body.getwidth())[1] <= 1
+        single = _widths(body)[1] <= 1
         if most <= (UNROLLED_SINGLE if single else UNROLLED):
             whole = _Part()
             for n in reversed(range(most)):  # as x(x(x)?)?, not as x?x?x?, which reads in more ways
@@ -189,6 +193,11 @@ class _Automaton:
             if len(seen) > MOST_PAIRS:
                 raise Undecided("too many triples")
         return False
+
+
+def _widths(items: Any) -> tuple[int, int]:
+    least, most = items.getwidth()
+    return int(least), int(most)
 
 
 def _mask(op: Any, of: Any, ignore: bool) -> int:

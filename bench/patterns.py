@@ -15,8 +15,9 @@ import random
 import re
 import re._constants as sre  # type: ignore[import-not-found]
 import re._parser as sre_parse  # type: ignore[import-not-found]
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -50,8 +51,14 @@ class Found:
 def every() -> tuple[Found, ...]:
     """All patterns, each once."""
     found: dict[tuple[str, int], Found] = {}
+    names: Counter[str] = Counter()
     for each in (*_of_rules(), *_of_records(), *_of_modules()):
-        found.setdefault((each.source, each.compiled.flags), each)
+        if (each.source, each.compiled.flags) in found:
+            continue
+        names[each.name] += 1
+        again = names[each.name] > 1
+        named = replace(each, name=f"{each.name} ({names[each.name]})") if again else each
+        found[each.source, each.compiled.flags] = named
     return tuple(found.values())
 
 
@@ -89,7 +96,7 @@ def _of_records() -> Iterator[Found]:
     from ingest.scrub.record import Record
 
     values = {"name": "Jo  O'Neil", "phone": "+1 (555) 010-0123", "email": "jo@mail.example", "address": "1 A st, Town"}
-    record = Record(values)
+    record = Record(values)  # its patterns are the customer's values, escaped
     for pattern, kind in record._exact:
         yield Found(f"record {kind}", pattern, tuple(values.values()))
 
@@ -194,7 +201,9 @@ class _Sampler:
     def _pick(self, members: Any) -> str:
         fitting = [char for char in ALPHABET if fits(char, members)]
         if not fitting:
-            fitting = [chr(of) if op is sre.LITERAL else chr(of[0]) for op, of in members if op in (sre.LITERAL, sre.RANGE)]
+            fitting = [
+                chr(of) if op is sre.LITERAL else chr(of[0]) for op, of in members if op in (sre.LITERAL, sre.RANGE)
+            ]
         return self._rng.choice(fitting) if fitting else ""
 
 

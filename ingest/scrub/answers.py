@@ -31,7 +31,7 @@ _LEAD: Final = re.compile(
     r"order|login|zip|pin)|is|was|would be|should be|here|here is|here's|here it is|for|the|a|my)"
     r"(?!\w)[\s:=#.,!–-]*)*"
 )
-_PIECE: Final = re.compile(r"(?:[^,;\n.!?&]|[.](?=\w)|(?<=\b[A-Za-z])[.]|(?<=\b(?:[Mm]r|[Mm]s|[Dd]r|[Ss]t))[.])+")
+_PIECE: Final = re.compile(r"(?>[^,;\n.!?&]|[.](?=\w)|(?<=\b[A-Za-z])[.]|(?<=\b(?:[Mm]r|[Mm]s|[Dd]r|[Ss]t))[.])+")
 _AND: Final = re.compile(r"(?i)\s(?:and|&|but)\s|\s[–-]+\s|\s/\s|:\s")
 _TRAIL: Final = re.compile(
     r"(?i)\s(?:(?:is|'s)\s(?:my|the|his|her)\s(?:\w+\s)?name|here|speaking|is it)\b.*$", re.DOTALL

@@ -31,7 +31,7 @@ _ASKS: Final = {kind: re.compile(pattern, re.IGNORECASE) for kind, pattern in KI
 _CUE: Final = re.compile(
     r"(?i)\?|\b(?:please|kindly|plz|pls|provide|share|confirm|verify|need|tell|give|enter|specify|send|type|what|what's|"
     r"may i|can i|could i|can you|could you|would you|will you|have your|get your|let me know|also your|and your|also the)\b"
-    r"|^\W*(?:\w+\W+){0,3}\w*\W*$"
+    r"|^\W*(?:\w+\W+){0,3}(?:\w+\W*)?$"
 )
 
 

@@ -29,9 +29,7 @@ NEED_DIGITS: Final = frozenset({"CREDIT_CARD", "IP_ADDRESS"})
 NEED_AT: Final = frozenset({"EMAIL_ADDRESS"})
 # Presidio's own, but for its length before the @: without a limit it takes time quadratic in the text
 _LOCAL: Final = r"[!#$%&'*+\-/=?^_`{|}~\w]"
-_EMAIL: Final = (
-    rf"\b{_LOCAL}(?:[!#$%&'*+\-/=?^_`{{|}}~.\w]{{0,254}}{_LOCAL})?@\w+(?:-+\w+)*(?:\.\w+(?:-+\w+)*)+\b"
-)
+_EMAIL: Final = rf"\b{_LOCAL}(?:[!#$%&'*+\-/=?^_`{{|}}~.\w]{{0,254}}{_LOCAL})?@\w+(?:-+\w+)*(?:\.\w+(?:-+\w+)*)+\b"
 
 
 class PatternTimedOut(RuntimeError):
@@ -179,7 +177,7 @@ def _context_enhancer(nlp_engine: Any) -> Any:
 
     class OnDemand(LemmaContextAwareEnhancer):  # type: ignore[misc] # Presidio has no types
         @staticmethod
-        def _find_index_of_match_token(word: str, start: int, tokens: Any, tokens_indices: list[int]) -> int:
+        def _find_index_of_match_token(word: str, start: int, tokens: Any, tokens_indices: list[int]) -> int:  # noqa: ARG004
             """As Presidio's own finds it, which looks at every token for every result."""
             i = max(0, bisect_right(tokens_indices, start) - 1)
             for at in (i, i + 1):

@@ -15,7 +15,7 @@ from shoptalk.errors import ConfigurationError, EngineUnavailable
 
 OLDEST = (0, 32)  # older ones were never tried with this
 HOW = "docs/vllm.md says how"
-_VERSION = re.compile(r"(\d+)\.(\d+)")
+_VERSION = re.compile(r"(\d{1,6})\.(\d{1,6})")
 
 
 @dataclass(frozen=True, slots=True)
