@@ -13,7 +13,7 @@ from typing import Any
 
 from shoptalk.basemodel import BaseModel, ChatTokenizer, load_tokenizer
 from tests.chatbot.fake_vllm import FakeVllm
-from tests.e2e.stack import ROOT
+from tests.e2e.stack import ROOT, free_port
 
 
 def doctor(home: Path, **environment: str) -> tuple[int, dict[str, dict[str, Any]]]:
@@ -21,6 +21,7 @@ def doctor(home: Path, **environment: str) -> tuple[int, dict[str, dict[str, Any
         "SHOPTALK_HOME": str(home),
         "SHOPTALK_LABEL_STUDIO_VENV": str(home / "none"),
         "SHOPTALK_LABEL_STUDIO_URL": "http://127.0.0.1:9",  # the discard port: nothing answers there
+        "SHOPTALK_PORT": str(free_port()),
         **environment,
     }
     command = [sys.executable, "-m", "shoptalk.cli", "doctor", "--json"]
