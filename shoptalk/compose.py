@@ -540,8 +540,9 @@ class SparingPull:
         due = waiting or time.monotonic() - self._last >= self._calm
         if not due or not label_studio_token(self._parts.settings):
             return None
-        self._last = time.monotonic()
-        return self._parts.pull.run_once()
+        result = self._parts.pull.run_once()
+        self._last = time.monotonic()  # only now: after a failure the worker decides when to try again
+        return result
 
 
 def judge_again(parts: Parts, record: Evaluation) -> GateDecision:
