@@ -14,8 +14,20 @@ SEPARATE = ("tests/e2e/test_gate_release.py", "tests/e2e/test_kill.py", "tests/e
 BY_DATABASE = ("tests/e2e/test_abuse.py",)
 # these share a server between files
 TOGETHER = ("tests/labeling/",)
-# by their time, the longest first
-LONGEST: tuple[str, ...] = ()
+# the longest first; the third is short, as it waits behind the first
+LONGEST = (
+    "tests/e2e/test_demo.py",
+    "tests/e2e/test_gate_release.py::test_an_adapter_trained",
+    "tests/test_architecture.py",
+    "tests/e2e/test_attacks.py",
+    "tests/e2e/test_planted_values.py",
+    "tests/labeling/",
+    "tests/e2e/test_erasure.py",
+    "tests/chatbot/test_engine.py",
+    "tests/chatbot/test_browser.py",
+    "tests/shoptalk/test_jobs.py",
+    "tests/e2e/",
+)
 
 
 def unit_of(nodeid: str) -> str:

@@ -11,9 +11,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from shoptalk.basemodel import BaseModel, ChatTokenizer, load_tokenizer
 from tests.chatbot.fake_vllm import FakeVllm
 from tests.e2e.stack import ROOT, free_port
+
+pytestmark = pytest.mark.slow
 
 
 def doctor(home: Path, **environment: str) -> tuple[int, dict[str, dict[str, Any]]]:
