@@ -6,8 +6,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 STEP := @sh scripts/step.sh
-# tests side by side; each keeps to one thread, see tests/workers.py
+# Tests run side by side (tests/workers.py says how they are divided), each process with one thread: two processes whose
+# two threads each wait for each other are many times slower (docs/log.md).
 WORKERS ?= 2
+PYTEST := env OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE SHOPTALK_THREADS=1 $(BIN)/pytest --numprocesses=$(WORKERS)
 # what starts no model, server or browser
 FAST := not slow and not label_studio and not postgres and not browser and not vllm
 
@@ -45,13 +47,13 @@ types: $(STAMP)
 # Label Studio installs beside shoptalk, lint and types beside that
 test:
 	$(STEP) "setup, lint and types" $(MAKE) --no-print-directory --jobs=2 label-studio model lint types
-	$(STEP) tests $(BIN)/pytest --numprocesses=$(WORKERS) $(ARGS)
+	$(STEP) tests $(PYTEST) --durations=10 $(ARGS)
 
 test-fast:
 	$(STEP) "lint, types and unit tests" $(MAKE) --no-print-directory --jobs=2 unit types lint
 
 unit: $(STAMP)
-	$(STEP) "unit tests" $(BIN)/pytest --quiet -m "$(FAST)" $(ARGS)
+	$(STEP) "unit tests" $(PYTEST) -m "$(FAST)" $(ARGS)
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
