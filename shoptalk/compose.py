@@ -540,7 +540,7 @@ def recipe(settings: Settings) -> Recipe:
     )
 
 
-def marked_trainer(parts: Parts, name: str, steps: int) -> tuple[Trainer, Recipe]:
+def marked_trainer(parts: Parts, name: str, steps: int, batch: int) -> tuple[Trainer, Recipe]:
     """A trainer for a small adapter of another name, for the demo's swap test."""
     from shoptalk.basemodel import find_base_model
     from training.recipe import Recipe
@@ -550,7 +550,7 @@ def marked_trainer(parts: Parts, name: str, steps: int) -> tuple[Trainer, Recipe
     base = find_base_model(s.models_path, s.base_model)
     trainer = Trainer(parts.store, parts.artifacts, parts.registry, base, s.dtype, s.home / "work", name)
     return trainer, Recipe(
-        steps=steps, batch=4, rank=8, alpha=16, learning_rate=2e-3, max_tokens=192, threads=s.threads
+        steps=steps, batch=batch, rank=8, alpha=16, learning_rate=2e-3, max_tokens=192, threads=s.threads
     )
 
 
@@ -608,8 +608,9 @@ class SparingPull:
         due = waiting or time.monotonic() - self._last >= self._calm
         if not due or not label_studio_token(self._parts.settings):
             return None
-        self._last = time.monotonic()
-        return self._parts.pull.run_once()
+        result = self._parts.pull.run_once()
+        self._last = time.monotonic()  # only now: after a failure the worker decides when to try again
+        return result
 
 
 def judge_again(parts: Parts, record: Evaluation) -> GateDecision:

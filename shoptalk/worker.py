@@ -1,6 +1,7 @@
 """The worker's loop: idempotent reconcilers, each at its own pace, and the rounds. Decides nothing itself.
 
-Any reconciler may fail (Label Studio away, disk full): it says so, waits and tries again; the others go on.
+Any reconciler may fail (Label Studio away, disk full): it waits and tries again; the others go on. A problem is logged
+when it begins and when it is over, not at every attempt between.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class Reconciler:
     run: Callable[[], object]
     due: float = 0.0
     failures: int = 0
+    problem: str | None = None  # as logged, until it works again
 
 
 class Worker:
@@ -77,10 +79,14 @@ class Worker:
             problem = error.message if isinstance(error, ShoptalkError) else type(error).__name__
             if isinstance(error, SQLAlchemyError | OSError):
                 problem = explain(error)
-            log.warning("reconciler failed", reconciler=item.name, problem=problem, again_in_s=round(pause, 1))
+            if problem != item.problem:
+                log.warning("reconciler failed", reconciler=item.name, problem=problem, again_in_s=round(pause, 1))
+                item.problem = problem
             item.due = time.monotonic() + pause
             return
-        item.failures = 0
+        if item.failures:
+            log.info("reconciler works again", reconciler=item.name, failures=item.failures)
+        item.failures, item.problem = 0, None
         item.due = time.monotonic() + item.every_s
 
     def _rounds(self) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -15,11 +16,25 @@ from shoptalk.basemodel import BaseModel, find_base_model
 from shoptalk.errors import BaseModelMissing
 from shoptalk.store import Store
 from tests.postgres import PostgresServer, find_programs
+from tests.workers import UnitScheduling, place_of, unit_of
 
 ROOT = Path(__file__).parents[1]
 settings.register_profile("shoptalk", deadline=None)  # a busy machine is not a bug
 settings.load_profile("shoptalk")
 MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """For `--numprocesses`."""
+    config.option.loadscopereorder = False  # the queue is in the order of the tests
+    return UnitScheduling(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first, where tests run side by side."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: place_of(unit_of(item.nodeid)))
 
 
 def missing(reason: str) -> None:

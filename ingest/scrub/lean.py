@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 from types import ModuleType
 from typing import Final
 
@@ -46,3 +48,19 @@ def load() -> None:
     with _without_unused():
         import presidio_analyzer  # noqa: F401
         import spacy  # noqa: F401
+
+
+def stop_words(language: str) -> frozenset[str]:
+    """spaCy's commonest words of a language, from that one file.
+
+    Imported the usual way its whole language would come along, and the French tokenizer alone compiles for seconds.
+    """
+    import spacy
+
+    file = Path(spacy.__file__).parent / "lang" / language / "stop_words.py"
+    spec = spec_from_file_location(f"ingest.scrub.stop_words_{language}", file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"spaCy has no stop words for {language!r}", path=str(file))
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return frozenset(module.STOP_WORDS)

@@ -5,13 +5,12 @@ They are shown stand-ins for what was found already. Knows no rule and no conver
 
 from __future__ import annotations
 
-import importlib
 import itertools
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from ingest.scrub import names, places
+from ingest.scrub import lean, names, places
 from ingest.scrub.chat.model import trained
 from ingest.scrub.gazetteer import Lexicon, plain
 from ingest.scrub.memory import Memory
@@ -178,5 +177,4 @@ def _a_colour(word: str, text: str) -> bool:
 
 
 def _stop_words() -> set[str]:
-    modules = (importlib.import_module(f"spacy.lang.{code}.stop_words") for code in LANGUAGES)
-    return {word.casefold() for module in modules for word in module.STOP_WORDS}
+    return {word.casefold() for code in LANGUAGES for word in lean.stop_words(code)}

@@ -27,7 +27,9 @@ class Plan:
     swap_requests: int = 240
     reply_tokens: int = 44
     train_steps: int = 34
+    train_batch: int = 8
     mark_steps: int = 30
+    mark_batch: int = 4
     holdout_share: float = 0.3
     least_examples: int = 50
 
@@ -38,8 +40,8 @@ class Plan:
 
 
 QUICK = Plan(
-    chats=120, meanwhile=50, window=40, new_topic=36, swap_requests=40, reply_tokens=40, train_steps=30,
-    mark_steps=24, least_examples=30,
+    chats=120, meanwhile=50, window=40, new_topic=36, swap_requests=40, reply_tokens=24, train_steps=20,
+    train_batch=4, mark_steps=20, mark_batch=2, least_examples=30,
 )  # fmt: skip
 
 
@@ -61,6 +63,7 @@ def settings_for(base: Settings, home: Path, plan: Plan) -> tuple[Settings, dict
         "labels_wanted": int(0.9 * plan.chats),
         "holdout_share": plan.holdout_share,
         "train_steps": plan.train_steps,
+        "train_batch": plan.train_batch,
         "drift_window": plan.window,
         "drift_check_s": 1e6,  # the demo asks for the checks, so that both show
         "gate_min_examples": plan.least_examples,

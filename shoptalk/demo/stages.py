@@ -107,7 +107,7 @@ def measure_swaps(demo: Demo) -> swap.SwapResult:
     """Two marked adapters alternate under load."""
     messages = [r.opening for r in (*demo.later, *demo.recorded)]  # repeats only where there are few
     scrubbed = demo.parts.scrub_texts(messages[:64])
-    marked = swap.train_marked(demo.parts, scrubbed, demo.plan.mark_steps, demo.say)
+    marked = swap.train_marked(demo.parts, scrubbed, demo.plan.mark_steps, demo.plan.mark_batch, demo.say)
     result = swap.measure(demo.settings.base_url, demo.key, marked, messages, demo.plan.swap_requests)
     demo.say(
         f"{result.requests} requests over {result.swaps} swaps: {result.errors} errors, {result.mixed} mixed, "
@@ -124,7 +124,7 @@ def find_drift(demo: Demo) -> dict[str, Any]:
     if before is None:
         raise ShoptalkError("there are too few conversations to test for drift")
     demo.say(f"before: p = {before.p_value:.3f} ({before.reference} conversations against {before.current})")
-    chat(demo, demo.news, 40)
+    chat(demo, demo.news, demo.plan.reply_tokens)
     drained(demo)
     after = watcher.run_once()
     if after is None:

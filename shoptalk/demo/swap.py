@@ -46,13 +46,15 @@ class SwapResult:
     tokens_per_reply: float
 
 
-def train_marked(parts: Parts, messages: Sequence[str], steps: int, say: Callable[[str], None]) -> dict[str, str]:
+def train_marked(
+    parts: Parts, messages: Sequence[str], steps: int, batch: int, say: Callable[[str], None]
+) -> dict[str, str]:
     """Train one adapter per sentence; returns {adapter version: sentence}."""
     from shoptalk.compose import marked_trainer
 
     found: dict[str, str] = {}
     for name, sentence in SENTENCES.items():
-        trainer, recipe = marked_trainer(parts, name, steps)
+        trainer, recipe = marked_trainer(parts, name, steps, batch)
         say(f"training the adapter '{name}' for the swap test")
         dataset_id = _marked_dataset(parts, messages, sentence)
         adapter = trainer.train(f"run_{name}_{dataset_id[3:15]}", dataset_id, recipe)

@@ -22,6 +22,8 @@ from shoptalk.errors import AdapterRefused, EngineStopped, InvalidInput, NoFreeS
 from tests.chatbot.engines import BASE, WAIT_S, Reply, answer, ask, let_go
 from tests.shoptalk.adapters import adapter, config, weights
 
+pytestmark = pytest.mark.slow
+
 A, B, C = (AdapterRef("shop", n) for n in (1, 2, 3))
 SEEDS = {A: 1, B: 2, C: 3}
 PEFT_WARNS = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")

@@ -26,6 +26,8 @@ from chatbot.engine.compute.weights import load_shape, load_weights
 from shoptalk.basemodel import BaseModel, load_model
 from shoptalk.errors import ConfigurationError
 
+pytestmark = pytest.mark.slow
+
 SIZES = {
     "vocab_size": 300, "hidden_size": 48, "intermediate_size": 80, "num_hidden_layers": 3, "initializer_range": 0.2,
     "max_position_embeddings": 256,

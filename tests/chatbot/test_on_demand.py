@@ -30,6 +30,8 @@ from shoptalk.domain import AdapterRef, Message, Scope
 from shoptalk.settings import Settings
 from tests.shoptalk.adapters import adapter
 
+pytestmark = pytest.mark.slow
+
 SLOTS = 2
 
 

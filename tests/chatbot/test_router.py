@@ -76,6 +76,7 @@ def test_impossible_shares_are_refused(shares: tuple[float, ...]) -> None:
         router(*shares)
 
 
+@pytest.mark.slow
 @given(st.text(), st.floats(0, 1))
 def test_any_conversation_is_routed(conversation: str, share: float) -> None:
     route = router(share).resolve("shop", conversation, nobody)

@@ -11,6 +11,8 @@ from chatbot.engine.compute.sampling import Sampler, generator_for
 from chatbot.engine.compute.team import Team
 from chatbot.engine.protocol import Sampling
 
+pytestmark = pytest.mark.slow
+
 WIDTH, ROWS = 64, 16
 KINDS = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 

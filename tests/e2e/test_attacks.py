@@ -34,9 +34,9 @@ def attacks() -> list[str]:
         return [json.loads(line)["text"] for line in lines]
 
 
-@pytest.fixture
-def null(tmp_path: Path) -> Iterator[Stack]:
-    yield from _started(tmp_path)
+@pytest.fixture(scope="module")
+def null(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    yield from _started(tmp_path_factory.mktemp("null"))
 
 
 @pytest.fixture
@@ -44,8 +44,8 @@ def embedded(tmp_path: Path) -> Iterator[Stack]:
     yield from _started(tmp_path, engine="embedded", models=models_folder())
 
 
-def _started(tmp_path: Path, **values: Any) -> Iterator[Stack]:
-    for made in stack(tmp_path / "home", **values):
+def _started(folder: Path, **values: Any) -> Iterator[Stack]:
+    for made in stack(folder / "home", **values):
         made.start("serve")
         yield made
 

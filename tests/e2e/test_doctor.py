@@ -11,9 +11,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from shoptalk.basemodel import BaseModel, ChatTokenizer, load_tokenizer
 from tests.chatbot.fake_vllm import FakeVllm
-from tests.e2e.stack import ROOT
+from tests.e2e.stack import ROOT, free_port
+
+pytestmark = pytest.mark.slow
 
 
 def doctor(home: Path, **environment: str) -> tuple[int, dict[str, dict[str, Any]]]:
@@ -21,6 +25,7 @@ def doctor(home: Path, **environment: str) -> tuple[int, dict[str, dict[str, Any
         "SHOPTALK_HOME": str(home),
         "SHOPTALK_LABEL_STUDIO_VENV": str(home / "none"),
         "SHOPTALK_LABEL_STUDIO_URL": "http://127.0.0.1:9",  # the discard port: nothing answers there
+        "SHOPTALK_PORT": str(free_port()),
         **environment,
     }
     command = [sys.executable, "-m", "shoptalk.cli", "doctor", "--json"]

@@ -44,6 +44,8 @@ from shoptalk.store import datasets, evaluations, quarantine, releases, runs, ta
 from tests.e2e.stack import ROOT, until
 from tests.e2e.test_gate_release import adapter_files
 
+pytestmark = pytest.mark.slow
+
 WORDS = ("zanzibarred", "quuxcomment", "importmarker", "jollyimport", "labelmarker", "brokenmarker", "pendingmarker")
 JO = "jo-the-customer"
 OTHERS = (

@@ -22,6 +22,8 @@ from shoptalk.settings import load_settings
 from shoptalk.store import turns
 from tests.e2e.stack import Stack
 
+pytestmark = pytest.mark.slow
+
 GOOD = {"conversation_id": "c-1", "customer_id": "k-1", "turns": [
     {"role": "customer", "text": "I am Zorblat Quuxley, where is my kettle", "at": "2026-01-02T03:04:05Z"},
     {"role": "agent", "text": "On its way, Zorblat."},
@@ -91,7 +93,6 @@ def test_what_is_refused(http: TestClient, services: Services) -> None:
     assert post(http, services, [{**GOOD, "metadata": {"x": "y" * 5_000_000}}]).status_code == 413
 
 
-@pytest.mark.slow
 def test_on_the_command_line(tmp_path: Path) -> None:
     file = tmp_path / "chats.csv"
     rows = ["ticket,role,body"]

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from shoptalk.store import arrivals
 from shoptalk.store.tables import turns
-from tests.e2e.stack import Stack, until
+from tests.e2e.stack import Stack, free_port, until
 
 pytestmark = pytest.mark.slow
 
@@ -120,7 +120,8 @@ def test_an_import_onto_a_full_disk_goes_on_when_there_is_room(disk: Path, tmp_p
 @pytest.mark.parametrize("command", [["serve"], ["worker"], ["keys", "list"]])
 def test_a_folder_that_cannot_be_written(disk: Path, command: list[str]) -> None:
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
-    environment = {**os.environ, "SHOPTALK_HOME": str(disk / "home"), "SHOPTALK_ENGINE": "null"}
+    settings = {"SHOPTALK_HOME": str(disk / "home"), "SHOPTALK_ENGINE": "null", "SHOPTALK_PORT": str(free_port())}
+    environment = {**os.environ, **settings}
     words = [sys.executable, "-m", "shoptalk.cli", *command]
     done = subprocess.run(
         words,

@@ -81,6 +81,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(value=JSON, key=st.sampled_from(["dtype", "shape", "data_offsets", "", None]))
 @settings(max_examples=300)
 def test_any_json_as_header_crashes_nothing(value: Any, key: str | None) -> None:

@@ -15,6 +15,8 @@ from shoptalk.basemodel import BaseModel, ChatTokenizer, choose_dtype, find_base
 from shoptalk.domain import Message
 from shoptalk.errors import BaseModelMissing
 
+pytestmark = pytest.mark.slow
+
 REUSED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 
 

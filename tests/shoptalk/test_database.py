@@ -34,6 +34,7 @@ def test_migrating_twice_changes_nothing(empty_url: str) -> None:
     store.close()
 
 
+@pytest.mark.slow
 def test_processes_may_migrate_at_once(empty_url: str) -> None:
     code = "import sys; from shoptalk.store import Store; s = Store(sys.argv[1]); s.migrate(); s.close()"
     children = [

@@ -35,6 +35,7 @@ def test_the_key_is_made_once_and_only_its_owner_reads_it(bare: Path) -> None:
     assert [p.name for p in file.parent.iterdir()] == ["secret.key"]
 
 
+@pytest.mark.slow
 def test_processes_that_race_for_the_key_agree(bare: Path) -> None:
     command = [sys.executable, "-c", RACE, str(bare / "shop")]
     children = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(4)]

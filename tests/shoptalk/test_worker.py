@@ -7,12 +7,16 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy.exc import OperationalError
+from structlog.testing import capture_logs
 
+from shoptalk.compose import Parts, SparingPull
 from shoptalk.domain import now
 from shoptalk.errors import LabelStudioUnavailable
 from shoptalk.jobs import Jobs
-from shoptalk.store import Store, rounds, watch
+from shoptalk.settings import load_settings
+from shoptalk.store import Store, rounds, samples, watch
 from shoptalk.worker import LONGEST_PAUSE_S, Reconciler, Worker
+from tests.e2e.stack import free_port
 
 
 class NoJobs(Jobs):
@@ -73,6 +77,42 @@ def test_a_reconciler_may_fail_for_weeks(sqlite_store: Store) -> None:
     failing = Reconciler("bad", 0.5, Busy(LabelStudioUnavailable()), failures=5000)
     Worker(sqlite_store, NoJobs(), [failing]).run_due()
     assert failing.failures == 5001
+
+
+def attempts(worker: Worker, item: Reconciler, count: int) -> list[tuple[str, str | None]]:
+    """(event, problem) of what was logged meanwhile."""
+    with capture_logs() as logged:
+        for _ in range(count):
+            item.due = 0.0
+            worker.run_due()
+    return [(line["event"], line.get("problem")) for line in logged]
+
+
+def test_a_problem_is_logged_when_it_begins_and_when_it_is_over(sqlite_store: Store) -> None:
+    work = Busy(LabelStudioUnavailable("away"))
+    item = Reconciler("pull", 10.0, work)
+    worker = Worker(sqlite_store, NoJobs(), [item])
+    assert attempts(worker, item, 50) == [("reconciler failed", "away")]
+    work.problem = LabelStudioUnavailable("it took too long")
+    assert attempts(worker, item, 50) == [("reconciler failed", "it took too long")]
+    work.problem = None
+    assert attempts(worker, item, 50) == [("reconciler works again", None)]
+    work.problem = LabelStudioUnavailable("it took too long")
+    assert attempts(worker, item, 50) == [("reconciler failed", "it took too long")]
+
+
+def test_a_label_studio_that_is_not_started_is_logged_once(tmp_path: Path) -> None:
+    """The shop has pulled before, and pulls sparingly; no attempt in between may pass for a success."""
+    url = f"http://127.0.0.1:{free_port()}"
+    parts = Parts(load_settings(home=tmp_path, label_studio_url=url, label_studio_token="0" * 40))
+    with parts.store.write() as conn:
+        samples.set_project(conn, parts.settings.label_studio_project, 1, None)
+    item = Reconciler("pull", 2.0, SparingPull(parts).run_once)
+    worker = Worker(parts.store, NoJobs(), [item])
+    logged = attempts(worker, item, 3)
+    assert [event for event, _ in logged] == ["reconciler failed"]
+    assert item.failures == 3
+    parts.close()
 
 
 def test_only_what_is_due_runs(sqlite_store: Store) -> None:

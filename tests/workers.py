@@ -1,0 +1,52 @@
+"""How pytest-xdist divides the tests among processes that run side by side.
+
+A unit is what one process runs in one go: a file, since its tests share what they started, unless said otherwise
+here. The longest units come first, so that the processes end together.
+"""
+
+from __future__ import annotations
+
+from xdist.scheduler import LoadScopeScheduling
+
+# tests of these files share nothing that takes long to start: each is a unit
+SEPARATE = ("tests/e2e/test_gate_release.py", "tests/e2e/test_kill.py", "tests/e2e/test_demo.py")
+# these start one server for each database: each database's tests are a unit
+BY_DATABASE = ("tests/e2e/test_abuse.py",)
+# these share a server between files
+TOGETHER = ("tests/labeling/",)
+# the longest first; the third is short, as it waits behind the first
+LONGEST = (
+    "tests/e2e/test_demo.py",
+    "tests/e2e/test_gate_release.py::test_an_adapter_trained",
+    "tests/test_architecture.py",
+    "tests/e2e/test_attacks.py",
+    "tests/e2e/test_planted_values.py",
+    "tests/labeling/",
+    "tests/e2e/test_erasure.py",
+    "tests/chatbot/test_engine.py",
+    "tests/chatbot/test_browser.py",
+    "tests/shoptalk/test_jobs.py",
+    "tests/e2e/",
+)
+
+
+def unit_of(nodeid: str) -> str:
+    """The unit that a test belongs to."""
+    file, _, test = nodeid.partition("::")
+    if file in SEPARATE:
+        return nodeid
+    if file in BY_DATABASE and "[" in test:
+        return f"{file}[{'postgres' if 'postgres' in test.partition('[')[2] else 'sqlite'}]"
+    return next((folder for folder in TOGETHER if file.startswith(folder)), file)
+
+
+def place_of(unit: str) -> int:
+    """Where it stands in the queue; those that are not listed follow as they were collected."""
+    return next((n for n, start in enumerate(LONGEST) if unit.startswith(start)), len(LONGEST))
+
+
+class UnitScheduling(LoadScopeScheduling):
+    """xdist's scheduling by scope, with units for scopes."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return unit_of(nodeid)
