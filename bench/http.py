@@ -33,6 +33,7 @@ import uvloop
 from bench.client import percentile
 from chatbot.api.auth import Caller
 from chatbot.api.exchange import Exchange
+from chatbot.api.limits.admission import Admission
 from chatbot.api.prepare import conclude, prepare
 from chatbot.api.schemas import ChatRequest
 from chatbot.engine.null import TEXT
@@ -227,7 +228,7 @@ def alone(home: Path) -> dict[str, Row]:
             scrubbed = services.scrubber.scrub(raw)
             services.scrubber.scrub_correction(scrubbed.texts, reply)
             scrubbing.append(time.perf_counter() - began)
-            exchange: Exchange = asyncio.run(prepare(services, caller, body, None))
+            exchange: Exchange = asyncio.run(prepare(services, caller, body, None, Admission("127.0.0.1", "keys")))
             said = conclude(services, exchange, reply, done)
             began = time.perf_counter()
             services.recorder.record(exchange, said, None)

@@ -77,7 +77,7 @@ async def chat(
         before = await _answered(services, caller, idempotency_key, body)
         if before is not None:
             return _give_again(before, body)
-    exchange = await prepare(services, caller, body, idempotency_key, admission.address)
+    exchange = await prepare(services, caller, body, idempotency_key, admission)
     generation = await _submit(services, caller, admission, exchange, body)
     exchange = generation.exchange
     shapes = Shapes(exchange, services.engine.fingerprint)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Annotated, Any, Final
 
+import anyio.from_thread
 import anyio.to_thread
 from fastapi import APIRouter, Depends, Request, Response
 
@@ -16,7 +18,7 @@ from chatbot.api.schemas import FeedbackRequest
 from chatbot.api.services import Services, services_of
 from shoptalk.conversations import stored_id
 from shoptalk.domain import Message, Scope, new_id, now
-from shoptalk.errors import NotFound, ScrubbingFailed
+from shoptalk.errors import NotFound, ScrubbingFailed, ScrubbingTimedOut
 from shoptalk.store import chats, inferences
 
 INFERENCE: Final = re.compile(r"inf_[0-9a-f]{32}")
@@ -36,18 +38,28 @@ async def give_feedback(
     """
     services = services_of(request)
     check_room(services, caller.lane, admission_of(request).address)
-    answer = await anyio.to_thread.run_sync(_take, services, body, caller, limiter=services.preparing[caller.lane])
+
+    def ended() -> None:
+        customer = caller.customer
+        anyio.from_thread.run_sync(
+            lambda: services.limits.penalize(admission_of(request), key_id=caller.key_id, customer=customer)
+        )
+
+    answer = await anyio.to_thread.run_sync(
+        _take, services, body, caller, ended, limiter=services.preparing[caller.lane]
+    )
     response.status_code = 202 if answer["pending"] else 201
     return answer
 
 
-def _take(services: Services, body: FeedbackRequest, caller: Caller) -> dict[str, Any]:
+def _take(services: Services, body: FeedbackRequest, caller: Caller, ended: Callable[[], None]) -> dict[str, Any]:
+    """`ended` is called where scrubbing the words was ended at its deadline."""
     conversation = _conversation(services, body, caller)
     id, idempotency = new_id("fbk"), None
     if body.idempotency_key:
         key = services.secrets.digest("feedback", f"{caller.idempotency}\0{body.idempotency_key}")
         id, idempotency = f"fbk_{key[:32]}", (f"ans_fbk_{key[:32]}", _body_hash(services, body))
-    words, pii = _scrubbed(services, body.words)
+    words, pii = _scrubbed(services, body.words, ended)
     payload: dict[str, Any] = {
         "id": id,
         "inference_id": body.inference_id,
@@ -92,12 +104,14 @@ def _conversation(services: Services, body: FeedbackRequest, caller: Caller) -> 
     return None
 
 
-def _scrubbed(services: Services, words: str | None) -> tuple[str | None, dict[str, int]]:
+def _scrubbed(services: Services, words: str | None, ended: Callable[[], None]) -> tuple[str | None, dict[str, int]]:
     if not words:
         return None, {}
     try:
         scrubbed = services.scrubber.scrub([Message("user", words)])
     except ScrubbingFailed as error:
         services.metrics.scrub_failures.labels(error.message[:60]).inc()
+        if isinstance(error, ScrubbingTimedOut):
+            ended()
         return None, {}
     return scrubbed.final[0], dict(scrubbed.counts[0])

@@ -9,12 +9,13 @@ import structlog
 
 from chatbot.api.auth import Caller
 from chatbot.api.exchange import Exchange, History, Reply
+from chatbot.api.limits.admission import Admission
 from chatbot.api.schemas import ChatRequest
 from chatbot.api.services import Services
 from chatbot.engine.protocol import Finished, Lane
 from chatbot.router import Route
 from shoptalk.domain import AdapterRef, Message, Scope, new_id
-from shoptalk.errors import InvalidInput, Overloaded, ScrubberUnavailable, ScrubbingFailed
+from shoptalk.errors import InvalidInput, Overloaded, ScrubberUnavailable, ScrubbingFailed, ScrubbingTimedOut
 from shoptalk.ports import CustomerRecord, Scrubbed
 
 log = structlog.get_logger(__name__)
@@ -23,11 +24,14 @@ CHARACTERS_PER_TOKEN = 32  # several times what any language has
 
 
 async def prepare(
-    services: Services, caller: Caller, body: ChatRequest, idempotency_key: str | None, group: str = ""
+    services: Services, caller: Caller, body: ChatRequest, idempotency_key: str | None, admission: Admission
 ) -> Exchange:
-    """Raises NotFound for another's conversation or an unknown model, InvalidInput for a hopelessly long chat."""
+    """Raises NotFound for another's conversation or an unknown model, InvalidInput for a hopelessly long chat.
+
+    A client whose text was ended at its deadline is answered this time, and waits before the next, longer each time.
+    """
     _check_length(services, body)
-    check_room(services, caller.lane, group)
+    check_room(services, caller.lane, admission.address)
     named = (body.metadata or {}).get(CONVERSATION)
     public = named or new_id("conv")
     who = caller.customer or body.user
@@ -37,18 +41,31 @@ async def prepare(
     appended = [m for m in messages if m.role == "system"]
     record = body.customer.values() if body.customer else {}
 
-    def work() -> tuple[str, Route, Scrubbed | None, str | None, list[Message]]:  # a change of threads costs more
+    def work() -> tuple[
+        str, Route, Scrubbed | None, ScrubbingFailed | None, list[Message]
+    ]:  # a change of threads costs more
         conversation = services.recorder.find(public, caller.owner, customer)
         return conversation, resolve(services, caller, body, conversation), *_scrub(services, appended, raw, record)
 
+    problem: ScrubbingFailed | None
     conversation, route, scrubbed, problem, prompt = await anyio.to_thread.run_sync(
         work, limiter=services.preparing[caller.lane]
     )
+    if isinstance(problem, ScrubbingTimedOut):
+        services.limits.penalize(admission, key_id=caller.key_id, customer=who)
+    if problem and services.settings.model_is_remote:
+        raise InvalidInput(
+            "Your messages could not be checked for personal data, so they are not sent to the model, which runs on "
+            "another machine. Shorten or rephrase them.",
+            field="messages",
+            code="not_scannable",
+        )
     idempotency = None
     if idempotency_key:
         idempotency = (stored_key(services, caller, idempotency_key), body_hash(services, body))
     return Exchange(
-        conversation, public, caller.owner, customer, raw, prompt, scrubbed, problem, route, bool(named), idempotency
+        conversation, public, caller.owner, customer, raw, prompt, scrubbed, _reason(problem), route, bool(named),
+        idempotency,
     )  # fmt: skip
 
 
@@ -93,10 +110,8 @@ def body_hash(services: Services, body: ChatRequest) -> str:
 
 def _scrub(
     services: Services, appended: list[Message], raw: list[Message], record: CustomerRecord
-) -> tuple[Scrubbed | None, str | None, list[Message]]:
+) -> tuple[Scrubbed | None, ScrubbingFailed | None, list[Message]]:
     """The model reads placeholders; where scrubbing fails it reads the words, and they are not kept.
-
-    A model on another machine does not read them either: raises InvalidInput.
 
     The client's system messages are scrubbed with the conversation, so that no two values share a placeholder.
     """
@@ -107,20 +122,18 @@ def _scrub(
     except ScrubbingFailed as error:
         log.warning("text not kept", reason=error.message)
         services.metrics.scrub_failures.labels(error.message[:60]).inc()
-        if services.settings.model_is_remote:
-            raise InvalidInput(
-                "Your messages could not be checked for personal data, so they are not sent to the model, which runs "
-                "on another machine. Shorten or rephrase them.",
-                field="messages",
-                code="not_scannable",
-            ) from None
-        return None, f"scrubbing failed: {error.message}"[:200], [Message("system", shop), *raw]
+        return None, error, [Message("system", shop), *raw]
     finally:
         services.metrics.scrubbing.observe(time.perf_counter() - began)
     n = len(appended)
     scrubbed = History(tuple(whole.texts[n:]), tuple(whole.final[n:]), tuple(whole.counts[n:]), whole.vault)
     system = Message("system", "\n\n".join([shop, *whole.texts[:n]]))
     return scrubbed, None, [system, *(Message(m.role, t) for m, t in zip(raw, scrubbed.texts, strict=True))]
+
+
+def _reason(problem: ScrubbingFailed | ScrubberUnavailable | None) -> str | None:
+    """Why a text is not kept, to be stored where it would be."""
+    return f"scrubbing failed: {problem.message}"[:200] if problem else None
 
 
 def conclude(services: Services, exchange: Exchange, shown: str, finished: Finished) -> Reply:
@@ -135,7 +148,7 @@ def conclude(services: Services, exchange: Exchange, shown: str, finished: Finis
         text, removed = services.scrubber.scrub_correction(scrubbed.texts, scrubbed.vault.settle(finished.text))
     except (ScrubbingFailed, ScrubberUnavailable) as error:
         services.metrics.scrub_failures.labels(error.message[:60]).inc()
-        return Reply(shown, None, f"scrubbing failed: {error.message}"[:200], {}, finished, {})
+        return Reply(shown, None, _reason(error), {}, finished, {})
     pairs = zip(scrubbed.texts, scrubbed.final, strict=True)
     revised = {i: final for i, (causal, final) in enumerate(pairs) if causal != final}
     return Reply(shown, text, None, removed, finished, revised)

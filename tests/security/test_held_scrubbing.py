@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
@@ -96,6 +97,21 @@ def test_a_text_that_is_ended_is_answered_not_kept_and_holds_nobody(client: Test
         kept = conn.exec_driver_sql("select text, reason from turns where role = 'user'").all()
     assert not any(text and MARK in text for text, _ in kept)
     assert any(reason and "longer to scan" in reason for _, reason in kept)
+
+
+@pytest.mark.usefixtures("short")
+def test_who_sends_such_texts_waits_longer_each_time_and_nobody_else_does(client: TestClient) -> None:
+    assert ask(client, HELD, user="mallory").status_code == 200
+    waits = []
+    for _ in range(2):
+        refused = ask(client, "hello", user="mallory")
+        assert refused.status_code == 429
+        waits.append(int(refused.headers["retry-after"]))
+        assert ask(client, "hello", user="alice").status_code == 200
+        assert ask(client, "hello").status_code == 200
+        time.sleep(waits[-1])
+        assert ask(client, HELD, user="mallory").status_code == 200
+    assert waits[1] > waits[0]
 
 
 @pytest.mark.usefixtures("short")

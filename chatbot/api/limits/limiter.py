@@ -92,16 +92,17 @@ class Limits:
         """A text of this client had to be ended: it waits longer each time; returns how long now, in seconds.
 
         A visitor and, after some times, its address; of an API key only the customer that the request named, since a
-        shop's other customers share the key.
+        shop's other customers share the key: where it named none, nobody waits.
         """
         if admission.lane == "keys":
-            return self._penalties.add(_client(key_id, customer))
+            return self._penalties.add(_client(key_id, customer)) if customer else 0.0
         wait = self._penalties.add(f"visitor {customer}")
         return max(wait, self._penalties.add(f"address {admission.address}", FREE_OFFENCES))
 
     def check_client(self, key_id: str, customer: str | None) -> None:
         """Raises RateLimited where this customer of an API key has to wait."""
-        self._check_penalty("keys", _client(key_id, customer))
+        if customer:
+            self._check_penalty("keys", _client(key_id, customer))
 
     async def hold_s(self, admission: Admission) -> float:
         """How long a refusal is kept back: nothing, unless the address comes again and again without waiting."""
@@ -173,5 +174,5 @@ def _number(rule: Rule) -> str:
     return f"{rule.limit:g} {rule.what}"
 
 
-def _client(key_id: str, customer: str | None) -> str:
-    return f"client {key_id}\0{customer or ''}"
+def _client(key_id: str, customer: str) -> str:
+    return f"client {key_id}\0{customer}"
