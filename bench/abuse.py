@@ -292,10 +292,12 @@ class Scene:
     async def _settled(self) -> float | None:
         """Seconds until no row and no queue was left; None where that did not come."""
         began = time.perf_counter()
-        while time.perf_counter() - began < SETTLE_S:
-            found = await gauges(self.door)
-            if not (found["rows"] or found["waiting"]):
-                return round(time.perf_counter() - began, 1)
+        while (left := SETTLE_S - (time.perf_counter() - began)) > 0:
+            with contextlib.suppress(OSError, TimeoutError):
+                async with asyncio.timeout(left):
+                    found = await gauges(self.door)
+                if not (found["rows"] or found["waiting"]):
+                    return round(time.perf_counter() - began, 1)
             await asyncio.sleep(0.25)
         return None
 

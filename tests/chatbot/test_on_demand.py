@@ -17,6 +17,7 @@ from starlette.testclient import TestClient
 from chatbot.api.auth import Caller
 from chatbot.api.chat import Generation, _cancelled_by_leaving, _next, _submit
 from chatbot.api.exchange import Exchange
+from chatbot.api.limits.admission import Admission
 from chatbot.api.schemas import ChatRequest
 from chatbot.api.services import Services
 from chatbot.engine.embedded import EmbeddedEngine, EngineLimits
@@ -136,6 +137,7 @@ class GoneClient:
 def test_who_leaves_while_waiting_is_not_computed(services: Services) -> None:
     route = Route("shop", AdapterRef("shop", 0), "live", 1.0)
     caller = Caller("key_1", frozenset({Scope.CHAT}), "key_1")
+    here = Admission("198.51.100.1", "keys")
 
     def exchange(name: str) -> Exchange:
         chat = [Message("user", "Where is my order?")]
@@ -148,8 +150,10 @@ def test_who_leaves_while_waiting_is_not_computed(services: Services) -> None:
         )
 
     async def run() -> Finished:
-        busy = [await _submit(services, caller, exchange(f"inf_{n}"), body(400)) for n in range(2)]  # the whole batch
-        waiting: Generation = await _submit(services, caller, exchange("inf_gone"), body(8))
+        busy = [
+            await _submit(services, caller, here, exchange(f"inf_{n}"), body(400)) for n in range(2)
+        ]  # the whole batch
+        waiting: Generation = await _submit(services, caller, here, exchange("inf_gone"), body(8))
         async with _cancelled_by_leaving(services, cast(Request, GoneClient()), waiting):
             end = await _next(services, waiting)
         assert all(generation.finished is None for generation in busy)
