@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from chatbot.engine.protocol import LANES, Lane, Priority
+
+REMEMBERED: Final = 10_000  # groups whose last turn is known
 
 
 class Waits(Protocol):
@@ -38,6 +40,8 @@ class Line(Generic[T]):
     def __init__(self) -> None:
         self._groups: OrderedDict[str, OrderedDict[str, deque[T]]] = OrderedDict()
         self._sizes: dict[str, int] = {}
+        self._turns = 0
+        self._served: OrderedDict[str, int] = OrderedDict()  # group -> its last turn, the latest last
         self.count = 0
 
     def __iter__(self) -> Iterator[T]:
@@ -61,6 +65,11 @@ class Line(Generic[T]):
         if clients:
             self._groups[group] = clients
         self._removed(group)
+        self._turns += 1
+        self._served[group] = self._turns
+        self._served.move_to_end(group)
+        if len(self._served) > REMEMBERED:
+            self._served.popitem(last=False)
         return item
 
     def remove(self, item: T) -> None:
@@ -74,13 +83,21 @@ class Line(Generic[T]):
             del self._groups[item.group]
         self._removed(item.group)
 
-    def newest_of_longest(self, beside: str) -> T | None:
-        """The newest request of the group that waits with most, if that is two more than the group `beside` has."""
+    def gives_way(self, beside: str) -> T | None:
+        """Which request gives its place to one of the group `beside`; None where that has no better claim.
+
+        The newest of the group that waits with most, if that is two more than `beside` has; else of the group that had
+        a turn last, if that was after the last of `beside`: so that a full queue goes round.
+        """
         if not self._sizes:
             return None
         group = max(self._sizes, key=self._sizes.__getitem__)
         if self._sizes[group] < self._sizes.get(beside, 0) + 2:
-            return None
+            if beside in self._sizes:
+                return None
+            group = max(self._sizes, key=lambda name: self._served.get(name, 0))
+            if self._served.get(group, 0) <= self._served.get(beside, 0):
+                return None
         longest = max(self._groups[group].values(), key=len)
         return longest[-1]
 
@@ -140,8 +157,8 @@ class Waiting(Generic[T]):
         self._lines[item.priority][item.lane].remove(item)
 
     def displaced_by(self, lane: Lane, group: str, priority: Priority = "normal") -> T | None:
-        """Which waiting request gives its place to one of a group: of the group that waits with the most."""
-        return self._lines[priority][lane].newest_of_longest(group)
+        """Which waiting request gives its place to one of a group, as `Line.gives_way` says."""
+        return self._lines[priority][lane].gives_way(group)
 
     def _may(self, lane: Lane, held: Mapping[Lane, int]) -> bool:
         return lane == "keys" or held.get("visitors", 0) < self._most

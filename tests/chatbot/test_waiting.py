@@ -125,6 +125,21 @@ def test_who_waits_with_most_gives_way_to_who_has_less() -> None:
     assert waiting.displaced_by("keys", "shop") is None
 
 
+def test_a_full_line_goes_round() -> None:
+    waiting: Waiting[Item] = Waiting()
+    for name in ("one", "two"):
+        waiting.push(Item(name, 0, lane="visitors"))
+    assert waiting.displaced_by("visitors", "honest") is None  # nobody had a turn yet: who came first stays
+    assert [waiting.pop().client, waiting.pop().client] == ["one", "two"]
+    for name in ("two", "one", "three"):
+        waiting.push(Item(name, 1, lane="visitors"))
+    assert waiting.displaced_by("visitors", "honest") == Item("two", 1, lane="visitors")
+    assert waiting.displaced_by("visitors", "two") is None
+    assert waiting.displaced_by("visitors", "three") is None  # it waits already
+    waiting.remove(Item("two", 1, lane="visitors"))
+    assert waiting.displaced_by("visitors", "two") is None  # had its turn after the others
+
+
 LANED = st.tuples(st.sampled_from("abc"), st.sampled_from(["keys", "visitors"]), st.booleans())
 
 
