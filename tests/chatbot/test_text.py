@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -41,6 +42,7 @@ TEXT = st.text("ab\nü🙂", max_size=30) | st.text(max_size=20)
 STOPS = st.lists(st.text("ab\nü🙂", min_size=1, max_size=4), max_size=3).map(tuple)
 
 
+@pytest.mark.slow
 @given(text=TEXT, at=st.lists(st.integers(0, 200)), stop=STOPS)
 @settings(max_examples=400)
 @example(text="aab", at=[0, 1, 2], stop=("ab",))

@@ -8,6 +8,8 @@ import spacy
 from ingest.scrub.chat import model, templates
 from ingest.scrub.chat.train import score, train
 
+pytestmark = pytest.mark.slow
+
 TEXTS = [
     ("hi this is zorbla kemi, where is it", "zorbla kemi", "PERSON"),
     ("the parcel went to 44 melrodi ave by mistake", "44 melrodi ave", "ADDRESS"),

@@ -177,6 +177,7 @@ def test_no_drift_raises_nothing(sqlite_store: Store, watcher: Watcher) -> None:
     assert raised(sqlite_store) == []
 
 
+@pytest.mark.slow
 def test_drift_raises_one_trigger_until_there_is_a_new_reference(sqlite_store: Store, watcher: Watcher) -> None:
     chat(sqlite_store, 40, topic=0)
     freeze(sqlite_store, "ds_1")
