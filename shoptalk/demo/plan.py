@@ -40,7 +40,7 @@ class Plan:
 
 
 QUICK = Plan(
-    chats=120, meanwhile=50, window=40, new_topic=36, swap_requests=40, reply_tokens=24, train_steps=20,
+    chats=120, meanwhile=50, window=40, new_topic=36, swap_requests=40, reply_tokens=24, train_steps=40,
     train_batch=4, mark_steps=20, mark_batch=2, least_examples=30,
 )  # fmt: skip
 

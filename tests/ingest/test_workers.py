@@ -210,6 +210,8 @@ made = ScrubberPool(size=1)
 made.start()
 print(made._template._process.pid, *(each.pid for each in made._idle), flush=True)
 if {ending!r} == "collected":
+    import warnings
+    warnings.simplefilter("error")  # an unclosed socket is reported to stderr
     del made
     gc.collect()
     print("done", flush=True)
@@ -217,7 +219,7 @@ if {ending!r} == "collected":
 elif {ending!r} == "killed":
     time.sleep(600)
 """
-    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert child.stdout is not None
     pids = list(map(int, child.stdout.readline().split()))
     assert len(pids) == 3
@@ -229,8 +231,8 @@ elif {ending!r} == "killed":
         until(lambda: not any(map(alive, pids)))
     finally:
         child.kill()
-        child.wait()
-        child.stdout.close()
+        _, said = child.communicate()
+    assert "ResourceWarning" not in said
 
 
 def test_no_text_is_written_anywhere(pool: ScrubberPool, capfd: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+import weakref
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -49,7 +50,8 @@ class ScrubberPool:
         self._size = size
         self._places = threading.BoundedSemaphore(size)
         self._lock = threading.Lock()
-        self._idle: list[Process] = []
+        self._idle: list[Process] = []  # always this list: it is emptied should the pool be forgotten unclosed
+        weakref.finalize(self, _end, self._idle)
         self._readers: OrderedDict[int, int] = OrderedDict()  # hash of a conversation's beginning -> process number
 
     def start(self) -> None:
@@ -63,9 +65,7 @@ class ScrubberPool:
     def close(self) -> None:
         """End all processes."""
         with self._lock:
-            idle, self._idle = self._idle, []
-        for process in idle:
-            process.sock.close()
+            _end(self._idle)
         self._template.close()
 
     def scrub(self, messages: Sequence[Message], record: CustomerRecord = NO_RECORD) -> Scrubbed:
@@ -110,7 +110,8 @@ class ScrubberPool:
     def processor_seconds(self) -> float:
         """Processor time that the idle workers have used; for measurements."""
         with self._lock:
-            idle, self._idle = self._idle, []
+            idle = list(self._idle)
+            self._idle.clear()
         seconds = [float(self._answer(each, {"do": "processor time"}, 1.0)["seconds"]) for each in idle]
         for each in idle:
             self._put_back(each)
@@ -208,6 +209,13 @@ class ScrubberPool:
                         self._readers.popitem(last=False)
                 return
         self._template.discard(process)
+
+
+def _end(idle: list[Process]) -> None:
+    """Workers end with their sockets."""
+    for process in idle:
+        process.sock.close()
+    idle.clear()
 
 
 def _several(value: str | Sequence[str]) -> Sequence[str]:
