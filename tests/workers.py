@@ -14,11 +14,12 @@ SEPARATE = ("tests/e2e/test_gate_release.py", "tests/e2e/test_kill.py", "tests/e
 BY_DATABASE = ("tests/e2e/test_abuse.py",)
 # these share a server between files
 TOGETHER = ("tests/labeling/",)
-# the longest first; the third is short, as it waits behind the first
+# the longest first: beside the demo, which trains, what waits more than it computes
 LONGEST = (
     "tests/e2e/test_demo.py",
+    "tests/e2e/test_kill.py",
     "tests/e2e/test_gate_release.py::test_an_adapter_trained",
-    "tests/test_architecture.py",
+    "tests/security/test_pumped_texts.py",
     "tests/e2e/test_attacks.py",
     "tests/e2e/test_planted_values.py",
     "tests/labeling/",
@@ -26,7 +27,10 @@ LONGEST = (
     "tests/chatbot/test_engine.py",
     "tests/chatbot/test_browser.py",
     "tests/shoptalk/test_jobs.py",
+    "tests/security/",
+    "tests/training/",
     "tests/e2e/",
+    "tests/ingest/test_workers.py",
 )
 
 

@@ -22,9 +22,11 @@ from chatbot.api.limits.penalties import FORGIVEN_S, LONGEST_S, Penalties
 from chatbot.api.limits.stores import LEASE_SHARE, MemoryBuckets, SharedBuckets
 from chatbot.api.limits.unnamed import OFTEN, UnnamedProxies
 from chatbot.api.probing import Shared
-from shoptalk.store import Store, rate_buckets
+from shoptalk.secrets import Secrets
+from shoptalk.store import Store, rate_buckets, tables
 
 START = 1_800_000_000.0
+DIGEST = Secrets(bytes(range(32))).digest
 
 
 class Clock:
@@ -222,7 +224,7 @@ def test_any_number_of_addresses_takes_bounded_memory_and_leaves_keys_alone() ->
 def test_processes_share_what_the_database_holds(store: Store) -> None:
     """Each of three takes whenever it can; all together get what one bucket allows."""
     clock, rule = Clock(), Rule("x", 50, 60)
-    processes = [SharedBuckets(store, clock) for _ in range(3)]
+    processes = [SharedBuckets(store, DIGEST, clock) for _ in range(3)]
 
     async def round_() -> int:
         return sum([(await p.take("key", "shop", rule, 1)).ok for _ in range(40) for p in processes])
@@ -238,7 +240,7 @@ def test_a_lease_spares_transactions(sqlite_store: Store, monkeypatch: pytest.Mo
     clock, rule, writes = Clock(), Rule("x", 100, 60), []
     put = rate_buckets.put
     monkeypatch.setattr(rate_buckets, "put", lambda *a: (writes.append(a), put(*a)))
-    shared = SharedBuckets(sqlite_store, clock)
+    shared = SharedBuckets(sqlite_store, DIGEST, clock)
 
     async def work() -> None:
         for _ in range(100):
@@ -253,7 +255,7 @@ def test_a_lease_spares_transactions(sqlite_store: Store, monkeypatch: pytest.Mo
 
 def test_a_debt_is_settled_in_the_database(store: Store) -> None:
     clock, rule = Clock(), Rule("x", 100, 100)
-    one, other = SharedBuckets(store, clock), SharedBuckets(store, clock)
+    one, other = SharedBuckets(store, DIGEST, clock), SharedBuckets(store, DIGEST, clock)
 
     async def work() -> None:
         assert (await one.take("key tokens", "shop", rule, 0)).ok
@@ -270,7 +272,7 @@ def test_a_debt_is_settled_in_the_database(store: Store) -> None:
 
 def test_full_buckets_leave_the_database(store: Store) -> None:
     clock, rule = Clock(), Rule("x", 60, 60)
-    shared = SharedBuckets(store, clock)
+    shared = SharedBuckets(store, DIGEST, clock)
 
     async def some(start: int) -> None:
         for number in range(start, start + 20):
@@ -281,6 +283,8 @@ def test_full_buckets_leave_the_database(store: Store) -> None:
     asyncio.run(some(20))
     with store.read() as conn:
         assert rate_buckets.count(conn) == 20
+        ids = list(conn.execute(tables.rate_buckets.select().with_only_columns(tables.rate_buckets.c.id)).scalars())
+    assert not any("address" in id for id in ids)  # who asked is a keyed hash
     with store.write() as conn:
         assert rate_buckets.forget_full(conn, clock.now + 61) == 20
 
@@ -289,7 +293,7 @@ def test_many_threads_get_no_more_than_there_is(store: Store) -> None:
     clock, rule = Clock(), Rule("x", 30, 60)
 
     def process(_: int) -> int:
-        shared = SharedBuckets(store, clock)
+        shared = SharedBuckets(store, DIGEST, clock)
 
         async def work() -> int:
             return sum([(await shared.take("key", "shop", rule, 1)).ok for _ in range(30)])

@@ -55,8 +55,10 @@ def _one_scrubber() -> Iterator[None]:
     """For all applications of these tests: making one takes seconds."""
     shared = scrub.build_scrubber(Settings())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scrub, "build_scrubber", lambda _: shared)
+        patch.setattr(scrub, "build_scrubber", lambda *_, **__: shared)
+        patch.setattr(shared, "close", lambda: None)  # an application that ends leaves it to the others
         yield
+    shared.close()
 
 
 @pytest.fixture

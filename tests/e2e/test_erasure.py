@@ -25,6 +25,7 @@ from typer.testing import CliRunner
 from chatbot.api.auth import Caller
 from chatbot.api.chat import _submit
 from chatbot.api.exchange import Exchange
+from chatbot.api.limits.admission import Admission
 from chatbot.api.schemas import ChatRequest
 from chatbot.engine.null import NullEngine
 from chatbot.router import Route
@@ -60,6 +61,7 @@ EXEMPT = {  # table -> why nothing a customer said or was can be in it
     "release_events": "names of adapters, and words of those who release",
     "desired": "names of adapters",
     "observed": "names of adapters",
+    "rate_buckets": "keyed hashes of who asked, gone when their limit is full again, with figures",
     "tombstones": "hashes made for this, by which alone what comes back is known",
     "topic_models": "means of very many messages",
     "label_projects": "numbers of projects",
@@ -317,11 +319,11 @@ def test_a_request_on_its_way_to_a_withdrawn_adapter_gets_the_one_in_its_place(s
     exchange = Exchange("con_x", "x", "key_1", None, messages, messages, None, "none", stale)
     body = ChatRequest.model_validate({"model": "shop", "messages": [{"role": "user", "content": "hello"}]})
     caller = Caller("key_1", frozenset({Scope.CHAT}), "key_1")
-    made = asyncio.run(_submit(shop.services, caller, exchange, body))
+    made = asyncio.run(_submit(shop.services, caller, Admission("127.0.0.1", "keys"), exchange, body))
     assert str(made.exchange.route.adapter) == "shop@v0"
     named = body.model_copy(update={"model": "shop@v1"})
     with pytest.raises((EngineStopped, NotFound)):
-        asyncio.run(_submit(shop.services, caller, exchange, named))
+        asyncio.run(_submit(shop.services, caller, Admission("127.0.0.1", "keys"), exchange, named))
 
 
 @ON_SQLITE

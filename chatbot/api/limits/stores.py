@@ -72,10 +72,13 @@ class Lease:
 
 
 class SharedBuckets:
-    """For several processes with one database. Raises SQLAlchemyError where that does not answer."""
+    """For several processes with one database. Raises SQLAlchemyError where that does not answer.
 
-    def __init__(self, store: Store, clock: Clock, most: int = MOST) -> None:
-        self._store, self._clock, self._most = store, clock, most
+    `digest(purpose, value)` is a keyed hash: addresses and visitors are not kept as they are.
+    """
+
+    def __init__(self, store: Store, digest: Callable[[str, str], str], clock: Clock, most: int = MOST) -> None:
+        self._store, self._digest, self._clock, self._most = store, digest, clock, most
         self._kinds: dict[str, Bounded[Lease]] = {}
         self._tidied = clock()
 
@@ -107,7 +110,7 @@ class SharedBuckets:
 
     def _renew(self, kind: str, name: str, rule: Rule, lease: Lease, cost: float) -> None:
         """Settle what is owed and take some more, in one transaction."""
-        now, id = self._clock(), f"{kind}:{name}"
+        now, id = self._clock(), "bkt_" + self._digest("rate bucket", f"{kind}\0{name}")[:32]
         tidy = now - self._tidied >= TIDY_S
         if tidy:
             self._tidied = now

@@ -7,6 +7,7 @@ are closed. Signals from a terminal or a service manager are left to that proces
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
@@ -32,17 +33,20 @@ def main(handle: int) -> None:
     """Load, say so, and fork until the socket closes."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    with socket.socket(fileno=handle) as control:
-        try:
-            length, _ = wire.header(control)
-            scrubber = _loaded(wire.decode(wire.read(control, length))["patterns"])
-        except wire.Closed:
-            return
-        except ShoptalkError as error:
-            control.sendall(wire.encode({"failed": error.message}))
-            return
-        control.sendall(wire.encode({"ready": True}))
-        _Nursery(control, scrubber).run()
+    gone = contextlib.suppress(wire.Closed, ConnectionError)  # whoever started this
+    with socket.socket(fileno=handle) as control, gone:
+        _serve(control)
+
+
+def _serve(control: socket.socket) -> None:
+    length, _ = wire.header(control)
+    try:
+        scrubber = _loaded(wire.decode(wire.read(control, length))["patterns"])
+    except ShoptalkError as error:
+        control.sendall(wire.encode({"failed": error.message}))
+        return
+    control.sendall(wire.encode({"ready": True}))
+    _Nursery(control, scrubber).run()
 
 
 def _loaded(patterns: list[str]) -> PresidioScrubber:
