@@ -404,7 +404,7 @@ def build_api(settings: Settings, engine: Engine | None = None) -> FastAPI:
     from chatbot.api.limits.unnamed import UnnamedProxies
     from chatbot.api.metrics import Metrics
     from chatbot.api.recorder import Recorder
-    from chatbot.api.services import Services
+    from chatbot.api.services import Services, lines
     from chatbot.release.loader import Loader
     from chatbot.release.reconciler import Reconciler
     from chatbot.router import Router
@@ -436,6 +436,7 @@ def build_api(settings: Settings, engine: Engine | None = None) -> FastAPI:
             loader=loader,
             reconciler=Reconciler(parts.store, loader, engine, router, process),
             metrics=metrics,
+            preparing=lines(settings.scrub_processes),
             limits=Limits(settings, buckets, shared, metrics.refusals),
             known=KnownKeys(parts.store),
             proxies=Proxies(settings.trusted_proxies, settings.forwarded_header),

@@ -31,8 +31,8 @@ from shoptalk.store import Store
 class Services:
     """Everything a request may touch.
 
-    Scrubbing and loading go by turns anyway, so those who wait for them wait in a line and keep no thread from others;
-    visitors wait in a line of their own.
+    As many texts are scrubbed at once as there are processes for it, and adapters are loaded by turns. So those who
+    wait for these wait in a line and keep no thread from others; visitors have a line of their own, for half of them.
     """
 
     settings: Settings
@@ -54,11 +54,14 @@ class Services:
     known: KnownKeys
     proxies: Proxies
     unnamed: UnnamedProxies
-    preparing: Mapping[Lane, CapacityLimiter] = field(
-        default_factory=lambda: {"keys": CapacityLimiter(2), "visitors": CapacityLimiter(1)}
-    )
+    preparing: Mapping[Lane, CapacityLimiter]
     loading: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
     importing: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
+
+
+def lines(processes: int) -> dict[Lane, CapacityLimiter]:
+    """Who may scrub at once, with so many processes for it."""
+    return {"keys": CapacityLimiter(processes), "visitors": CapacityLimiter(max(1, processes // 2))}
 
 
 def services_of(request: Request) -> Services:
