@@ -18,6 +18,7 @@ import torch
 from bench.adapters import random_adapter
 from chatbot.engine.compute.forward import Forward, Segment, Token
 from chatbot.engine.compute.lora import read_adapter
+from chatbot.engine.compute.pack import Copies
 from chatbot.engine.compute.store import KeyValues
 from chatbot.engine.compute.team import Team
 from chatbot.engine.compute.weights import load_weights
@@ -52,8 +53,9 @@ def main() -> None:
     base = find_base_model(Path(sys.argv[1]), sys.argv[2])
     dtype, threads = choose_dtype("auto"), torch.get_num_threads()
     weights = load_weights(base, dtype, 2048)
-    forward, shape = Forward(weights, Team(threads)), weights.shape
-    adapters = [read_adapter(random_adapter(shape, seed), shape, dtype, 16) for seed in range(4)]
+    team, shape = Team(threads), weights.shape
+    forward, copies = Forward(weights, team), Copies(team, dtype)
+    adapters = [read_adapter(random_adapter(shape, seed), shape, dtype, 16, copies) for seed in range(4)]
     result: dict[str, object] = {"dtype": str(dtype), "threads": threads, "limits": limits(dtype)}
     steps = []
     with torch.inference_mode():

@@ -329,6 +329,7 @@ def embedded_engine(settings: Settings, *, background: bool = False) -> Embedded
         settings.prefix_cache_mb * 2**20,
         settings.visitor_share,
         settings.visitor_wait_s,
+        settings.kernels_path,
     )
     base = find_base_model(settings.models_path, settings.base_model)
     return EmbeddedEngine(base, choose_dtype(settings.dtype), limits)

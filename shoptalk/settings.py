@@ -43,6 +43,9 @@ class Settings(BaseSettings):
     # where things are
     home: Path = Field(Path("data"), description="Folder for the database, artifacts, keys and logs.")
     models: Path | None = Field(None, description="Folder for base models; default: <home>/models.")
+    kernels: Path | None = Field(
+        None, description="Folder for the engine's compiled code, which makes starts faster; default: <home>/kernels."
+    )
     database_url: str | None = Field(None, description="SQLAlchemy URL; default: SQLite in <home>.")
     jobs_database_url: str | None = Field(None, description="DBOS's own database; default: SQLite in <home>.")
     artifacts_url: str | None = Field(None, description="fsspec URL for files by hash; default: <home>/artifacts.")
@@ -208,6 +211,10 @@ class Settings(BaseSettings):
     @property
     def models_path(self) -> Path:
         return self.models or self.home / "models"
+
+    @property
+    def kernels_path(self) -> Path:
+        return self.kernels or self.home / "kernels"
 
     @property
     def database(self) -> str:

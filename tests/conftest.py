@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[1]
 settings.register_profile("shoptalk", deadline=None)  # a busy machine is not a bug
 settings.load_profile("shoptalk")
 MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
+KERNELS = Path(os.environ.setdefault("SHOPTALK_KERNELS", str(ROOT / "data" / "kernels")))  # compiled once for all tests
 
 
 @pytest.hookimpl(optionalhook=True)

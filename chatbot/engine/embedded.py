@@ -19,13 +19,15 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
 import torch
 
 from chatbot.engine.compute.forward import Forward, Segment, Token, padded
-from chatbot.engine.compute.lora import Adapter, compile_copies, read_adapter
+from chatbot.engine.compute.lora import Adapter, read_adapter
+from chatbot.engine.compute.pack import Copies
 from chatbot.engine.compute.sampling import Choice, Sampler
 from chatbot.engine.compute.score import negative_log_likelihoods
 from chatbot.engine.compute.store import KeyValues
@@ -64,6 +66,7 @@ class EngineLimits:
     prefix_bytes: int = 2**29  # of finished requests' keys and values
     visitors: float = 0.5  # their part of batch and queue
     visitor_wait_s: float = 30.0  # a visitor who would wait longer is refused
+    kernels: Path | None = None  # folder for compiled kernels
 
     @property
     def queue(self) -> QueueLimits:
@@ -172,7 +175,7 @@ class EmbeddedEngine:
             raise EngineStopped
         if not adapter.is_base and adapter not in self._slots:
             with self._team.alone():  # on the caller's thread, while the engine's goes on
-                read = read_adapter(files, self._shape, self._dtype, self._limits.max_rank)
+                read = read_adapter(files, self._shape, self._dtype, self._limits.max_rank, self._copies)
             self._slots.put(adapter, read)
 
     def unload(self, adapter: AdapterRef) -> bool:
@@ -247,13 +250,13 @@ class EmbeddedEngine:
         if limits.background and sys.platform == "linux":
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))  # this thread and those it starts
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        team = self._team = Team(limits.threads or cores)
+        team = self._team = Team(limits.threads or cores, limits.kernels)
         torch.set_num_threads(team.threads)
         torch.set_flush_denormal(True)
         weights = load_weights(self._base, self._dtype, limits.max_context)
         self._forward = Forward(weights, team)
         self._sampler = Sampler(team, weights.head_weight, limits.max_batch)
-        compile_copies(self._dtype)
+        self._copies = Copies(team, self._dtype)
         self._prefixes = PrefixCache(limits.prefix_bytes)
         with torch.inference_mode():
             if not limits.threads and not limits.background:

@@ -20,6 +20,7 @@ from shoptalk.basemodel import BaseModel, ChatTokenizer, load_model, load_tokeni
 from shoptalk.domain import AdapterRef, Message
 from shoptalk.errors import AdapterRefused, EngineStopped, InvalidInput, NoFreeSlot, NotFound, Overloaded
 from tests.chatbot.engines import BASE, WAIT_S, Reply, answer, ask, let_go
+from tests.conftest import KERNELS
 from tests.shoptalk.adapters import adapter, config, weights
 
 pytestmark = pytest.mark.slow
@@ -32,7 +33,7 @@ QUESTIONS = ["Where is my order?", "I want to return these shoes, they are far t
 
 def make(base: BaseModel, **changes: int) -> EmbeddedEngine:
     numbers = {"max_batch": 6, "max_context": 256, "max_queue": 64, "slots": 3, "max_rank": 8, "threads": 1}
-    return EmbeddedEngine(base, torch.float32, EngineLimits(**{**numbers, **changes}))
+    return EmbeddedEngine(base, torch.float32, EngineLimits(**{**numbers, **changes}, kernels=KERNELS))
 
 
 @pytest.fixture(scope="module")

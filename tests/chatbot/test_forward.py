@@ -25,6 +25,7 @@ from chatbot.engine.compute.tune import fastest_threads
 from chatbot.engine.compute.weights import load_shape, load_weights
 from shoptalk.basemodel import BaseModel, load_model
 from shoptalk.errors import ConfigurationError
+from tests.conftest import KERNELS
 
 pytestmark = pytest.mark.slow
 
@@ -79,7 +80,7 @@ def test_logits_are_those_of_transformers(kind: str, tmp_path: Path) -> None:
     base = saved(tmp_path, *MODELS[kind])
     wanted = load_model(base, torch.float32)(torch.tensor([IDS])).logits[0]
     weights = load_weights(base, torch.float32, 128)
-    forward = Forward(weights, Team(2))
+    forward = Forward(weights, Team(2, KERNELS))
     with torch.inference_mode():
         store = KeyValues(weights.shape, torch.float32, 1)
         store.reserve(10, 0)
@@ -102,7 +103,7 @@ def test_bfloat16_is_computed_on_any_processor(tmp_path: Path) -> None:
     base = saved(tmp_path, *MODELS["llama"])
     wanted, theirs = (load_model(base, kind)(torch.tensor([IDS])).logits[0] for kind in (torch.float32, torch.bfloat16))
     weights = load_weights(base, torch.bfloat16, 128)
-    forward = Forward(weights, Team(2))
+    forward = Forward(weights, Team(2, KERNELS))
     with torch.inference_mode():
         store = KeyValues(weights.shape, torch.bfloat16, 16)
         (states,) = forward.prefill([Segment(IDS[:15], store, 0, None)])
@@ -114,7 +115,7 @@ def test_rows_and_segments_do_not_meet(tmp_path: Path) -> None:
     """Rows of other lengths beside it change nothing of a row."""
     base = saved(tmp_path, *MODELS["llama"])
     weights = load_weights(base, torch.float32, 128)
-    forward = Forward(weights, Team(2))
+    forward = Forward(weights, Team(2, KERNELS))
 
     def store(ids: list[int]) -> KeyValues:
         made = KeyValues(weights.shape, torch.float32, 64)
@@ -152,7 +153,7 @@ def test_a_model_it_cannot_compute_is_refused_with_a_way_out(tmp_path: Path, cha
 
 def test_threads_are_chosen_among_what_there_is(tmp_path: Path) -> None:
     base = saved(tmp_path, *MODELS["llama"])
-    team = Team(2)
+    team = Team(2, KERNELS)
     forward = Forward(load_weights(base, torch.float32, 128), team)
     before = torch.get_num_threads()
     with torch.inference_mode():

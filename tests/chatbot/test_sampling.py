@@ -10,6 +10,7 @@ import torch
 from chatbot.engine.compute.sampling import Sampler, generator_for
 from chatbot.engine.compute.team import Team
 from chatbot.engine.protocol import Sampling
+from tests.conftest import KERNELS
 
 pytestmark = pytest.mark.slow
 
@@ -19,7 +20,7 @@ KINDS = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 
 @pytest.fixture(scope="module")
 def team() -> Team:
-    return Team(2)
+    return Team(2, KERNELS)
 
 
 def hidden_and_head(vocabulary: int, dtype: torch.dtype, rows: int = ROWS) -> tuple[torch.Tensor, torch.Tensor]:

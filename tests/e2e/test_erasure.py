@@ -72,6 +72,7 @@ EXEMPT = {  # table -> why nothing a customer said or was can be in it
 }
 FOLDERS = {  # under the home folder -> why, for those that no eraser covers
     "models/": "base models",
+    "kernels/": "machine code",
     "executors/": "signs of life",
     "logs/": "logs, which never hold a text or a customer",
     "vllm-adapters/": "copies of adapters, taken away as these are withdrawn",

@@ -19,6 +19,7 @@ from shoptalk.basemodel import BaseModel
 from shoptalk.compose import build_api
 from shoptalk.domain import Scope
 from shoptalk.settings import Settings
+from tests.conftest import KERNELS
 
 pytestmark = pytest.mark.slow
 ORIGIN = {"Origin": "http://testserver"}
@@ -32,7 +33,7 @@ def app(tiny_base: BaseModel, tmp_path_factory: pytest.TempPathFactory) -> Itera
     settings = Settings(
         home=tmp_path_factory.mktemp("home"), max_batch=BATCH, max_queue=QUEUE, max_context=CONTEXT, threads=1
     )
-    engine = EmbeddedEngine(tiny_base, torch.float32, EngineLimits(BATCH, CONTEXT, QUEUE, 2, 8, 1))
+    engine = EmbeddedEngine(tiny_base, torch.float32, EngineLimits(BATCH, CONTEXT, QUEUE, 2, 8, 1, kernels=KERNELS))
     app = build_api(settings, engine)
     with TestClient(app):
         yield app

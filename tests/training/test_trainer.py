@@ -19,7 +19,7 @@ from shoptalk.domain import Adapter, AdapterRef
 from shoptalk.errors import NotFound, TrainingFailed
 from shoptalk.registry import Registry
 from shoptalk.store import Store, adapters, runs
-from tests.conftest import ROOT
+from tests.conftest import KERNELS, ROOT
 from tests.training.world import PROMPT, add_label, example
 from training.dataset import Datasets
 from training.finetune import tokens
@@ -61,7 +61,7 @@ def test_a_run_publishes_an_adapter_that_can_be_served(
     assert list((tmp_path / "work").iterdir()) == []
     assert made.train("run_1", dataset_id, RECIPE) == adapter  # done before: nothing runs again
 
-    engine = EmbeddedEngine(tiny_base, torch.float32, EngineLimits(2, 128, 4, 2, 8, 1))
+    engine = EmbeddedEngine(tiny_base, torch.float32, EngineLimits(2, 128, 4, 2, 8, 1, kernels=KERNELS))
     engine.start()
     try:
         files = Registry(sqlite_store, artifacts).resolve(adapter.ref, base_sha256=tiny_base.sha256)

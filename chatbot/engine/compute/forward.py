@@ -72,14 +72,18 @@ class Forward:
 
     def __init__(self, weights: Weights, team: Team) -> None:
         self.weights, self._team, shape = weights, team, weights.shape
+        attention = (shape.heads // shape.kv_heads, shape.dim)
         bodies = {
             EMBED: kernels.embed,
-            ATTENTION: kernels.make_attention(make_attend(shape.heads // shape.kv_heads, shape.dim)),
+            ATTENTION: kernels.make_attention(make_attend(*attention)),
             ADD_ATTENTION: kernels.add_attention,
             ACTIVATION: kernels.activation,
             ADD_FEED_FORWARD: kernels.add_feed_forward,
         }
-        self._kernels = {place: team.kernel(body, LAYER, weights.dtype) for place, body in bodies.items()}
+        self._kernels = {
+            place: team.kernel(body, LAYER, weights.dtype, attention if place == ATTENTION else None)
+            for place, body in bodies.items()
+        }
         self._layers = np.zeros(weights.shape.layers, dtype=LAYER)
         self._y = self._layers.view(np.int64)
         self._base = self._layers.ctypes.data

@@ -16,8 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from chatbot.engine.compute.pack import JOB, NOTHING_BAD, copy_all
-from chatbot.engine.compute.team import KINDS
+from chatbot.engine.compute.pack import JOB, NOTHING_BAD, Copies
 from chatbot.engine.compute.weights import Shape
 from shoptalk.adapterfile import AdapterFiles, Extent, verify
 from shoptalk.errors import AdapterRefused
@@ -48,7 +47,9 @@ class Adapter:
         return int(self.data.data_ptr())
 
 
-def read_adapter(files: AdapterFiles, shape: Shape, dtype: torch.dtype, max_rank: int) -> Adapter:
+def read_adapter(
+    files: AdapterFiles, shape: Shape, dtype: torch.dtype, max_rank: int, copies: Copies
+) -> Adapter:  # fmt: skip
     """Verify both files against the base model and lay the weights out; raises AdapterRefused."""
     facts = verify(files, max_rank=max_rank)
     table = sizes(shape)
@@ -84,16 +85,10 @@ def read_adapter(files: AdapterFiles, shape: Shape, dtype: torch.dtype, max_rank
             names[kind].append(tensor)
             kept.append(owner)
     for kind, each in jobs.items():
-        bad = copy_all(np.array(each, dtype=JOB), kind(0), KINDS[dtype])
+        bad = copies(np.array(each, dtype=JOB), kind)
         if bad != NOTHING_BAD:
             raise AdapterRefused(f"adapter_model.safetensors: '{names[kind][bad]}' has values that are not finite")
     return made
-
-
-def compile_copies(dtype: torch.dtype) -> None:
-    """Compile what copies an adapter, so that the first one does not wait for it."""
-    for kind in (np.float32(0), np.uint16(0)):
-        copy_all(np.zeros(0, dtype=JOB), kind, KINDS[dtype])
 
 
 def is_feed_forward(name: str) -> bool:

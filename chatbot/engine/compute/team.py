@@ -19,6 +19,7 @@ from llvmlite import binding
 from numba import types
 
 from chatbot.engine.compute import decode
+from chatbot.engine.compute.kept import Compiler
 from chatbot.engine.compute.numeric import THREAD
 
 KINDS = {torch.bfloat16: np.uint16(0), torch.float32: np.float32(0)}  # of elements, as kernels are told them
@@ -27,10 +28,11 @@ KINDS = {torch.bfloat16: np.uint16(0), torch.float32: np.float32(0)}  # of eleme
 class Kernel:
     """A body `(record, like)` as machine code for one element type; called with the address of a record."""
 
-    def __init__(self, code: Any, parallel: Callable[..., None] | None) -> None:
-        self._code, self._parallel = code, parallel  # the code lives as long as its wrapper
-        self.address = int(code.address)
-        self._alone = ctypes.PYFUNCTYPE(None, ctypes.c_void_p)(self.address)
+    def __init__(self, compiler: Compiler, address: int, parallel: Callable[..., None] | None) -> None:
+        self._compiler, self._parallel = compiler, parallel  # the code lives as long as its compiler
+        self.address = address
+        self._alone = ctypes.PYFUNCTYPE(None, ctypes.c_void_p)(address)
+        self._unlocked = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)
 
     def __call__(self, record: int, threads: int) -> None:
         """`threads` must be what the record says."""
@@ -39,14 +41,19 @@ class Kernel:
         else:
             self._alone(record)
 
+    def unlocked(self, record: int) -> None:
+        """Run on this thread, and let others have the interpreter meanwhile."""
+        self._unlocked(record)
+
 
 class Team:
     """As many threads as `threads`, or one where PyTorch's pool cannot be shared."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, kept: Path | None = None) -> None:
+        """`kept` is the folder for compiled kernels; None: each process compiles its own."""
         gomp, torch_cpu = _library("libgomp.so"), _library("libtorch_cpu.so")
-        self._kept: list[Any] = []
-        zero = self._compile(types.int32(), lambda: 0)
+        self._compiler = Compiler(kept)
+        zero = 0 if gomp else self._compiler.address("zero", types.int32(), lambda: 0)
         binding.add_symbol(THREAD, _address(gomp.omp_get_thread_num) if gomp else zero)
         binding.add_symbol("GOMP_parallel", _address(gomp.GOMP_parallel) if gomp else zero)
         self.threads = min(threads, _most_threads(gomp)) if gomp else 1
@@ -76,15 +83,19 @@ class Team:
         finally:
             self._gomp.omp_set_num_threads(before)
 
-    def kernel(self, body: Any, record: Any, dtype: torch.dtype) -> Kernel:
-        """Compile a body for records of this NumPy type and elements of this type."""
+    def kernel(self, body: Any, record: Any, dtype: torch.dtype, variant: object = None) -> Kernel:
+        """Compile a body for records of this NumPy type and elements of this type.
+
+        `variant` says what a body that was made by a function was made from.
+        """
         like = KINDS[dtype]
 
         def entry(pointer: Any) -> None:
             body(numba.carray(pointer, 1)[0], like)
 
         signature = types.void(types.CPointer(numba.from_dtype(record)))
-        return Kernel(numba.cfunc(signature, error_model="numpy")(entry), self._parallel)
+        name = repr((body.__module__, body.__qualname__, variant, str(dtype)))
+        return Kernel(self._compiler, self._compiler.address(name, signature, entry), self._parallel)
 
     def decoder(self) -> Callable[[int], int] | None:
         """`chatbot.engine.compute.decode`, which lets go of the interpreter; None without PyTorch's C interface."""
@@ -92,13 +103,8 @@ class Team:
             return None
         for name in decode.SYMBOLS:
             binding.add_symbol(name, _address(getattr(self._torch, name)))
-        address = self._compile(types.int32(types.int64), decode.entry)
+        address = self._compiler.address("decode", types.int32(types.int64), decode.entry)
         return ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int64)(address)
-
-    def _compile(self, signature: Any, body: Any) -> int:
-        code = numba.cfunc(signature, error_model="numpy")(body)
-        self._kept.append(code)
-        return int(code.address)
 
 
 def _library(name: str) -> ctypes.PyDLL | None:
