@@ -92,6 +92,7 @@ class EmbeddedEngine:
         self._eos = self._tokenizer.eos
         self._beginning = lru_cache(16)(lambda text: self._tokenizer.render([Message("system", text)]))
         self._chunk = limits.prefill_chunk
+        self._keys_alone = False  # in the last pass over prompts
         self._pace: dict[Lane, float] = dict.fromkeys(LANES, 1.0)  # seconds a request takes in the batch, of late
 
     @property
@@ -316,26 +317,36 @@ class EmbeddedEngine:
     def _prefill(self) -> None:
         """Compute prompts, oldest request first, up to the chunk; those that are whole get their first token.
 
-        Those of the lane "keys" go first, so that no visitor's long prompt holds them up.
-
-        A chunk that nobody notices where rows wait for their next token, half of it where most of the batch does.
+        Those of the lane "keys" go first, and every other pass without visitors, so that no visitor's long prompt
+        holds them up.
         """
-        decoding, rows, segments = sum(row.decoding for row in self._rows), [], []
-        budget = self._chunk if decoding else self._limits.prefill_chunk
-        if 2 * decoding > self._limits.max_batch:
-            budget = max(min(budget, LEAST), budget // 2)
-        for row in sorted((row for row in self._rows if not row.decoding), key=lambda row: LANES.index(row.lane)):
+        prompts = [row for row in self._rows if not row.decoding]
+        keys = [row for row in prompts if row.lane == "keys"]
+        self._keys_alone = bool(keys) and not self._keys_alone
+        rows, segments, used = [], [], 0
+        for row in keys if self._keys_alone else sorted(prompts, key=lambda row: LANES.index(row.lane)):
             alone = row.sampling.seed is not None  # who names a seed gets the same reply again: always computed alike
-            segment = self._attempt(partial(self._segment, row, self._limits.prefill_chunk if alone else budget), [row])
+            most = self._limits.prefill_chunk if alone else self._budget(row.lane) - used
+            segment = self._attempt(partial(self._segment, row, most), [row])
             if segment is not None and alone:
                 self._attempt(partial(self._compute, [row], [segment]), [row])
-                budget -= padded(len(segment.ids))
             elif segment is not None:
                 rows.append(row)
                 segments.append(segment)
-                budget -= padded(len(segment.ids))
+            used += padded(len(segment.ids)) if segment is not None else 0
         if rows:
             self._attempt(lambda: self._compute(rows, segments), rows)
+
+    def _budget(self, lane: Lane) -> int:
+        """Tokens of a lane's prompts that are computed in one pass.
+
+        For keys as many as nobody notices where rows of keys wait for their next token, half of it where most of the
+        batch does; visitors' rows hold no key's prompt up. For visitors never more than nobody notices, since a key's
+        request may come at any time.
+        """
+        decoding = sum(row.decoding for row in self._rows if lane == "visitors" or row.lane == "keys")
+        budget = self._chunk if decoding or lane == "visitors" else self._limits.prefill_chunk
+        return max(min(budget, LEAST), budget // 2) if 2 * decoding > self._limits.max_batch else budget
 
     def _segment(self, row: Row, most: int) -> Segment | None:
         """The next of a prompt, up to `most` tokens."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -37,13 +40,14 @@ from ingest.files import FileConversation, FileTurn
 from ingest.topics import Topics
 from shoptalk.cli import app
 from shoptalk.compose import Parts, build_api
-from shoptalk.domain import AdapterRef, Message, Scope, Verdict, now
+from shoptalk.domain import AdapterRef, ApiKey, Message, Scope, Verdict, now
 from shoptalk.errors import EngineStopped, IllegalMove, NotFound
 from shoptalk.lineage import trace
 from shoptalk.settings import Settings, load_settings
 from shoptalk.store import datasets, evaluations, quarantine, releases, runs, tables, watch
 from tests.e2e.stack import ROOT, until
 from tests.e2e.test_gate_release import adapter_files
+from tests.postgres import PostgresServer
 
 pytestmark = pytest.mark.slow
 
@@ -95,12 +99,14 @@ COUNTED = {"arrivals": 1, "turns": 4, "feedback": 1, "quarantine": 1}  # what Jo
 class Shop:
     """A shop in which Jo left something everywhere, beside others who did too."""
 
-    def __init__(self, settings: Settings) -> None:
+    dataset: str
+
+    def __init__(self, settings: Settings, key: ApiKey | None = None, secret: str = "") -> None:
         self.settings, self.parts = settings, Parts(settings)
         self.app = build_api(settings, NullEngine())
         self.services = self.app.state.services
-        self.key, secret = self.parts.new_key("test", [Scope.ADMIN])
-        self.http = TestClient(self.app, headers={"Authorization": f"Bearer {secret}"})
+        self.key, self.secret = (key, secret) if key else self.parts.new_key("test", [Scope.ADMIN])
+        self.http = TestClient(self.app, headers={"Authorization": f"Bearer {self.secret}"})
 
     def ask(self, who: str | None, text: str, conversation: str, key: str | None = None) -> Any:
         body = {"model": "shop", "messages": [{"role": "user", "content": text}]}
@@ -205,14 +211,57 @@ def _opened(parts: Parts, value: Any) -> str:
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def shop(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
-    monkeypatch.setattr(topic_module, "LEAST", 10)
-    values: dict[str, Any] = {"home": tmp_path / "home", "engine": "null", "holdout_share": 0.4}
-    if request.param == "postgres":
-        values["database_url"] = request.getfixturevalue("postgres_url")
-    made = Shop(load_settings(**values))
-    with made.http:
+def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
+    """A copy of the shop that was filled once."""
+    filled: Filled = request.getfixturevalue(f"filled_{request.param}")
+    shutil.copytree(filled.settings.home, tmp_path / "home")
+    changes: dict[str, Any] = {"home": tmp_path / "home"}
+    server: PostgresServer | None = None
+    if filled.database:
+        server = request.getfixturevalue("postgres")
+        name = server.create(filled.database)
+        changes["database_url"] = server.url(name)
+    with _opened_shop(filled.settings.model_copy(update=changes), filled.key, filled.secret) as made:
+        made.dataset = filled.dataset
+        made.services.reconciler.follow()
+        yield made
+    if server:
+        server.drop(name)
+
+
+@dataclass(frozen=True)
+class Filled:
+    settings: Settings
+    database: str | None
+    key: ApiKey
+    secret: str
+    dataset: str
+
+
+@pytest.fixture(scope="module")
+def filled_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Filled:
+    return _filled(tmp_path_factory.mktemp("filled") / "home")
+
+
+@pytest.fixture(scope="module")
+def filled_postgres(tmp_path_factory: pytest.TempPathFactory, postgres: PostgresServer) -> Iterator[Filled]:
+    name = postgres.create()
+    yield _filled(tmp_path_factory.mktemp("filled") / "home", name, database_url=postgres.url(name))
+    postgres.drop(name)
+
+
+def _filled(home: Path, database: str | None = None, **values: Any) -> Filled:
+    settings = load_settings(home=home, engine="null", holdout_share=0.4, **values)
+    with pytest.MonkeyPatch.context() as patch, _opened_shop(settings) as made:
+        patch.setattr(topic_module, "LEAST", 10)
         made.fill()
+    return Filled(settings, database, made.key, made.secret, made.dataset)
+
+
+@contextlib.contextmanager
+def _opened_shop(settings: Settings, key: ApiKey | None = None, secret: str = "") -> Iterator[Shop]:
+    made = Shop(settings, key, secret)
+    with made.http:
         yield made
     made.parts.close()
     made.services.store.close()
@@ -384,22 +433,36 @@ def test_customers_nobody_knows_and_wrong_requests(shop: Shop) -> None:
     assert shop.left()
 
 
+# forks a process for each attempt, since loading everything anew takes longer than the erasure
 DYING = """
 import json, os, signal, sys
 from ingest.erasure import Erasures
 from shoptalk.compose import Parts
 from shoptalk.settings import load_settings
-real = Erasures._record
+from ingest import topics
+real, killed = Erasures._record, []
 
 def record(self, erasure, step, counts):
-    print(step, flush=True)
-    if step in sys.argv[2:]:  # it was killed before its record already
+    os.write(said, step.encode())
+    if step in killed:  # it was killed before its record already
         real(self, erasure, step, counts)
     os.kill(os.getpid(), signal.SIGKILL)
 
 Erasures._record = record
-parts = Parts(load_settings())
-print(json.dumps(parts.erasures.run(parts.erasures.begin_customer(sys.argv[1])).receipt))
+while len(killed) < 60:
+    heard, said = os.pipe()
+    if not os.fork():
+        parts = Parts(load_settings())
+        os.write(said, json.dumps(parts.erasures.run(parts.erasures.begin_customer(sys.argv[1])).receipt).encode())
+        os._exit(0)
+    os.close(said)
+    with os.fdopen(heard) as file:
+        text = file.read()
+    status = os.waitstatus_to_exitcode(os.wait()[1])
+    if status != -signal.SIGKILL:
+        print(json.dumps([status, killed, text]), file=sys.stderr)
+        break
+    killed.append(text)
 """
 
 
@@ -407,20 +470,15 @@ print(json.dumps(parts.erasures.run(parts.erasures.begin_customer(sys.argv[1])).
 def test_a_kill_at_each_step_does_not_stop_it(shop: Shop) -> None:
     values: Mapping[str, Any] = shop.settings.model_dump(include={"home", "database_url", "engine"}, exclude_none=True)
     environment = {**os.environ, **{f"SHOPTALK_{k.upper()}": str(v) for k, v in values.items()}}
-    killed: list[str] = []
-    while True:
-        command = [sys.executable, "-c", DYING, JO, *killed]
-        done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
-        if done.returncode == 0:
-            break
-        assert done.returncode == -9, done.stderr[-800:]
-        killed.append(done.stdout.splitlines()[-1])
-        assert len(killed) < 60
+    command = [sys.executable, "-c", DYING, JO]
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+    status, killed, receipt = json.loads(done.stderr.splitlines()[-1])
+    assert status == 0, done.stderr[-800:]
     # before and after each step's record; where that is made with the removal, there is no step left to be killed in
     names = [f"{eraser.name}{again}" for eraser in shop.parts.erasers() for again in ("", AGAIN)]
     at_once = {f"{name}{again}" for name in ("ingest", "chatbot", "labeling") for again in ("", AGAIN)}
     assert Counter(killed) == {name: 1 if name in at_once else 2 for name in [*names, CLEAN]}
-    removed = json.loads(done.stdout.splitlines()[-1])["removed"]
+    removed = json.loads(receipt)["removed"]
     assert removed["ingest"] == COUNTED
     assert (removed["chatbot"]["inferences"], removed["labeling"]["samples"]) == (2, 1)
     shop.serves()
