@@ -38,11 +38,12 @@ def main(folder: Path) -> None:
     from datasets import Dataset, disable_progress_bars
     from peft import LoraConfig
     from transformers import TrainerCallback
-    from trl import SFTConfig, SFTTrainer
+    from trl import SFTConfig
 
     from shoptalk.basemodel import BaseModel, ChatTokenizer, choose_dtype, load_model, load_tokenizer
     from training.dataset import check_disjoint, parse
     from training.recipe import TARGETS, Recipe
+    from training.replies import ReplyTrainer
 
     disable_progress_bars()
     recipe, base = Recipe(**job["recipe"]), BaseModel(**{**job["base"], "folder": Path(job["base"]["folder"])})
@@ -84,8 +85,10 @@ def main(folder: Path) -> None:
     lora = LoraConfig(
         r=recipe.rank, lora_alpha=recipe.alpha, lora_dropout=0.0, target_modules=list(TARGETS), task_type="CAUSAL_LM"
     )
-    trainer = SFTTrainer(
-        model=load_model(base, dtype),
+    model = load_model(base, dtype)
+    model.set_attn_implementation("eager")  # for the lengths of chats faster on a CPU than fused attention
+    trainer = ReplyTrainer(
+        model=model,
         args=config,
         train_dataset=rows,
         processing_class=tokenizer,
