@@ -46,6 +46,16 @@ def missing(reason: str) -> None:
 
 
 @pytest.fixture(scope="session")
+def loaded_scrubber() -> Iterator[None]:
+    """What scrubbing processes are forked from, kept for the session: each service of a test need not load it anew."""
+    from ingest.scrub.workers.shared import acquire, release
+
+    template = acquire(())
+    yield
+    release(template)
+
+
+@pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """One server for the session."""
     programs = find_programs()

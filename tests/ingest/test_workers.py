@@ -182,7 +182,7 @@ def test_memory_is_bounded(pool: ScrubberPool) -> None:
 
 
 def test_a_closed_pool_says_so_and_opens_again() -> None:
-    made = ScrubberPool(size=1)
+    made = ScrubberPool([r"\bQQ\d\b"], size=1)
     made.start()
     pids = [made._template._process.pid, *(process.pid for process in made._idle)]
     made.close()
@@ -192,6 +192,27 @@ def test_a_closed_pool_says_so_and_opens_again() -> None:
     made.start()
     assert made.scrub(user("hello")).final == ("hello",)
     made.close()
+
+
+def test_pools_of_a_process_load_once_and_close_apart() -> None:
+    one, other = ScrubberPool([r"\bQX\d\b"], size=1), ScrubberPool([r"\bQX\d\b"], size=2)
+    for each in (one, other):
+        each.start()
+    template = one._template._process.pid
+    assert other._template._process.pid == template
+    workers = [[process.pid for process in each._idle] for each in (one, other)]
+    assert [len(pids) for pids in workers] == [2, 3]
+    one.close()
+    until(lambda: not any(map(alive, workers[0])))
+    with pytest.raises(ScrubberUnavailable):
+        one.scrub(user("hello"))
+    assert other.scrub(user("mail jo@x.example")).final == ("mail <EMAIL_ADDRESS_1>",)
+    one.start()
+    assert one._template._process.pid == template
+    other.close()
+    one.close()
+    one.close()
+    until(lambda: not alive(template))
 
 
 def test_a_wrong_pattern_is_named() -> None:

@@ -19,9 +19,10 @@ from ingest.scrub.scrubbed import Scrubbed
 from ingest.scrub.scrubber import NO_RECORD, VERSION
 from ingest.scrub.workers import codec, wire
 from ingest.scrub.workers.deadline import IMPATIENT, allowance
-from ingest.scrub.workers.template import Process, Template
+from ingest.scrub.workers.shared import acquire, release
+from ingest.scrub.workers.template import Process
 from shoptalk.domain import Message
-from shoptalk.errors import ScrubbingFailed, ScrubbingTimedOut
+from shoptalk.errors import ScrubberUnavailable, ScrubbingFailed, ScrubbingTimedOut
 from shoptalk.ports import CustomerRecord
 
 SIZE: Final = 2
@@ -45,7 +46,9 @@ class ScrubberPool:
     version: Final[str] = VERSION
 
     def __init__(self, patterns: Sequence[str] = (), size: int = SIZE, patience: float = IMPATIENT) -> None:
-        self._template = Template(patterns)
+        self._patterns = list(patterns)
+        self._template = acquire(patterns)
+        self._release = weakref.finalize(self, release, self._template)  # once, by `close` or when it is forgotten
         self._patience = patience
         self._size = size
         self._places = threading.BoundedSemaphore(size)
@@ -56,6 +59,9 @@ class ScrubberPool:
 
     def start(self) -> None:
         """Wait until workers are ready, also after `close`. Where it is not called, the first call waits."""
+        if not self._release.alive:
+            self._template = acquire(self._patterns)
+            self._release = weakref.finalize(self, release, self._template)
         self._template.open()
         with self._lock:
             missing = self._size + 1 - len(self._idle)
@@ -63,10 +69,14 @@ class ScrubberPool:
             self._put_back(self._template.fork())
 
     def close(self) -> None:
-        """End all processes."""
+        """End its workers, and what they were forked from where no other pool of this process needs that."""
         with self._lock:
-            _end(self._idle)
-        self._template.close()
+            idle = list(self._idle)
+            self._idle.clear()
+        if self._release.alive:
+            for process in idle:
+                self._template.discard(process)
+            self._release()
 
     def scrub(self, messages: Sequence[Message], record: CustomerRecord = NO_RECORD) -> Scrubbed:
         """Raises ScrubbingFailed rather than let a text through that was not fully scanned.
@@ -148,6 +158,8 @@ class ScrubberPool:
 
     def _ask(self, request: Mapping[str, Any], texts: Iterable[str], key: int | None = None) -> Any:
         """A worker's answer. A worker that ends for no fault of the text's is replaced, and another one asked, once."""
+        if not self._release.alive:
+            raise ScrubberUnavailable
         allowed = allowance(texts)
         for _ in range(2):
             with self._places:

@@ -37,18 +37,15 @@ class Template:
     """Begins to load at once; whoever asks for a worker waits until that is done."""
 
     def __init__(self, patterns: Sequence[str]) -> None:
-        self._patterns = list(patterns)
+        self.patterns = list(patterns)
         self._lock = threading.Lock()
         self._ready = self._closed = False
         self.generation = 0
         self._start()
 
     def open(self) -> None:
-        """Wait until workers can be forked, also after `close`; raises ConfigurationError, or ScrubberUnavailable."""
+        """Wait until workers can be forked; raises ConfigurationError, or ScrubberUnavailable."""
         with self._lock:
-            if self._closed:
-                self._closed = False
-                self._start()
             self._await_ready()
 
     def fork(self) -> Process:
@@ -114,7 +111,7 @@ class Template:
         self._process = process
         self._finalizer = weakref.finalize(self, _stop, self._control, process)
         with contextlib.suppress(OSError):  # where it died at once, waiting for it says so
-            self._control.sendall(wire.encode({"patterns": self._patterns}))
+            self._control.sendall(wire.encode({"patterns": self.patterns}))
 
     def _start_again(self) -> None:
         self._finalizer()
