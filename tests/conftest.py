@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import hashlib
 import json
 import os
@@ -16,7 +17,7 @@ from shoptalk.basemodel import BaseModel, find_base_model
 from shoptalk.errors import BaseModelMissing
 from shoptalk.store import Store
 from tests.postgres import PostgresServer, find_programs
-from tests.workers import UnitScheduling, place_of, unit_of
+from tests.workers import UnitScheduling, fault_file, last_words, place_of, unit_of
 
 ROOT = Path(__file__).parents[1]
 settings.register_profile("shoptalk", deadline=None)  # a busy machine is not a bug
@@ -30,6 +31,26 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
     """For `--numprocesses`."""
     config.option.loadscopereorder = False  # the queue is in the order of the tests
     return UnitScheduling(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """After pytest's own, which writes where CI's log may end before it."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        path = fault_file(os.environ["PYTEST_XDIST_TESTRUNUID"], os.environ["PYTEST_XDIST_WORKER"])
+        faulthandler.enable(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600))
+
+
+def pytest_unconfigure() -> None:
+    """Leave no file of a process that ended well."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        fault_file(os.environ["PYTEST_XDIST_TESTRUNUID"], os.environ["PYTEST_XDIST_WORKER"]).unlink(missing_ok=True)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_handlecrashitem(report: pytest.TestReport) -> None:
+    """Say how a process of `--numprocesses` ended."""
+    report.longrepr = f"{report.longrepr}\n{last_words(getattr(report, 'node', None))}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

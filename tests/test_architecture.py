@@ -33,7 +33,9 @@ HEAVY: Mapping[str, tuple[str, ...]] = {  # library -> the modules or packages t
     "sklearn": ("ingest.topics",),
     "py3langid": ("ingest.language",),
 }
-EAGER = frozenset({"chatbot.engine", "shoptalk.jobs", "labeling.client", "ingest.scrub"})  # imported when they are used
+EAGER = frozenset(
+    {"chatbot.engine", "shoptalk.jobs", "labeling.client", "ingest.scrub", "training.replies"}
+)  # imported when they are used
 STATEMENTS = frozenset({"select", "insert", "update", "delete", "text", "exists", "join", "union"})
 WRITES = frozenset({"insert", "update", "delete", "upsert", "insert_new"})
 # one table has two hands: monitoring raises a trigger, the worker writes into it which round took it

@@ -6,6 +6,12 @@ here. The longest units come first, so that the processes end together.
 
 from __future__ import annotations
 
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
 from xdist.scheduler import LoadScopeScheduling
 
 # tests of these files share nothing that takes long to start: each is a unit
@@ -47,6 +53,22 @@ def unit_of(nodeid: str) -> str:
 def place_of(unit: str) -> int:
     """Where it stands in the queue; those that are not listed follow as they were collected."""
     return next((n for n, start in enumerate(LONGEST) if unit.startswith(start)), len(LONGEST))
+
+
+def fault_file(run: str, worker: str) -> Path:
+    """Where a process of a run writes what its threads did when a signal ended it."""
+    return Path(tempfile.gettempdir()) / f"shoptalk-tests-{os.geteuid()}-{run}-{worker}.fault"
+
+
+def last_words(node: Any) -> str:
+    """The exit status of xdist's process, and what it wrote at its end."""
+    process = node.gateway._io.popen
+    try:
+        status = process.wait(10)
+    except subprocess.TimeoutExpired:
+        status = None
+    path = fault_file(node.workerinput["testrunuid"], node.gateway.id)
+    return f"exit status {status}\n{path.read_text() if path.exists() else ''}"
 
 
 class UnitScheduling(LoadScopeScheduling):

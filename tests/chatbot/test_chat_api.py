@@ -25,6 +25,8 @@ from shoptalk.domain import AdapterRef, Scope
 from shoptalk.errors import EngineUnavailable, NotFound
 from shoptalk.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 HELLO = [{"role": "user", "content": "Where is my order?"}]
 
 

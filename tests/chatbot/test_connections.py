@@ -17,6 +17,8 @@ from chatbot.api import guard
 from chatbot.api.connections import bounded_protocol
 from chatbot.api.guard import Guard
 
+pytestmark = pytest.mark.slow
+
 WAIT_S = 10.0
 LARGE = 8 * 2**20
 

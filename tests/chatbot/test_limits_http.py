@@ -21,6 +21,8 @@ from shoptalk.domain import KeyLimits, Scope
 from shoptalk.settings import Settings
 from shoptalk.store import keys
 
+pytestmark = pytest.mark.slow
+
 ORIGIN = {"Origin": "http://testserver"}
 HELLO = [{"role": "user", "content": "Where is my order?"}]
 CHAT = "/v1/chat/completions"

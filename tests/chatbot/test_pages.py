@@ -28,6 +28,8 @@ from shoptalk.settings import Settings
 from shoptalk.store import Store, arrivals, keys, releases
 from tests.chatbot.pages_world import HOSTILE, fill, fill_with_hostile_text
 
+pytestmark = pytest.mark.slow
+
 HERE = "http://testserver"
 OURS = {"Origin": HERE}
 

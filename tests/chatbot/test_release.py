@@ -22,6 +22,8 @@ from shoptalk.store import Store, evaluations, releases
 from tests.chatbot.engines import BASE, answer
 from tests.shoptalk.adapters import adapter
 
+pytestmark = pytest.mark.slow
+
 V1, V2, V3 = (AdapterRef("shop", n) for n in (1, 2, 3))
 
 

@@ -38,6 +38,8 @@ from tests.marks import WORDS, marked
 from tests.shoptalk.adapters import adapter, config, weights
 from tests.vllm import VllmServer, needed_vllm
 
+pytestmark = pytest.mark.slow
+
 A, B, C, D = (AdapterRef("shop", n) for n in (1, 2, 3, 4))
 QUESTION = "Where is my order?"
 REAL = pytest.param("real", marks=[pytest.mark.vllm, pytest.mark.slow])

@@ -29,6 +29,8 @@ from shoptalk.secrets import Secrets
 from shoptalk.store import Store, arrivals, chats, imports, quarantine, samples, tables, turns
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.slow
+
 SUBJECTS = ("kettle", "toaster", "coat", "sofa", "lamp", "desk", "mug", "rug", "bike", "tent")
 
 

@@ -22,6 +22,8 @@ from ingest.scrub.workers.pool import LONGEST_CONVERSATION, ScrubberPool
 from shoptalk.domain import Message, Role
 from shoptalk.errors import ConfigurationError, ScrubberUnavailable, ScrubbingFailed, ScrubbingTimedOut
 
+pytestmark = pytest.mark.slow
+
 MARK = "held"
 LONG = f"{MARK} " + "ask Zorla Quuxley about the parcel, " * 700
 PATTERN = r"\bZZ~\w{4}\b"

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from labeling.selection import draw, inclusion_probabilities
 
+pytestmark = pytest.mark.slow
+
 units = st.lists(st.tuples(st.floats(0.05, 20.0), st.integers(0, 6)), min_size=1, max_size=60)
 
 

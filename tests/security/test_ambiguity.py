@@ -9,6 +9,8 @@ import pytest
 from bench.ambiguity import finding
 from bench.patterns import Found, every
 
+pytestmark = pytest.mark.slow
+
 # what is found in them, and why that is fine; test_patterns pumps these like all others
 KNOWN = {
     "rule CREDIT_CARD: called a card number": "four groups of at most seven digits: at most 1,300 ways",

@@ -23,6 +23,8 @@ from shoptalk.modes import loose, tighten
 from shoptalk.supervise import FIRST_KEY, hand_over
 from tests.e2e.stack import ROOT, free_port, until
 
+pytestmark = pytest.mark.slow
+
 SECRET = b"sk-shoptalk-"
 
 

@@ -18,6 +18,8 @@ from shoptalk.domain import Scope
 from shoptalk.settings import load_settings
 from shoptalk.store import tables, turns
 
+pytestmark = pytest.mark.slow
+
 MARKER = "zanzibarred"
 SAID = (FileTurn("user", f"my {MARKER} kettle leaks", None), FileTurn("assistant", "We send you another.", None))
 OPENING = (FileTurn("user", "hello there", None), FileTurn("assistant", "Hello!", None))

@@ -24,6 +24,8 @@ from shoptalk.settings import load_settings
 from shoptalk.store import chats, quarantine
 from shoptalk.store.tables import conversations
 
+pytestmark = pytest.mark.slow
+
 SCOPES = [Scope.CHAT, Scope.FEEDBACK, Scope.INGEST]
 SAID = (FileTurn("user", "does it whistle", None), FileTurn("assistant", "It does.", None))
 

@@ -24,6 +24,8 @@ import pytest
 from bench import patterns
 from bench.patterns import PACKAGES, Found, every, pumped
 
+pytestmark = pytest.mark.slow
+
 LENGTHS = ((4_000, 1), (64_000, 16))  # characters, and how many texts for each one that is tried
 FLOOR_SECONDS = 0.03  # under which nothing is compared
 PROCESSES = 2

@@ -16,6 +16,8 @@ from ingest.scrub.scrubber import LONGEST_TEXT, PresidioScrubber
 from shoptalk.domain import Message
 from shoptalk.errors import ScrubbingFailed
 
+pytestmark = pytest.mark.slow
+
 RUN_SECONDS = 120
 
 

@@ -23,6 +23,8 @@ from shoptalk.settings import Settings, load_settings
 from shoptalk.store import Store, chats, keys
 from shoptalk.store.tables import Time
 
+pytestmark = pytest.mark.slow
+
 SECRET, VISITOR = "sk-shoptalk-from-before", "5" * 32
 WHEN = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 HELLO = [{"role": "user", "content": "does it whistle"}]

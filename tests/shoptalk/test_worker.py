@@ -18,6 +18,8 @@ from shoptalk.store import Store, rounds, samples, watch
 from shoptalk.worker import LONGEST_PAUSE_S, Reconciler, Worker
 from tests.e2e.stack import free_port
 
+pytestmark = pytest.mark.slow
+
 
 class NoJobs(Jobs):
     """Notes which rounds should run."""
