@@ -317,14 +317,14 @@ class EmbeddedEngine:
     def _prefill(self) -> None:
         """Compute prompts, oldest request first, up to the chunk; those that are whole get their first token.
 
-        Those of the lane "keys" go first, and every other pass without visitors, so that no visitor's long prompt
-        holds them up.
+        Those of the lane "keys" go first. While it has rows, visitors' prompts are computed every other time only, so
+        that no visitor's long prompt holds them up.
         """
-        prompts = [row for row in self._rows if not row.decoding]
-        keys = [row for row in prompts if row.lane == "keys"]
-        self._keys_alone = bool(keys) and not self._keys_alone
+        self._keys_alone = not self._keys_alone and any(row.lane == "keys" for row in self._rows)
+        lanes = ("keys",) if self._keys_alone else LANES
+        prompts = [row for lane in lanes for row in self._rows if row.lane == lane and not row.decoding]
         rows, segments, used = [], [], 0
-        for row in keys if self._keys_alone else sorted(prompts, key=lambda row: LANES.index(row.lane)):
+        for row in prompts:
             alone = row.sampling.seed is not None  # who names a seed gets the same reply again: always computed alike
             most = self._limits.prefill_chunk if alone else self._budget(row.lane) - used
             segment = self._attempt(partial(self._segment, row, most), [row])

@@ -41,8 +41,12 @@ class Rules:
 
     @property
     def visitors(self) -> Rule | None:
-        """Of all visitors together; two seconds' worth at once."""
-        return _rule("requests a second of all visitors", 2 * self.settings.visitors_requests_per_second, 2.0)
+        """Of all visitors together; half a second's worth at once, so that a rush of them holds no key's request up."""
+        rate = self.settings.visitors_requests_per_second
+        if not rate:
+            return None
+        burst = max(1.0, rate / 2)
+        return _rule("requests a second of all visitors", burst, burst / rate)
 
     def key_requests(self, limits: KeyLimits) -> Rule | None:
         limit = limits.requests_per_minute or self.settings.key_requests_per_minute
