@@ -37,7 +37,8 @@ def main() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # an engine's thread that waits for another sleeps soon: where it spins, and a busy neighbour keeps the other from a
     # core, a step takes up to fifty times as long (docs/log.md)
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     for line in unknown_variables(os.environ):
         sys.stderr.write(f"shoptalk: warning: {line}\n")
     try:

@@ -403,9 +403,10 @@ def build_api(settings: Settings, engine: Engine | None = None) -> FastAPI:
     from chatbot.api.limits.limiter import Limits
     from chatbot.api.limits.stores import MemoryBuckets, SharedBuckets
     from chatbot.api.limits.unnamed import UnnamedProxies
+    from chatbot.api.lines import lines
     from chatbot.api.metrics import Metrics
     from chatbot.api.recorder import Recorder
-    from chatbot.api.services import Services, lines
+    from chatbot.api.services import Services
     from chatbot.release.loader import Loader
     from chatbot.release.reconciler import Reconciler
     from chatbot.router import Router

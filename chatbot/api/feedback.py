@@ -45,9 +45,7 @@ async def give_feedback(
             lambda: services.limits.penalize(admission_of(request), key_id=caller.key_id, customer=customer)
         )
 
-    answer = await anyio.to_thread.run_sync(
-        _take, services, body, caller, ended, limiter=services.preparing[caller.lane]
-    )
+    answer = await services.preparing[caller.lane].run(lambda: _take(services, body, caller, ended))
     response.status_code = 202 if answer["pending"] else 201
     return answer
 

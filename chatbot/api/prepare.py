@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-import anyio.to_thread
 import structlog
 
 from chatbot.api.auth import Caller
@@ -48,9 +47,7 @@ async def prepare(
         return conversation, resolve(services, caller, body, conversation), *_scrub(services, appended, raw, record)
 
     problem: ScrubbingFailed | None
-    conversation, route, scrubbed, problem, prompt = await anyio.to_thread.run_sync(
-        work, limiter=services.preparing[caller.lane]
-    )
+    conversation, route, scrubbed, problem, prompt = await services.preparing[caller.lane].run(work)
     if isinstance(problem, ScrubbingTimedOut):
         services.limits.penalize(admission, key_id=caller.key_id, customer=who)
     if problem and services.settings.model_is_remote:
@@ -71,8 +68,10 @@ async def prepare(
 
 def check_room(services: Services, lane: Lane, group: str) -> None:
     """Raises Overloaded where as many of a lane wait as may, before any work is done for one more."""
-    line = services.preparing[lane].statistics()
-    wait = services.engine.crowded(lane, group, line.tasks_waiting + line.borrowed_tokens)
+    line = services.preparing[lane]
+    wait = services.engine.crowded(lane, group, line.count)
+    if wait is None and lane == "visitors" and line.wait_s > services.settings.visitor_wait_s / 2:
+        wait = line.wait_s
     if wait is not None:
         raise Overloaded(retry_after=wait)
 

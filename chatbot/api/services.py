@@ -13,6 +13,7 @@ from chatbot.api.limits.addresses import Proxies
 from chatbot.api.limits.known import KnownKeys
 from chatbot.api.limits.limiter import Limits
 from chatbot.api.limits.unnamed import UnnamedProxies
+from chatbot.api.lines import Line
 from chatbot.api.metrics import Metrics
 from chatbot.api.recorder import Recorder
 from chatbot.engine.protocol import Engine, Lane
@@ -54,14 +55,9 @@ class Services:
     known: KnownKeys
     proxies: Proxies
     unnamed: UnnamedProxies
-    preparing: Mapping[Lane, CapacityLimiter]
+    preparing: Mapping[Lane, Line]
     loading: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
     importing: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
-
-
-def lines(processes: int) -> dict[Lane, CapacityLimiter]:
-    """Who may scrub at once, with so many processes for it."""
-    return {"keys": CapacityLimiter(processes), "visitors": CapacityLimiter(max(1, processes // 2))}
 
 
 def services_of(request: Request) -> Services:
