@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -70,18 +71,26 @@ def is_loose(path: Path) -> bool:
 
 
 def _take(path: Path) -> bool:
-    """Whether the rights could be taken: not from what belongs to another user."""
+    """Whether the rights could be taken: not from what belongs to another user.
+
+    The file is never opened for reading: closing any handle of a database's file lets go of the locks that this process
+    holds on it (sqlite.org/howtocorrupt.html, 2.2), and another process may then cut away what is still in use.
+    """
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        if sys.platform != "linux":
+            found = path.lstat()
+            if found.st_uid != os.geteuid() or stat.S_ISLNK(found.st_mode):
+                return False
+            os.chmod(path, stat.S_IMODE(found.st_mode) & ~OTHERS, follow_symlinks=False)
+            return True
+        handle = os.open(path, os.O_PATH | os.O_NOFOLLOW)
+        try:
+            found = os.fstat(handle)
+            if found.st_uid != os.geteuid() or stat.S_ISLNK(found.st_mode):
+                return False
+            os.chmod(f"/proc/self/fd/{handle}", stat.S_IMODE(found.st_mode) & ~OTHERS)
+        finally:
+            os.close(handle)
     except OSError:
         return False
-    try:
-        found = os.fstat(handle)
-        if found.st_uid != os.geteuid():
-            return False
-        os.fchmod(handle, stat.S_IMODE(found.st_mode) & ~OTHERS)
-    except OSError:
-        return False
-    finally:
-        os.close(handle)
     return True

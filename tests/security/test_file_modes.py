@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from chatbot.engine.vllm.adapters import AdapterFolder
 from shoptalk.adapterfile import AdapterFiles
 from shoptalk.errors import ConfigurationError
 from shoptalk.modes import loose, tighten
+from shoptalk.store import Store
 from shoptalk.supervise import FIRST_KEY, hand_over
 from tests.e2e.stack import ROOT, free_port, until
 
@@ -194,3 +196,29 @@ def test_the_doctor_says_where_vllm_could_not_read(tmp_path: Path) -> None:
     found = doctor(tmp_path / "home", SHOPTALK_VLLM_ADAPTERS=str(tmp_path / "used"), **settings)["vLLM's adapters"]
     assert "in use by something else" in found["found"]
     assert found["mend"].startswith("set it to a new or empty folder")
+
+
+HELD = """
+import fcntl, sys
+with open(sys.argv[1], "r+b") as file:
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 128)  # the byte that says who uses the file
+    except OSError:
+        print("held")
+"""
+
+
+def test_a_database_in_use_keeps_its_locks(tmp_path: Path) -> None:
+    """Else another process that opens it cuts its index away, and this one ends by SIGBUS."""
+    home = tmp_path / "home"
+    home.mkdir()
+    store = Store(f"sqlite:///{home / 'shoptalk.db'}")
+    store.migrate()
+    with store.read() as conn:
+        conn.execute(sa.text("select 1"))
+        for path in home.iterdir():
+            path.chmod(0o644)
+        assert {path.name for path in tighten(home)} >= {"shoptalk.db", "shoptalk.db-shm", "shoptalk.db-wal"}
+        asked = [sys.executable, "-c", HELD, str(home / "shoptalk.db-shm")]
+        assert subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip() == "held"
+    store.close()

@@ -39,9 +39,8 @@ def main(handle: int) -> None:
 
 
 def _serve(control: socket.socket) -> None:
-    length, _ = wire.header(control)
     try:
-        scrubber = _loaded(wire.decode(wire.read(control, length))["patterns"])
+        scrubber = _loaded(wire.decode(wire.receive(control)[0])["patterns"])
     except ShoptalkError as error:
         control.sendall(wire.encode({"failed": error.message}))
         return

@@ -187,8 +187,7 @@ class ScrubberPool:
         try:
             process.sock.settimeout(max(1.0, allowed * self._patience))
             process.sock.sendall(wire.encode(request, allowed))
-            length, _ = wire.HEADER.unpack(wire.read(process.sock, wire.HEADER.size, until))
-            return wire.decode(wire.read(process.sock, length, until))
+            return wire.decode(wire.receive(process.sock, until)[0])
         except TimeoutError:
             raise _Ended(late=True) from None
         except (wire.Closed, ConnectionError):

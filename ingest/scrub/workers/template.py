@@ -124,8 +124,7 @@ class Template:
             return
         self._control.settimeout(LOAD_S)
         try:
-            length, _ = wire.header(self._control)
-            said: dict[str, Any] = wire.decode(wire.read(self._control, length))
+            said: dict[str, Any] = wire.decode(wire.receive(self._control)[0])
         except (wire.Closed, OSError):
             self._start_again()  # for whoever asks next
             raise ScrubberUnavailable from None

@@ -27,9 +27,9 @@ def serve(sock: socket.socket, scrubber: PresidioScrubber) -> None:
     _limit_memory()
     try:
         while True:
-            length, allowance_s = wire.header(sock)
+            body, allowance_s = wire.receive(sock)
             signal.setitimer(signal.ITIMER_PROF, allowance_s)
-            frame = wire.encode(_answer(scrubber, wire.decode(wire.read(sock, length))))
+            frame = wire.encode(_answer(scrubber, wire.decode(body)))
             signal.setitimer(signal.ITIMER_PROF, 0.0)
             sock.sendall(frame)
     except (wire.Closed, ConnectionError):
