@@ -6,6 +6,7 @@ import faulthandler
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ ROOT = Path(__file__).parents[1]
 settings.register_profile("shoptalk", deadline=None)  # a busy machine is not a bug
 settings.load_profile("shoptalk")
 MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
+ALL_SLOW = re.compile(r"^pytestmark = \[?pytest\.mark\.slow", re.MULTILINE)
 KERNELS = Path(os.environ.setdefault("SHOPTALK_KERNELS", str(ROOT / "data" / "kernels")))  # compiled once for all tests
 
 
@@ -51,6 +53,13 @@ def pytest_unconfigure() -> None:
 def pytest_handlecrashitem(report: pytest.TestReport) -> None:
     """Say how a process of `--numprocesses` ended."""
     report.longrepr = f"{report.longrepr}\n{last_words(getattr(report, 'node', None))}"
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Where slow tests are left out, files of nothing else are not even imported."""
+    if not str(config.getoption("markexpr")).startswith("not slow") or collection_path.suffix != ".py":
+        return None
+    return True if ALL_SLOW.search(collection_path.read_text()) else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

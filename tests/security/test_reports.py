@@ -125,6 +125,7 @@ def test_a_page_without_these_guards_runs_the_script(browser: Chrome, tmp_path: 
     assert browser.title == "owned"
 
 
+@pytest.mark.slow
 def test_nothing_of_a_message_is_markup_in_the_page(report: str) -> None:
     for attack in ATTACKS:
         assert (attack in report) == (attack == harmless(attack))
