@@ -1,4 +1,4 @@
-"""Who may have texts scrubbed now: a line for keys and one for visitors, who work at most half of the time.
+"""Who may have texts scrubbed now: a line for keys and one for visitors, who work at most a third of the time.
 
 A text that an attacker makes as dear as the deadline allows would otherwise keep a core busy for as long as they like,
 and the engine's threads need all of them.
@@ -17,7 +17,7 @@ from anyio import CapacityLimiter
 from chatbot.engine.protocol import Lane
 
 T = TypeVar("T")
-REST: Final = 1.0  # times as long as a visitor's text took, its place in the line stays empty
+REST: Final = 2.0  # times as long as a visitor's text took, its place in the line stays empty
 PACE_SHARE: Final = 0.2  # of the newest text in the pace
 
 

@@ -341,12 +341,13 @@ class EmbeddedEngine:
         """Tokens of a lane's prompts that are computed in one pass.
 
         For keys as many as nobody notices where rows of keys wait for their next token, half of it where most of the
-        batch does; visitors' rows hold no key's prompt up. For visitors never more than nobody notices, since a key's
-        request may come at any time.
+        batch does; visitors' rows hold no key's prompt up. For visitors always the half of that, since a key's request
+        may come at any time.
         """
-        decoding = sum(row.decoding for row in self._rows if lane == "visitors" or row.lane == "keys")
+        decoding = sum(row.decoding for row in self._rows if row.lane == "keys")
         budget = self._chunk if decoding or lane == "visitors" else self._limits.prefill_chunk
-        return max(min(budget, LEAST), budget // 2) if 2 * decoding > self._limits.max_batch else budget
+        half = lane == "visitors" or 2 * decoding > self._limits.max_batch
+        return max(min(budget, LEAST), budget // 2) if half else budget
 
     def _segment(self, row: Row, most: int) -> Segment | None:
         """The next of a prompt, up to `most` tokens."""

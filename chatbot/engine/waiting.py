@@ -13,6 +13,7 @@ from typing import Final, Generic, Protocol, TypeVar
 from chatbot.engine.protocol import LANES, Lane, Priority
 
 REMEMBERED: Final = 10_000  # groups whose last turn is known
+AT_ONCE_S: Final = 0.5  # a refusal within this is at once, for whoever asks
 
 
 class Waits(Protocol):
@@ -29,6 +30,9 @@ class Waits(Protocol):
 
     @property
     def priority(self) -> Priority: ...
+
+    @property
+    def waited_s(self) -> float: ...
 
 
 T = TypeVar("T", bound=Waits)
@@ -87,7 +91,8 @@ class Line(Generic[T]):
         """Which request gives its place to one of the group `beside`; None where that has no better claim.
 
         The newest of the group that waits with most, if that is two more than `beside` has; else of the group that had
-        a turn last, if that was after the last of `beside`: so that a full queue goes round.
+        a turn last, if that was after the last of `beside`: so that a full queue goes round. That one only while it is
+        still refused at once: who has waited longer keeps its place.
         """
         if not self._sizes:
             return None
@@ -96,10 +101,14 @@ class Line(Generic[T]):
             if beside in self._sizes:
                 return None
             group = max(self._sizes, key=lambda name: self._served.get(name, 0))
-            if self._served.get(group, 0) <= self._served.get(beside, 0):
-                return None
-        longest = max(self._groups[group].values(), key=len)
-        return longest[-1]
+            newest = self._newest(group)
+            late = newest.waited_s > AT_ONCE_S
+            return None if late or self._served.get(group, 0) <= self._served.get(beside, 0) else newest
+        return self._newest(group)
+
+    def _newest(self, group: str) -> T:
+        """Of the client of a group that waits with most."""
+        return max(self._groups[group].values(), key=len)[-1]
 
     def _removed(self, group: str) -> None:
         self.count -= 1

@@ -23,6 +23,7 @@ class Item:
     priority: Priority = "normal"
     lane: Lane = "keys"
     of: str = ""
+    waited_s: float = 0.0
 
     @property
     def group(self) -> str:
@@ -137,6 +138,9 @@ def test_a_full_line_goes_round() -> None:
     assert waiting.displaced_by("visitors", "two") is None
     assert waiting.displaced_by("visitors", "three") is None  # it waits already
     waiting.remove(Item("two", 1, lane="visitors"))
+    waiting.push(Item("two", 1, lane="visitors", waited_s=1.0))
+    assert waiting.displaced_by("visitors", "honest") is None  # to refuse it now would be late
+    waiting.remove(Item("two", 1, lane="visitors", waited_s=1.0))
     assert waiting.displaced_by("visitors", "two") is None  # had its turn after the others
 
 

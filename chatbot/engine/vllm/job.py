@@ -54,6 +54,11 @@ class Job:
     _logprobs: float = 0.0
     _cached: int = 0
 
+    @property
+    def waited_s(self) -> float:
+        """How long ago it was submitted; asked of those that wait."""
+        return time.perf_counter() - self.submitted
+
     def __post_init__(self) -> None:
         self._text = TextStream(self.tokenizer, self.request.sampling.stop)
         self._most = min(self.request.sampling.max_tokens, self.room)
