@@ -6,11 +6,12 @@ and the engine's threads need all of them.
 
 from __future__ import annotations
 
-import asyncio
+import heapq
 import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
+import anyio
 import anyio.to_thread
 from anyio import CapacityLimiter
 
@@ -22,11 +23,12 @@ PACE_SHARE: Final = 0.2  # of the newest text in the pace
 
 
 class Line:
-    """As many as have a place run in threads, the others wait in order. Of one event loop."""
+    """As many as have a place run in threads, the others wait in order."""
 
     def __init__(self, places: int, rest: float = 0.0) -> None:
         """`rest` is how long a place stays empty after work, in times of how long that took."""
         self._limiter, self._rest = CapacityLimiter(places), rest
+        self._rested = [0.0] * places  # when each place that is free may be taken, by the monotonic clock
         self._pace = 0.0  # seconds a place is taken for a text, of late
 
     @property
@@ -38,22 +40,27 @@ class Line:
     @property
     def wait_s(self) -> float:
         """How long one more would wait, by what texts took of late."""
-        return self.count * self._pace / self._limiter.total_tokens
+        rests = max(0.0, min(self._rested) - time.monotonic()) if self._rested else 0.0
+        return self.count * self._pace / self._limiter.total_tokens + rests
 
     async def run(self, work: Callable[[], T]) -> T:
         """What `work` returns, run in a thread once it is its turn."""
         place = object()
         await self._limiter.acquire_on_behalf_of(place)
-        began = time.perf_counter()
+        rested = heapq.heappop(self._rested)
         try:
-            return await anyio.to_thread.run_sync(work)
+            if (rests := rested - time.monotonic()) > 0:
+                await anyio.sleep(rests)
+            began = time.monotonic()
+            try:
+                return await anyio.to_thread.run_sync(work)
+            finally:
+                took = time.monotonic() - began
+                self._pace += PACE_SHARE * ((1 + self._rest) * took - self._pace)
+                rested = began + (1 + self._rest) * took
         finally:
-            took = time.perf_counter() - began
-            self._pace += PACE_SHARE * ((1 + self._rest) * took - self._pace)
-            if self._rest:
-                asyncio.get_running_loop().call_later(self._rest * took, self._limiter.release_on_behalf_of, place)
-            else:
-                self._limiter.release_on_behalf_of(place)
+            heapq.heappush(self._rested, rested)
+            self._limiter.release_on_behalf_of(place)
 
 
 def lines(processes: int) -> dict[Lane, Line]:
