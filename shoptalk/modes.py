@@ -17,8 +17,8 @@ UMASK: Final = 0o077
 OTHERS: Final = 0o077  # the rights of the group and of everybody
 DATABASES: Final = ("shoptalk.db", "jobs.db")
 SIDE_FILES: Final = ("", "-wal", "-shm", "-journal")
-FOLDERS: Final = ("artifacts", "executors", "label-studio", "logs", "work", "demo")
-FILES: Final = ("secret.key", "secret.key.lock", "first-admin-key", "report.html")
+FOLDERS: Final = ("artifacts", "executors", "kernels", "label-studio", "logs", "work", "demo")
+FILES: Final = ("secret.key", "secret.key.lock", "first-admin-key", "report.html", "unnamed-proxies.json")
 READ_BY_VLLM: Final = ("models", "vllm-adapters")
 
 

@@ -28,6 +28,7 @@ class Line:
     def __init__(self, places: int, rest: float = 0.0) -> None:
         """`rest` is how long a place stays empty after work, in times of how long that took."""
         self._limiter, self._rest = CapacityLimiter(places), rest
+        self._threads = CapacityLimiter(places)  # its own, so that it waits for nobody else's
         self._rested = [0.0] * places  # when each place that is free may be taken, by the monotonic clock
         self._pace = 0.0  # seconds a place is taken for a text, of late
 
@@ -53,7 +54,7 @@ class Line:
                 await anyio.sleep(rests)
             began = time.monotonic()
             try:
-                return await anyio.to_thread.run_sync(work)
+                return await anyio.to_thread.run_sync(work, limiter=self._threads)
             finally:
                 took = time.monotonic() - began
                 self._pace += PACE_SHARE * ((1 + self._rest) * took - self._pace)

@@ -106,11 +106,21 @@ def test_a_link_in_the_place_of_the_keys_file_is_replaced(tmp_path: Path, capsys
 
 def older(home: Path) -> Path:
     """A data folder as an earlier version made it under the usual umask."""
-    for name in ("artifacts/ab", "executors", "logs", "label-studio/media", "work/run_1", "models/m", "vllm-adapters"):
+    for name in (
+        "artifacts/ab",
+        "executors",
+        "logs",
+        "label-studio/media",
+        "work/run_1",
+        "models/m",
+        "vllm-adapters",
+        "kernels",
+    ):
         (home / name).mkdir(parents=True)
     for name in (
         "shoptalk.db", "shoptalk.db-wal", "shoptalk.db-shm", "jobs.db", "artifacts/ab/abcd", "logs/serve.log",
         "label-studio/label_studio.sqlite3", "label-studio/media/a", "work/run_1/dataset.json", "models/m/weights",
+        "kernels/ab.o", "unnamed-proxies.json",
     ):  # fmt: skip
         (home / name).write_bytes(b"")
     for path in (home, *home.rglob("*")):
