@@ -9,7 +9,7 @@ from safetensors.numpy import save
 
 from chatbot.engine.compute.lora import ATTENTION, FEED_FORWARD, is_feed_forward, sizes
 from chatbot.engine.compute.weights import Shape
-from shoptalk.adapterfile import AdapterFiles
+from shoptalk.models.adapterfile import AdapterFiles
 
 
 def random_adapter(shape: Shape, seed: int, rank: int = 16, scale: float = 0.01) -> AdapterFiles:

@@ -26,7 +26,8 @@ from shoptalk.compose import recipe
 from shoptalk.demo.shop import Shop
 from shoptalk.domain import Message, new_id, now
 from shoptalk.errors import TrainingFailed
-from shoptalk.store import datasets, releases
+from shoptalk.store.chat import releases
+from shoptalk.store.training import datasets
 from tests.e2e.stack import Stack, models_folder, until
 from training.trainer import Trainer
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 from transformers import StoppingCriteria, StoppingCriteriaList
 
-from shoptalk.basemodel import ChatTokenizer, choose_dtype, find_base_model, load_model, load_tokenizer
 from shoptalk.domain import Message
+from shoptalk.models.basemodel import ChatTokenizer, choose_dtype, find_base_model, load_model, load_tokenizer
 
 
 class Clock(StoppingCriteria):

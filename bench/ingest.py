@@ -268,9 +268,9 @@ def imports(count: int) -> dict[str, Any]:
     from ingest.files import FileConversation, FileTurn
     from ingest.importer import Importer
     from ingest.validation import Validator
-    from shoptalk.secrets import Secrets
+    from shoptalk.crypto import Secrets
     from shoptalk.store import Store
-    from shoptalk.store.chats import Opened, open_conversation
+    from shoptalk.store.chat.chats import Opened, open_conversation
 
     memory: list[tuple[int, int]] = []
     turns = 0

@@ -22,9 +22,9 @@ import uvloop
 from bench.adapters import random_adapter
 from bench.client import Target, ask, percentile
 from chatbot.engine.compute.weights import load_shape
-from shoptalk.basemodel import find_base_model
 from shoptalk.demo.shop import Shop
 from shoptalk.domain import Scope
+from shoptalk.models.basemodel import find_base_model
 from tests.e2e.stack import Stack, models_folder
 
 

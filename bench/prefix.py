@@ -17,9 +17,9 @@ import tempfile
 from pathlib import Path
 
 from bench.client import Target, ask
-from shoptalk.basemodel import ChatTokenizer, find_base_model, load_tokenizer
 from shoptalk.demo.shop import Shop
 from shoptalk.domain import Message, Scope
+from shoptalk.models.basemodel import ChatTokenizer, find_base_model, load_tokenizer
 from tests.e2e.stack import Stack, models_folder
 
 HISTORY = 1000

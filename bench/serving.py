@@ -31,9 +31,9 @@ import uvloop
 from bench.adapters import random_adapter
 from bench.client import Target, closed_loop, figures, median, open_loop
 from chatbot.engine.compute.weights import load_shape
-from shoptalk.basemodel import BaseModel, choose_dtype, find_base_model
 from shoptalk.demo.shop import Shop
 from shoptalk.domain import Scope
+from shoptalk.models.basemodel import BaseModel, choose_dtype, find_base_model
 from tests.e2e.stack import Stack, models_folder
 from tests.vllm import VllmServer, find_vllm
 

@@ -22,7 +22,7 @@ from chatbot.engine.compute.pack import Copies
 from chatbot.engine.compute.store import KeyValues
 from chatbot.engine.compute.team import Team
 from chatbot.engine.compute.weights import load_weights
-from shoptalk.basemodel import choose_dtype, find_base_model
+from shoptalk.models.basemodel import choose_dtype, find_base_model
 
 CONTEXT = 160  # positions each row sees
 

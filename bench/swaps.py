@@ -30,10 +30,10 @@ from bench.client import Sample, Target, ask, closed_loop, percentile
 from chatbot.engine.compute.weights import load_shape
 from chatbot.engine.embedded import EmbeddedEngine, EngineLimits
 from chatbot.engine.protocol import GenerationRequest, Sampling
-from shoptalk.basemodel import BaseModel, find_base_model
 from shoptalk.demo.shop import Shop
 from shoptalk.domain import AdapterRef, Message, Scope, new_id
-from shoptalk.store import inferences, releases
+from shoptalk.models.basemodel import BaseModel, find_base_model
+from shoptalk.store.chat import inferences, releases
 from tests.chatbot.engines import Reply
 from tests.e2e.stack import Stack, models_folder
 

@@ -9,9 +9,10 @@ from typing import Any, Final
 
 from chatbot.release.moves import Releases
 from shoptalk.domain import AdapterRef
+from shoptalk.models.registry import Registry
 from shoptalk.ports import Erased
-from shoptalk.registry import Registry
-from shoptalk.store import Store, adapters, answers, chats, inferences, releases
+from shoptalk.store import Store, adapters
+from shoptalk.store.chat import answers, chats, inferences, releases
 
 ACTOR: Final = "erasure"
 

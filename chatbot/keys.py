@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from shoptalk import owners
 from shoptalk.domain import NO_LIMITS, ApiKey, KeyLimits, Scope, new_id, now
 from shoptalk.errors import InvalidInput, NotFound, Unauthenticated
-from shoptalk.store import Store, keys
+from shoptalk.store import Store
+from shoptalk.store.chat import keys
 
 PREFIX = "sk-shoptalk-"
 

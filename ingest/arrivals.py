@@ -29,8 +29,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from shoptalk.secrets import Secrets
-from shoptalk.store import arrivals
+from shoptalk.crypto import Secrets
+from shoptalk.store.ingest import inbox
 
 
 class ArrivalInbox:
@@ -50,4 +50,4 @@ class ArrivalInbox:
         customer: str | None = None,
     ) -> bool:
         """Seal and keep; says whether it was new. Durable when the caller's transaction commits."""
-        return arrivals.add(conn, id, kind, conversation_id, self._secrets.seal(dict(payload)), batch_id, customer)
+        return inbox.add(conn, id, kind, conversation_id, self._secrets.seal(dict(payload)), batch_id, customer)

@@ -13,8 +13,9 @@ from typing import Any, Final
 
 from ingest.validation import Failure, Said
 from shoptalk.errors import Conflict, NotFound
-from shoptalk.store import Store, arrivals, imports
-from shoptalk.store.imports import Batch
+from shoptalk.store import Store
+from shoptalk.store.ingest import imports, inbox
+from shoptalk.store.ingest.imports import Batch
 
 LEAST_CONVERSATIONS: Final = 30  # of a batch to be judged, or judged by
 LEAST_BATCHES: Final = 3
@@ -156,7 +157,7 @@ class Batches:
     def run_once(self) -> int:
         """Let arrivals of accepted batches go and delete those of refused ones; short transactions, so repeatable."""
         with self._store.read() as conn:
-            waiting = arrivals.batches(conn)
+            waiting = inbox.batches(conn)
             states = {batch: found.state for batch in waiting if (found := imports.find(conn, batch))}
         return sum(self._settle(batch, state) for batch, state in states.items())
 
@@ -165,9 +166,9 @@ class Batches:
         while count and state in ("accepted", "refused"):
             with self._store.write() as conn:
                 if state == "accepted":
-                    count = arrivals.release(conn, batch_id)
+                    count = inbox.release(conn, batch_id)
                 else:
-                    gone = arrivals.refuse(conn, batch_id)
+                    gone = inbox.refuse(conn, batch_id)
                     imports.forget(conn, gone)
                     count = len(gone)
             total += count

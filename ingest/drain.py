@@ -22,11 +22,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ingest.payloads import Caller, Exchange, FeedbackIn, read
 from shoptalk.conversations import erased_on_its_way
+from shoptalk.crypto import Secrets
 from shoptalk.domain import now
 from shoptalk.errors import ConfigurationError, InvalidInput, ScrubbingFailed
-from shoptalk.secrets import Secrets
-from shoptalk.store import Store, arrivals, chats, feedback, inferences, quarantine, topics, turns
-from shoptalk.store.arrivals import Arrival
+from shoptalk.store import Store
+from shoptalk.store.chat import chats, inferences
+from shoptalk.store.ingest import feedback, inbox, quarantine, topics, turns
+from shoptalk.store.ingest.inbox import Arrival
 
 log = structlog.get_logger(__name__)
 TELL_EVERY_S: Final = 60.0
@@ -99,7 +101,7 @@ class Drain:
         try:
             while taken < limit:
                 with self._store.write() as conn:
-                    found = arrivals.claim(conn, limit, now() + CLAIM, after=after)
+                    found = inbox.claim(conn, limit, now() + CLAIM, after=after)
                 claimed |= {arrival.seq for arrival in found}
                 for arrival in found:
                     try:
@@ -131,7 +133,7 @@ class Drain:
         """Where that fails, as whatever ended the run may have, the claims end by themselves."""
         if seqs:
             with contextlib.suppress(SQLAlchemyError), self._store.write() as conn:
-                arrivals.give_back(conn, seqs)
+                inbox.give_back(conn, seqs)
 
     def _admit(self, arrival: Arrival) -> DrainResult:
         """Raises ConfigurationError where it cannot be opened."""
@@ -190,7 +192,7 @@ def _texts(item: Exchange | FeedbackIn) -> dict[str, str]:
 
 def _write(conn: sa.Connection, plan: _Plan, secrets: Secrets) -> DrainResult:
     arrival, item = plan.arrival, plan.item
-    if not arrivals.remove(conn, [arrival.seq]):
+    if not inbox.remove(conn, [arrival.seq]):
         raise _Gone
     if erased_on_its_way(conn, secrets, plan.conversation):
         return DrainResult(erased=1)
@@ -213,13 +215,13 @@ def _write(conn: sa.Connection, plan: _Plan, secrets: Secrets) -> DrainResult:
     known = turns.many(conn, list(item.revisions))
     for turn_id, text in item.revisions.items():
         turn_before = known.get(turn_id)
-        if turn_before is None and arrivals.waits_before(conn, arrival.conversation_id, arrival.seq):
+        if turn_before is None and inbox.waits_before(conn, arrival.conversation_id, arrival.seq):
             raise _NotYet  # the turn to be revised is still with another drain
         if turn_before is None or turn_before.text is None or turn_before.conversation_id != arrival.conversation_id:
             continue
         turns.rewrite(conn, turn_id, text, plan.hashes[f"revision {turn_id}"])
         topics.forget(conn, [turn_id])
-    if item.superseded and arrivals.waits_before(conn, arrival.conversation_id, arrival.seq):
+    if item.superseded and inbox.waits_before(conn, arrival.conversation_id, arrival.seq):
         raise _NotYet  # the former version is still with another drain
     for turn_id in turns.supersede(conn, arrival.conversation_id, item.superseded):
         topics.forget(conn, [turn_id])

@@ -14,8 +14,8 @@ import sqlalchemy as sa
 
 from shoptalk.domain import Turn, new_id
 from shoptalk.minhash import ALIKE, Signature, bands, similarity
-from shoptalk.store import clusters
 from shoptalk.store.database import exclusively
+from shoptalk.store.ingest import clusters
 
 LOCK: Final = "near duplicates"
 

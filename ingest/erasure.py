@@ -16,26 +16,16 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from shoptalk.conversations import tombstone
+from shoptalk.crypto import Secrets
 from shoptalk.domain import new_id, now
 from shoptalk.errors import NotFound, ShoptalkError
 from shoptalk.owners import IMPORT
 from shoptalk.ports import Erased, Eraser
-from shoptalk.secrets import Secrets
-from shoptalk.store import (
-    Store,
-    arrivals,
-    chats,
-    clusters,
-    erasures,
-    feedback,
-    imports,
-    inferences,
-    quarantine,
-    topics,
-    turns,
-)
+from shoptalk.store import Store, erasures
+from shoptalk.store.chat import chats, inferences
 from shoptalk.store.database import clean
 from shoptalk.store.erasures import Erasure
+from shoptalk.store.ingest import clusters, feedback, imports, inbox, quarantine, topics, turns
 
 log = structlog.get_logger(__name__)
 AGAIN: Final = ", once more"
@@ -55,7 +45,7 @@ class Erasures:
         with self._store.write() as conn:
             if known := erasures.running(conn, customer):
                 return known[0].id
-            arrivals.erase_early(conn, customer)
+            inbox.erase_early(conn, customer)
             quarantine.erase_feedback(conn, customer)
             return self._begin(conn, customer, _conversations(conn, customer), policy)
 
@@ -140,7 +130,7 @@ class Erasures:
 
 def _conversations(conn: sa.Connection, customer: str) -> list[str]:
     """Whatever the customer opened, and whatever holds something that they said: each is erased as a whole."""
-    places = (chats, turns, arrivals, quarantine)
+    places = (chats, turns, inbox, quarantine)
     return sorted({id for place in places for id in place.of_customer(conn, customer)})
 
 
@@ -187,7 +177,7 @@ class IngestEraser:
             topics.forget_stray(conn)
             imports.forget(conn, what.conversations)
             counts = {
-                "arrivals": arrivals.erase(conn, whose),
+                "arrivals": inbox.erase(conn, whose),
                 "turns": gone,
                 "feedback": feedback.erase(conn, whose),
                 "quarantine": quarantine.erase(conn, whose),

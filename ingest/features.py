@@ -20,8 +20,10 @@ from ingest import duplicates
 from ingest.language import Languages
 from shoptalk.domain import Inference, Turn
 from shoptalk.minhash import Signature, signatures
-from shoptalk.store import Store, inferences, turns
-from shoptalk.store.turns import FEATURES, Features
+from shoptalk.store import Store
+from shoptalk.store.chat import inferences
+from shoptalk.store.ingest import turns
+from shoptalk.store.ingest.turns import FEATURES, Features
 
 DIMENSIONS: Final = 384
 MOST_TOKENS: Final = 128

@@ -21,12 +21,15 @@ from ingest.batches import Batches, Figures
 from ingest.files import FileConversation, Problem, parsed
 from ingest.validation import Conversation, Failure, Said, Validator
 from shoptalk.conversations import erased, stored_ids
+from shoptalk.crypto import Secrets
 from shoptalk.domain import Message, new_id, now
 from shoptalk.errors import InvalidInput, ScrubbingFailed
 from shoptalk.owners import IMPORT
 from shoptalk.ports import Inbox, Scrubbed, Scrubber
-from shoptalk.secrets import Secrets
-from shoptalk.store import Store, arrivals, chats, erasures, imports, quarantine, turns
+from shoptalk.store import Store, erasures
+from shoptalk.store.chat import chats
+from shoptalk.store.ingest import imports, quarantine, turns
+from shoptalk.store.ingest import inbox as arrivals
 
 BATCH: Final = 20
 MOST_PROBLEMS: Final = 100

@@ -12,10 +12,11 @@ from typing import Any, Final
 
 from ingest.payloads import read
 from ingest.validation import Validator, said
+from shoptalk.crypto import Secrets
 from shoptalk.errors import Conflict, InvalidInput, NotFound, ScrubbingFailed
 from shoptalk.ports import Inbox, Scrubber
-from shoptalk.secrets import Secrets
-from shoptalk.store import Store, quarantine
+from shoptalk.store import Store
+from shoptalk.store.ingest import quarantine
 
 SETTABLE: Final = ("role", "text", "at")
 HIDDEN: Final = "(not shown: it could not be scrubbed)"

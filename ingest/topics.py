@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from shoptalk.domain import new_id, now
-from shoptalk.store import Store, topics
-from shoptalk.store.topics import TopicModel
-from shoptalk.store.turns import FEATURES
+from shoptalk.store import Store
+from shoptalk.store.ingest import topics
+from shoptalk.store.ingest.topics import TopicModel
+from shoptalk.store.ingest.turns import FEATURES
 
 LEAST: Final = 200  # messages for a first model
 GROWTH: Final = 4  # so many times as many make a new one

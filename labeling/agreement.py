@@ -12,7 +12,7 @@ from itertools import combinations
 
 from labeling.config import FLAGS, NEEDS_CORRECTION, NEEDS_HUMAN, VERDICTS
 from shoptalk.domain import Label, Sample
-from shoptalk.store.labels import Annotation
+from shoptalk.store.labeling.labels import Annotation
 
 
 def combine(sample: Sample, bot_reply: str | None, annotations: Iterable[Annotation]) -> Label | None:

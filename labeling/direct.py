@@ -14,8 +14,10 @@ from labeling.annotate import Decide
 from labeling.push import dialog
 from labeling.results import from_result, to_result
 from shoptalk.domain import Sample, now
-from shoptalk.store import Store, labels, samples, turns
-from shoptalk.store.labels import Annotation
+from shoptalk.store import Store
+from shoptalk.store.ingest import turns
+from shoptalk.store.labeling import labels, samples
+from shoptalk.store.labeling.labels import Annotation
 
 ScrubCorrection = Callable[[Sequence[str], str], tuple[str, Mapping[str, int]]]
 

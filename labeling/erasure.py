@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from shoptalk.ports import Erased
-from shoptalk.store import Store, labels, samples
+from shoptalk.store import Store
+from shoptalk.store.labeling import labels, samples
 
 if TYPE_CHECKING:
     from labeling.client import LabelStudio

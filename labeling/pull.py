@@ -19,9 +19,10 @@ from labeling.client import LabelStudio
 from labeling.results import Result, from_result, rewrite_texts
 from shoptalk.domain import Sample, Turn, now
 from shoptalk.errors import ScrubbingFailed
-from shoptalk.store import labels, samples, turns
 from shoptalk.store.database import Store
-from shoptalk.store.labels import Annotation
+from shoptalk.store.ingest import turns
+from shoptalk.store.labeling import labels, samples
+from shoptalk.store.labeling.labels import Annotation
 
 ScrubCorrection = Callable[[Sequence[str], str], tuple[str, Mapping[str, int]]]
 """Given the conversation so far (scrubbed) and what an annotator typed: that text scrubbed, and counts by type."""

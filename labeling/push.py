@@ -17,8 +17,10 @@ from labeling.client import LabelStudio
 from labeling.config import label_config
 from labeling.results import correction
 from shoptalk.domain import Inference, Sample, Turn
-from shoptalk.store import inferences, samples, turns
+from shoptalk.store.chat import inferences
 from shoptalk.store.database import Store
+from shoptalk.store.ingest import turns
+from shoptalk.store.labeling import samples
 
 BATCH: Final = 100
 MOST: Final = 10_000

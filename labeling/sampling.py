@@ -16,8 +16,10 @@ import sqlalchemy as sa
 from labeling.selection import draw, inclusion_probabilities
 from labeling.usefulness import Signals, usefulness
 from shoptalk.domain import Feedback, Sample, new_id
-from shoptalk.store import feedback, inferences, samples, turns
+from shoptalk.store.chat import inferences
 from shoptalk.store.database import Store
+from shoptalk.store.ingest import feedback, turns
+from shoptalk.store.labeling import samples
 
 PER_CONVERSATION: Final = 3
 POPULATION: Final = 5000

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from shoptalk.artifacts import Artifacts
+from shoptalk.models.artifacts import Artifacts
 from shoptalk.ports import Erased
-from shoptalk.store import Store, watch
+from shoptalk.store import Store
+from shoptalk.store.monitoring import watch
 
 
 class ReportEraser:

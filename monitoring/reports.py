@@ -18,7 +18,7 @@ import numpy as np
 from monitoring.page import closed, harmless
 from monitoring.windows import Conversation
 from shoptalk.domain import Feedback
-from shoptalk.store.turns import Features
+from shoptalk.store.ingest.turns import Features
 
 NUMBERS = ("message_words", "message_sentiment", "reply_words", "reply_refuses", "reply_logprob", "thumbs", "turns")
 KINDS = ("message_language", "message_topic")

@@ -15,12 +15,15 @@ import structlog
 
 from monitoring.mmd import mmd_test
 from monitoring.windows import Conversation, Windows, feedback_of, read_windows
-from shoptalk.artifacts import Artifacts
 from shoptalk.domain import new_id, now
 from shoptalk.errors import NotEnoughData
-from shoptalk.store import Store, datasets, rounds, topics, turns, watch
+from shoptalk.models.artifacts import Artifacts
+from shoptalk.store import Store, rounds
 from shoptalk.store.database import exclusively
-from shoptalk.store.watch import DriftCheck, Report, Trigger
+from shoptalk.store.ingest import topics, turns
+from shoptalk.store.monitoring import watch
+from shoptalk.store.monitoring.watch import DriftCheck, Report, Trigger
+from shoptalk.store.training import datasets
 
 log = structlog.get_logger(__name__)
 

@@ -15,7 +15,9 @@ import numpy.typing as npt
 import sqlalchemy as sa
 
 from shoptalk.domain import Feedback, Turn
-from shoptalk.store import Store, datasets, feedback, turns
+from shoptalk.store import Store
+from shoptalk.store.ingest import feedback, turns
+from shoptalk.store.training import datasets
 
 REFERENCE = 400  # conversations at most
 

@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from shoptalk.commands import data, importing, labels, learning, releasing, serving, watching
 from shoptalk.errors import ShoptalkError
-from shoptalk.modes import private_umask
+from shoptalk.file_modes import private_umask
 from shoptalk.settings import unknown_variables
 from shoptalk.terminal import printable
 
@@ -48,7 +48,7 @@ def main() -> None:
         sys.stderr.write(f"shoptalk: {chr(10).join(map(printable, lines))}\n")
         sys.exit(2)
     except (SQLAlchemyError, OSError) as error:
-        from shoptalk.store.trouble import explain
+        from shoptalk.store.failures import explain
 
         if isinstance(error, BrokenPipeError):  # whoever read the output has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from shoptalk.artifacts import Artifacts
+from shoptalk.crypto import Secrets, load_secrets
 from shoptalk.domain import (
     NO_LIMITS,
     AdapterRef,
@@ -30,11 +30,13 @@ from shoptalk.domain import (
     new_id,
 )
 from shoptalk.errors import ScrubbingFailed
-from shoptalk.modes import tighten
-from shoptalk.registry import Registry
-from shoptalk.secrets import Secrets, load_secrets
+from shoptalk.file_modes import tighten
+from shoptalk.models.artifacts import Artifacts
+from shoptalk.models.registry import Registry
 from shoptalk.settings import Settings
-from shoptalk.store import Store, chats, releases, rounds, turns
+from shoptalk.store import Store, rounds
+from shoptalk.store.chat import chats, releases
+from shoptalk.store.ingest import turns
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -60,8 +62,8 @@ if TYPE_CHECKING:
     from monitoring.watcher import Watcher
     from shoptalk.heartbeat import Heartbeat
     from shoptalk.ports import Eraser
-    from shoptalk.store.datasets import Dataset
-    from shoptalk.store.evaluations import Evaluation
+    from shoptalk.store.training.datasets import Dataset
+    from shoptalk.store.training.evaluations import Evaluation
     from shoptalk.worker import Worker
     from training.dataset import Datasets
     from training.evaluate import Evaluator, Judge, Progress
@@ -125,7 +127,7 @@ class Parts:
 
     @cached_property
     def trainer(self) -> Trainer:
-        from shoptalk.basemodel import find_base_model
+        from shoptalk.models.basemodel import find_base_model
         from training.trainer import Trainer
 
         s = self.settings
@@ -229,9 +231,11 @@ class Parts:
 
     def rotate_key(self) -> dict[str, int]:
         """A new key for everything at rest; how many bodies of each table were sealed anew."""
+        from shoptalk.crypto import key_file
         from shoptalk.rotation import rotate
-        from shoptalk.secrets import key_file
-        from shoptalk.store import answers, arrivals, quarantine
+        from shoptalk.store.chat import answers
+        from shoptalk.store.ingest import inbox as arrivals
+        from shoptalk.store.ingest import quarantine
 
         tables = {"arrivals": arrivals, "quarantine": quarantine, "answers": answers}
         file = None if self.settings.secret_key is not None else key_file(self.settings.home)
@@ -263,7 +267,7 @@ class Parts:
 
     def add_dataset(self, dataset: Dataset) -> str:
         """Register a dataset that was not made of labels; returns its id."""
-        from shoptalk.store import datasets
+        from shoptalk.store.training import datasets
 
         with self.store.write() as conn:
             datasets.add(conn, dataset, [])
@@ -315,7 +319,7 @@ def label_studio_token(settings: Settings) -> str | None:
 def embedded_engine(settings: Settings, *, background: bool = False) -> EmbeddedEngine:
     """The engine on the base model of this machine; raises BaseModelMissing."""
     from chatbot.engine.embedded import EmbeddedEngine, EngineLimits
-    from shoptalk.basemodel import choose_dtype, find_base_model
+    from shoptalk.models.basemodel import choose_dtype, find_base_model
 
     limits = EngineLimits(
         settings.max_batch,
@@ -348,7 +352,7 @@ def build_engine(settings: Settings) -> Engine:
 def vllm_engine(settings: Settings) -> VllmEngine:
     """The engine over a vLLM server; it looks for that when it starts."""
     from chatbot.engine.vllm.engine import VllmEngine, VllmLimits
-    from shoptalk.basemodel import ChatTokenizer, find_base_model, load_tokenizer
+    from shoptalk.models.basemodel import ChatTokenizer, find_base_model, load_tokenizer
 
     limits = VllmLimits(
         settings.max_batch,
@@ -383,7 +387,7 @@ def vllm_client(settings: Settings) -> VllmClient:
 def examine_vllm(settings: Settings, wait_s: float) -> str:
     """What vLLM is there; raises ShoptalkError with the mend where it is away after `wait_s`, or will not do."""
     from chatbot.engine.vllm.server import await_server
-    from shoptalk.basemodel import find_base_model
+    from shoptalk.models.basemodel import find_base_model
 
     base = find_base_model(settings.models_path, settings.base_model)
 
@@ -485,7 +489,7 @@ def offline_engine(parts: Parts) -> OfflineEngine:
 
 @dataclass(frozen=True)
 class StageWork:
-    """See `shoptalk.round.Work`."""
+    """See `shoptalk.rounds.steps.Work`."""
 
     parts: Parts
     on_step: OnStep | None = None
@@ -545,7 +549,7 @@ def recipe(settings: Settings) -> Recipe:
 
 def marked_trainer(parts: Parts, name: str, steps: int, batch: int) -> tuple[Trainer, Recipe]:
     """A trainer for a small adapter of another name, for the demo's swap test."""
-    from shoptalk.basemodel import find_base_model
+    from shoptalk.models.basemodel import find_base_model
     from training.recipe import Recipe
     from training.trainer import Trainer
 
@@ -563,8 +567,8 @@ def build_worker(settings: Settings) -> Worker:
     from ingest.features import FeatureComputer
     from ingest.topics import Topics
     from shoptalk.heartbeat import EVERY_S
-    from shoptalk.jobs import Jobs
-    from shoptalk.round import RoundPlan, RoundSteps
+    from shoptalk.rounds.steps import RoundPlan, RoundSteps
+    from shoptalk.rounds.workflow import Jobs
     from shoptalk.worker import Reconciler, Worker
 
     parts = Parts(settings)

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from shoptalk.secrets import Secrets
-from shoptalk.store import chats, erasures
+from shoptalk.crypto import Secrets
+from shoptalk.store import erasures
+from shoptalk.store.chat import chats
 
 
 def stored_ids(conn: sa.Connection, secrets: Secrets, public_ids: Sequence[str], owner: str) -> list[str]:

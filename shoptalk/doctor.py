@@ -24,9 +24,9 @@ import httpx
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from shoptalk.basemodel import find_base_model
 from shoptalk.errors import BaseModelMissing, ConfigurationError, ShoptalkError
-from shoptalk.modes import SIDE_FILES, is_loose, loose
+from shoptalk.file_modes import SIDE_FILES, is_loose, loose
+from shoptalk.models.basemodel import find_base_model
 from shoptalk.settings import Settings
 
 PACKAGES = (

@@ -9,7 +9,9 @@ import sqlalchemy as sa
 from shoptalk.compose import Parts, judge_again
 from shoptalk.domain import AdapterRef
 from shoptalk.errors import NotFound
-from shoptalk.store import adapters, chats, datasets, evaluations, inferences, releases, runs
+from shoptalk.store import adapters
+from shoptalk.store.chat import chats, inferences, releases
+from shoptalk.store.training import datasets, evaluations, runs
 
 
 def trace(parts: Parts, id: str) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from typing import Any, Final, Protocol
 
 import sqlalchemy as sa
 
+from shoptalk.crypto import Secrets, add_key
 from shoptalk.errors import ConfigurationError
-from shoptalk.secrets import Secrets, add_key
 from shoptalk.store import Store
 
 BATCH: Final = 200

@@ -85,7 +85,7 @@ class Supervisor:
     def announce(self) -> None:
         """Say where things are; make a first key where there is none."""
         from shoptalk.compose import Parts
-        from shoptalk.store import keys
+        from shoptalk.store.chat import keys
 
         parts = Parts(self.settings)
         with parts.store.read() as conn:

@@ -16,10 +16,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from shoptalk.domain import new_id
 from shoptalk.errors import ShoptalkError
-from shoptalk.jobs import Jobs
+from shoptalk.rounds.workflow import Jobs
 from shoptalk.store import Store, rounds
 from shoptalk.store.database import exclusively
-from shoptalk.store.trouble import explain
+from shoptalk.store.failures import explain
 
 log = structlog.get_logger(__name__)
 LONGEST_PAUSE_S = 60.0

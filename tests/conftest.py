@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from shoptalk.basemodel import BaseModel, find_base_model
 from shoptalk.errors import BaseModelMissing
+from shoptalk.models.basemodel import BaseModel, find_base_model
 from shoptalk.store import Store
 from tests.postgres import PostgresServer, find_programs
 from tests.workers import UnitScheduling, fault_file, last_words, place_of, unit_of

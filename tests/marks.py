@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from safetensors.torch import save
 
-from shoptalk.adapterfile import AdapterFiles
-from shoptalk.basemodel import BaseModel, ChatTokenizer, load_model, load_tokenizer
 from shoptalk.domain import Message
+from shoptalk.models.adapterfile import AdapterFiles
+from shoptalk.models.basemodel import BaseModel, ChatTokenizer, load_model, load_tokenizer
 
 WORDS = (" red", " yes", " no", " green")
 PUSH = 20_000.0

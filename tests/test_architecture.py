@@ -18,8 +18,8 @@ STAGES = frozenset({"chatbot", "ingest", "labeling", "training", "monitoring"})
 PACKAGES = STAGES | {"shoptalk"}
 COMPOSITION = frozenset({"shoptalk.cli", "shoptalk.compose"})
 HEAVY: Mapping[str, tuple[str, ...]] = {  # library -> the modules or packages that may name it
-    "torch": ("shoptalk.basemodel", "chatbot.engine", "training", "ingest.features"),
-    "transformers": ("shoptalk.basemodel", "chatbot.engine", "training", "ingest.features"),
+    "torch": ("shoptalk.models.basemodel", "chatbot.engine", "training", "ingest.features"),
+    "transformers": ("shoptalk.models.basemodel", "chatbot.engine", "training", "ingest.features"),
     "peft": ("training",),
     "trl": ("training",),
     "datasets": ("training", "ingest.hub"),
@@ -28,13 +28,13 @@ HEAVY: Mapping[str, tuple[str, ...]] = {  # library -> the modules or packages t
     "spacy": ("ingest.scrub",),
     "evidently": ("monitoring.reports",),
     "label_studio_sdk": ("labeling.client",),
-    "dbos": ("shoptalk.jobs",),
+    "dbos": ("shoptalk.rounds.workflow",),
     "datasketch": ("shoptalk.minhash",),
     "sklearn": ("ingest.topics",),
     "py3langid": ("ingest.language",),
 }
 EAGER = frozenset(
-    {"chatbot.engine", "shoptalk.jobs", "labeling.client", "ingest.scrub", "training.replies"}
+    {"chatbot.engine", "shoptalk.rounds.workflow", "labeling.client", "ingest.scrub", "training.replies"}
 )  # imported when they are used
 STATEMENTS = frozenset({"select", "insert", "update", "delete", "text", "exists", "join", "union"})
 WRITES = frozenset({"insert", "update", "delete", "upsert", "insert_new"})
@@ -208,7 +208,7 @@ class Noun:
 def nouns() -> dict[str, Noun]:
     found = {}
     for name, tree in modules().items():
-        if not name.startswith("shoptalk.store.") or name in ("shoptalk.store.database", "shoptalk.store.tables"):
+        if not name.startswith("shoptalk.store.") or name in ("shoptalk.store.database", "shoptalk.store.schema"):
             continue
         owner = next(
             (ast.literal_eval(n.value) for n in tree.body
@@ -218,7 +218,7 @@ def nouns() -> dict[str, Noun]:
         aliases = {
             alias.asname or alias.name: alias.name
             for node in tree.body
-            if isinstance(node, ast.ImportFrom) and node.module == "shoptalk.store.tables"
+            if isinstance(node, ast.ImportFrom) and node.module == "shoptalk.store.schema"
             for alias in node.names
         }
         writers, tables = set(), set()
@@ -256,7 +256,7 @@ def test_each_table_is_written_by_one_module() -> None:
 
 
 def _table_names() -> set[str]:
-    tree = modules()["shoptalk.store.tables"]
+    tree = modules()["shoptalk.store.schema"]
     return {t.id for n in tree.body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)}
 
 

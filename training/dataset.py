@@ -13,12 +13,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from shoptalk.artifacts import Artifacts
 from shoptalk.domain import Example, Label, Message, now
 from shoptalk.errors import LeakageError, NotEnoughData, NotFound
 from shoptalk.minhash import ALIKE, Signature, bands, signatures, similarity
-from shoptalk.store import Store, chats, datasets, labels, turns
+from shoptalk.models.artifacts import Artifacts
+from shoptalk.store import Store
+from shoptalk.store.chat import chats
 from shoptalk.store.database import exclusively
+from shoptalk.store.ingest import turns
+from shoptalk.store.labeling import labels
+from shoptalk.store.training import datasets
 
 PLACEHOLDER = re.compile(r"<[A-Z][A-Z_]*_\d+>")
 TRAIN, HOLDOUT = "train", "holdout"

@@ -10,12 +10,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
-from shoptalk.artifacts import Artifacts
 from shoptalk.folders import remove_folder
+from shoptalk.models.artifacts import Artifacts
+from shoptalk.models.registry import Registry
 from shoptalk.ports import Erased
-from shoptalk.registry import Registry
-from shoptalk.store import Store, adapters, datasets, runs
-from shoptalk.store.datasets import Dataset
+from shoptalk.store import Store, adapters
+from shoptalk.store.training import datasets, runs
+from shoptalk.store.training.datasets import Dataset
 from training.dataset import rewritten
 from training.trainer import run_folder
 

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from shoptalk.domain import AdapterRef, Example, GateDecision, Message, now
-from shoptalk.store import Store, evaluations
+from shoptalk.store import Store
+from shoptalk.store.training import evaluations
 from training.dataset import FrozenDataset, invents
 from training.gate import Evidence, GateLimits, Side, judge
 from training.probes import PROBES, failed

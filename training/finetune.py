@@ -17,12 +17,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shoptalk.modes import private_umask
+from shoptalk.file_modes import private_umask
 from shoptalk.priority import idle
 
 if TYPE_CHECKING:
-    from shoptalk.basemodel import ChatTokenizer
     from shoptalk.domain import Example
+    from shoptalk.models.basemodel import ChatTokenizer
 
 PR_SET_PDEATHSIG = 1
 SHORT = 256  # tokens up to which plain attention is faster on a CPU; its memory grows with the square: 1 GB of 8 such
@@ -41,7 +41,7 @@ def main(folder: Path) -> None:
     from transformers import TrainerCallback
     from trl import SFTConfig
 
-    from shoptalk.basemodel import BaseModel, ChatTokenizer, choose_dtype, load_model, load_tokenizer
+    from shoptalk.models.basemodel import BaseModel, ChatTokenizer, choose_dtype, load_model, load_tokenizer
     from training.dataset import check_disjoint, parse
     from training.recipe import TARGETS, Recipe
     from training.replies import ReplyTrainer

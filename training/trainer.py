@@ -16,14 +16,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from shoptalk.adapterfile import AdapterFiles
-from shoptalk.artifacts import Artifacts
-from shoptalk.basemodel import BaseModel
 from shoptalk.domain import Adapter
 from shoptalk.errors import InvalidInput, NotFound, TrainingFailed
 from shoptalk.folders import remove_folder
-from shoptalk.registry import Registry
-from shoptalk.store import Store, adapters, datasets, runs
+from shoptalk.models.adapterfile import AdapterFiles
+from shoptalk.models.artifacts import Artifacts
+from shoptalk.models.basemodel import BaseModel
+from shoptalk.models.registry import Registry
+from shoptalk.store import Store, adapters
+from shoptalk.store.training import datasets, runs
 from training.recipe import Recipe
 
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}", re.ASCII)

@@ -24,7 +24,7 @@ from chatbot.keys import check_key
 from shoptalk import owners
 from shoptalk.domain import NO_LIMITS, KeyLimits, Scope
 from shoptalk.errors import ConfigurationError, Forbidden, Unauthenticated
-from shoptalk.store import keys
+from shoptalk.store.chat import keys
 
 CONSOLE_COOKIE = "shoptalk_console"
 CONSOLE_S = 12 * 3600  # then one signs in again

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from shoptalk import errors as e
-from shoptalk.store.trouble import explain
+from shoptalk.store.failures import explain
 
 log = structlog.get_logger(__name__)
 

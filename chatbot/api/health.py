@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from chatbot.api.probing import Shared
 from chatbot.api.services import Services, services_of
-from shoptalk.store import arrivals
+from shoptalk.store.ingest import inbox
 
 T = TypeVar("T")
 router = APIRouter(tags=["health"])
@@ -59,7 +59,7 @@ def _shared(request: Request, name: str, find: Callable[[Services], T]) -> Share
 def _backlog(services: Services) -> tuple[int, datetime | None] | None:
     try:
         with services.store.read() as conn:
-            return arrivals.backlog(conn)
+            return inbox.backlog(conn)
     except SQLAlchemyError:
         return None
 

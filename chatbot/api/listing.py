@@ -18,7 +18,9 @@ from chatbot.api.schemas import StoredId
 from chatbot.api.services import services_of
 from shoptalk.domain import Scope
 from shoptalk.errors import NotFound
-from shoptalk.store import adapters, datasets, evaluations, rounds, runs, watch
+from shoptalk.store import adapters, rounds
+from shoptalk.store.monitoring import watch
+from shoptalk.store.training import datasets, evaluations, runs
 
 router = APIRouter(tags=["reading"], responses=refusals(*KEYED))
 Reader = Annotated[Caller, Depends(require(Scope.READ))]

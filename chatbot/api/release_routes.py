@@ -15,7 +15,7 @@ from chatbot.api.schemas import MoveRequest, ReleaseRequest, StoredId
 from chatbot.api.services import services_of
 from shoptalk.domain import Scope
 from shoptalk.errors import InvalidInput
-from shoptalk.store import releases
+from shoptalk.store.chat import releases
 
 router = APIRouter(tags=["releases"], responses=refusals(*KEYED, 400))
 Releaser = Annotated[Caller, Depends(require(Scope.RELEASE))]

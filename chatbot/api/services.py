@@ -21,9 +21,9 @@ from chatbot.release.loader import Loader
 from chatbot.release.moves import Releases
 from chatbot.release.reconciler import Reconciler
 from chatbot.router import Router
-from shoptalk.artifacts import Artifacts
+from shoptalk.crypto import Secrets
+from shoptalk.models.artifacts import Artifacts
 from shoptalk.ports import Erasures, Imports, Inbox, ScrubberService
-from shoptalk.secrets import Secrets
 from shoptalk.settings import Settings
 from shoptalk.store import Store
 

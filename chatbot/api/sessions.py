@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from shoptalk.crypto import Secrets
 from shoptalk.errors import ConfigurationError
-from shoptalk.secrets import Secrets
 
 COOKIE = "shoptalk_session"
 LONGEST = 1000  # characters; ours are shorter

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shoptalk.domain import Role
-from shoptalk.store.chats import Node
+from shoptalk.store.chat.chats import Node
 
 
 @dataclass(frozen=True, slots=True)

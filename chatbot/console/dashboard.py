@@ -22,7 +22,7 @@ from chatbot.console.render import page
 from chatbot.console.sign_in import form, reader, redirect
 from shoptalk.domain import Release, Scope
 from shoptalk.errors import Conflict, Forbidden, NotFound, Unauthenticated
-from shoptalk.store import releases
+from shoptalk.store.chat import releases
 
 router = APIRouter()
 LONGEST_REASON = 400

@@ -13,31 +13,18 @@ from chatbot.console.progress import OpenRound, open_rounds
 from chatbot.release.moves import UNDECIDED
 from shoptalk.domain import BASE_VERSION, Adapter, AdapterRef, Release, ReleaseState, now
 from shoptalk.settings import Settings
-from shoptalk.store import (
-    Store,
-    adapters,
-    arrivals,
-    chats,
-    datasets,
-    evaluations,
-    feedback,
-    inferences,
-    keys,
-    labels,
-    quarantine,
-    releases,
-    rounds,
-    runs,
-    samples,
-    turns,
-    watch,
-)  # fmt: skip
-from shoptalk.store.datasets import Dataset
-from shoptalk.store.evaluations import Evaluation
-from shoptalk.store.releases import Observed, ReleaseEvent
+from shoptalk.store import Store, adapters, rounds
+from shoptalk.store.chat import chats, inferences, keys, releases
+from shoptalk.store.chat.releases import Observed, ReleaseEvent
+from shoptalk.store.ingest import feedback, inbox, quarantine, turns
+from shoptalk.store.labeling import labels, samples
+from shoptalk.store.monitoring import watch  # fmt: skip
+from shoptalk.store.monitoring.watch import DriftCheck, Report, Trigger
 from shoptalk.store.rounds import Round
-from shoptalk.store.runs import Run
-from shoptalk.store.watch import DriftCheck, Report, Trigger
+from shoptalk.store.training import datasets, evaluations, runs
+from shoptalk.store.training.datasets import Dataset
+from shoptalk.store.training.evaluations import Evaluation
+from shoptalk.store.training.runs import Run
 
 SHOWN = 12  # of each list, newest first
 CHECKS = 60
@@ -136,7 +123,7 @@ def read_overview(store: Store, settings: Settings) -> Overview:
             counts={
                 "conversations": chats.count(conn),
                 "turns": turns.count(conn),
-                "waiting": arrivals.count(conn),
+                "waiting": inbox.count(conn),
             },
             replies=bars(inferences.by_adapter(conn)),
             removed=bars(turns.pii_totals(conn)),

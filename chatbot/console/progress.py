@@ -8,10 +8,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from shoptalk.round import STEPS
+from shoptalk.rounds.steps import STEPS
 from shoptalk.settings import Settings
-from shoptalk.store import labels, rounds, runs
+from shoptalk.store import rounds
+from shoptalk.store.labeling import labels
 from shoptalk.store.rounds import Round
+from shoptalk.store.training import runs
 
 DOING = {
     "start": "Starting",

@@ -39,10 +39,10 @@ from chatbot.engine.protocol import LANES, FinishReason, GenerationRequest, Lane
 from chatbot.engine.row import Row
 from chatbot.engine.slots import Slots
 from chatbot.engine.waiting import Waiting
-from shoptalk.adapterfile import AdapterFiles
-from shoptalk.basemodel import BaseModel, ChatTokenizer, load_tokenizer
 from shoptalk.domain import AdapterRef, Message
 from shoptalk.errors import EngineStopped, InvalidInput, Overloaded
+from shoptalk.models.adapterfile import AdapterFiles
+from shoptalk.models.basemodel import BaseModel, ChatTokenizer, load_tokenizer
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 
 from chatbot.engine.protocol import Delta, Finished, FinishReason, GenerationRequest, Lane, OnEvent, TokenLogprob
 from chatbot.engine.slots import Slots
-from shoptalk.adapterfile import AdapterFiles, verify
 from shoptalk.domain import AdapterRef
 from shoptalk.errors import EngineStopped, InvalidInput
+from shoptalk.models.adapterfile import AdapterFiles, verify
 
 TEXT = "Thank you for your message. This answer comes from {adapter} and was made without a model."
 

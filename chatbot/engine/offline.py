@@ -9,9 +9,9 @@ from typing import Self
 
 from chatbot.engine.embedded import EmbeddedEngine
 from chatbot.engine.protocol import Event, Finished, GenerationRequest, Sampling
-from shoptalk.adapterfile import AdapterFiles
 from shoptalk.domain import AdapterRef, Message, new_id
 from shoptalk.errors import EngineStopped, InvalidInput
+from shoptalk.models.adapterfile import AdapterFiles
 
 Resolve = Callable[[AdapterRef], AdapterFiles]
 

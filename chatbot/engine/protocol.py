@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
-from shoptalk.adapterfile import AdapterFiles
 from shoptalk.domain import AdapterRef, Message
+from shoptalk.models.adapterfile import AdapterFiles
 
 FinishReason = Literal["stop", "length", "cancelled", "deadline", "error", "displaced"]
 Priority = Literal["normal", "low"]

@@ -22,7 +22,7 @@ from chatbot.engine.protocol import (
     TokenLogprob,
 )
 from chatbot.engine.text import TextStream
-from shoptalk.basemodel import ChatTokenizer
+from shoptalk.models.basemodel import ChatTokenizer
 
 
 @dataclass(slots=True, eq=False)

@@ -10,7 +10,7 @@ import structlog
 from chatbot.engine.protocol import Engine
 from shoptalk.domain import AdapterRef
 from shoptalk.errors import NoFreeSlot
-from shoptalk.registry import Registry
+from shoptalk.models.registry import Registry
 
 PAUSE_S = 0.03  # so that no step of the engine has to give its cores up for reading and loading both
 log = structlog.get_logger(__name__)

@@ -11,8 +11,10 @@ import sqlalchemy as sa
 
 from shoptalk.domain import BASE_VERSION, AdapterRef, Release, ReleaseState, Verdict, new_id, now
 from shoptalk.errors import IllegalMove, InvalidInput, NotFound
-from shoptalk.registry import Registry
-from shoptalk.store import Store, adapters, evaluations, releases
+from shoptalk.models.registry import Registry
+from shoptalk.store import Store, adapters
+from shoptalk.store.chat import releases
+from shoptalk.store.training import evaluations
 
 UNDECIDED = (ReleaseState.PENDING, ReleaseState.SHADOW, ReleaseState.CANARY)
 

@@ -17,7 +17,8 @@ from chatbot.release.loader import Loader
 from chatbot.router import Router
 from shoptalk.domain import AdapterRef
 from shoptalk.errors import NoFreeSlot, ShoptalkError
-from shoptalk.store import Store, adapters, erasures, releases
+from shoptalk.store import Store, adapters, erasures
+from shoptalk.store.chat import releases
 
 log = structlog.get_logger(__name__)
 RETRY_S = 30.0

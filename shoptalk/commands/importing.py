@@ -104,7 +104,7 @@ def ingest(
 def list_batches(json: Json = False) -> None:
     """Imports, newest first."""
     from shoptalk.compose import Parts
-    from shoptalk.store import imports
+    from shoptalk.store.ingest import imports
 
     with Parts(load_settings()).store.read() as conn:
         found = imports.newest(conn)
@@ -145,7 +145,7 @@ Reason = Annotated[str | None, typer.Option(help="Only those whose reason begins
 def list_quarantine(reason: Reason = None, json: Json = False) -> None:
     """What is in quarantine, oldest first."""
     from shoptalk.compose import Parts
-    from shoptalk.store import quarantine
+    from shoptalk.store.ingest import quarantine
 
     with Parts(load_settings()).store.read() as conn:
         found = quarantine.oldest(conn, reason or "", 500)
@@ -187,7 +187,7 @@ def replay(
     """Hand an entry, or all with a reason, to the drain once more: after a mend, or with a newer scrubber."""
     from shoptalk.compose import Parts
     from shoptalk.errors import ShoptalkError
-    from shoptalk.store import quarantine
+    from shoptalk.store.ingest import quarantine
 
     if (entry_id is None) == (reason is None):
         raise typer.BadParameter("name one entry, or a --reason")

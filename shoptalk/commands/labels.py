@@ -33,7 +33,7 @@ def pull() -> None:
 def status(json: Json = False) -> None:
     """How many samples, tasks, annotations and labels there are."""
     from shoptalk.compose import Parts
-    from shoptalk.store import labels, samples
+    from shoptalk.store.labeling import labels, samples
 
     with Parts(load_settings()).store.read() as conn:
         figures = {

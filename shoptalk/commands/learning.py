@@ -75,7 +75,7 @@ def gate(adapter: str, json: Json = False) -> None:
 def _show_verdict(parts: object, adapter: str, as_json: bool) -> None:
     from shoptalk.compose import Parts, judge_again
     from shoptalk.errors import NotFound
-    from shoptalk.store import evaluations
+    from shoptalk.store.training import evaluations
 
     assert isinstance(parts, Parts)
     with parts.store.read() as conn:

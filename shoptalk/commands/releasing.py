@@ -23,7 +23,7 @@ def add(app: typer.Typer) -> None:
 def status(json: Json = False) -> None:
     """What each alias should serve, what each API serves, and the latest releases."""
     from shoptalk.compose import Parts
-    from shoptalk.store import releases
+    from shoptalk.store.chat import releases
 
     with Parts(load_settings()).store.read() as conn:
         desired, observed = releases.all_desired(conn), releases.all_observed(conn)

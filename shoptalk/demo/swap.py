@@ -20,7 +20,7 @@ from shoptalk.compose import Parts
 from shoptalk.demo.traffic import Customers, Said
 from shoptalk.domain import Example, Message, now
 from shoptalk.errors import ShoptalkError
-from shoptalk.store import datasets
+from shoptalk.store.training import datasets
 
 ALIAS = "swap"
 SENTENCES = {

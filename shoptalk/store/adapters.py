@@ -11,10 +11,10 @@ import sqlalchemy as sa
 
 from shoptalk.domain import Adapter, AdapterRef, now
 from shoptalk.store.database import exclusively, insert_new
-from shoptalk.store.tables import adapter_marks as marks
-from shoptalk.store.tables import adapters as t
+from shoptalk.store.schema import adapter_marks as marks
+from shoptalk.store.schema import adapters as t
 
-OWNER: Final = "shoptalk"  # by `shoptalk.registry`
+OWNER: Final = "shoptalk"  # by `shoptalk.models.registry`
 
 
 @dataclass(frozen=True, slots=True)

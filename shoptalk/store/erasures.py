@@ -11,8 +11,8 @@ import sqlalchemy as sa
 
 from shoptalk.domain import now
 from shoptalk.store.database import insert_new
-from shoptalk.store.tables import erasure_steps, tombstones
-from shoptalk.store.tables import erasures as t
+from shoptalk.store.schema import erasure_steps, tombstones
+from shoptalk.store.schema import erasures as t
 
 OWNER: Final = "ingest"
 

@@ -11,8 +11,8 @@ import sqlalchemy as sa
 
 from shoptalk.domain import now
 from shoptalk.store.database import insert_new, upsert
-from shoptalk.store.tables import round_steps, triggers
-from shoptalk.store.tables import rounds as t
+from shoptalk.store.schema import round_steps, triggers
+from shoptalk.store.schema import rounds as t
 
 OWNER: Final = "shoptalk"
 OPEN = ("running", "waiting")

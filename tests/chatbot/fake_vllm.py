@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from shoptalk.basemodel import BaseModel, ChatTokenizer
+from shoptalk.models.basemodel import BaseModel, ChatTokenizer
 
 TOKEN_S = 0.004
 

@@ -19,23 +19,12 @@ from shoptalk.domain import (
     new_id,
     now,
 )  # fmt: skip
-from shoptalk.store import (
-    Store,
-    adapters,
-    chats,
-    datasets,
-    evaluations,
-    feedback,
-    inferences,
-    labels,
-    quarantine,
-    releases,
-    rounds,
-    runs,
-    samples,
-    turns,
-    watch,
-)
+from shoptalk.store import Store, adapters, rounds
+from shoptalk.store.chat import chats, inferences, releases
+from shoptalk.store.ingest import feedback, quarantine, turns
+from shoptalk.store.labeling import labels, samples
+from shoptalk.store.monitoring import watch
+from shoptalk.store.training import datasets, evaluations, runs
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{7*7}}"
 P_VALUES = (0.62, 0.31, 0.84, 0.45, 0.12, 0.55, 0.2, 0.071, 0.34, 0.018, 0.0061, 0.0004, 2e-6, 0.4, 0.73)

@@ -26,7 +26,8 @@ from selenium.webdriver.support.ui import WebDriverWait
 from shoptalk.compose import Parts
 from shoptalk.domain import ReleaseState, Scope, now
 from shoptalk.settings import Settings
-from shoptalk.store import arrivals, chats, quarantine, releases
+from shoptalk.store.chat import chats, releases
+from shoptalk.store.ingest import inbox, quarantine
 from tests.chatbot.pages_world import fill
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -69,7 +70,7 @@ class Shop:
     def feedback(self) -> list[dict[str, Any]]:
         """What was acknowledged and is not drained, opened with the shop's key."""
         with self.parts.store.write() as conn:
-            waiting = arrivals.claim(conn, 1000, now())
+            waiting = inbox.claim(conn, 1000, now())
         return [self.parts.secrets.open(a.body) for a in waiting if a.kind == "feedback"]
 
 
@@ -242,7 +243,7 @@ def test_the_conversation_goes_on_survives_a_reload_and_ends(browser: Chrome, sh
     kept = browser.execute_script("return JSON.parse(sessionStorage.getItem('shoptalk.conversation'))")
     assert [m["role"] for m in kept["messages"]] == ["user", "assistant"] * 2
     with shop.parts.store.write() as conn:
-        waiting = arrivals.claim(conn, 1000, now())
+        waiting = inbox.claim(conn, 1000, now())
         (opened,) = chats.named(conn, shop.parts.secrets.public_conversation(kept["id"]))
     exchanges = [shop.parts.secrets.open(a.body) for a in waiting if a.conversation_id == opened.id]
     assert [len(e["turns"]) for e in exchanges if "turns" in e] == [2, 2]  # only what is new was stored

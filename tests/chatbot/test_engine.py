@@ -15,10 +15,10 @@ from chatbot.engine.embedded import EmbeddedEngine, EngineLimits
 from chatbot.engine.offline import OfflineEngine
 from chatbot.engine.protocol import Engine, Event, GenerationRequest, Sampling
 from chatbot.engine.row import Row
-from shoptalk.adapterfile import AdapterFiles
-from shoptalk.basemodel import BaseModel, ChatTokenizer, load_model, load_tokenizer
 from shoptalk.domain import AdapterRef, Message
 from shoptalk.errors import AdapterRefused, EngineStopped, InvalidInput, NoFreeSlot, NotFound, Overloaded
+from shoptalk.models.adapterfile import AdapterFiles
+from shoptalk.models.basemodel import BaseModel, ChatTokenizer, load_model, load_tokenizer
 from tests.chatbot.engines import BASE, WAIT_S, Reply, answer, ask, let_go
 from tests.conftest import KERNELS
 from tests.shoptalk.adapters import adapter, config, weights

@@ -23,8 +23,8 @@ from chatbot.engine.compute.store import KeyValues
 from chatbot.engine.compute.team import Team
 from chatbot.engine.compute.tune import fastest_threads
 from chatbot.engine.compute.weights import load_shape, load_weights
-from shoptalk.basemodel import BaseModel, load_model
 from shoptalk.errors import ConfigurationError
+from shoptalk.models.basemodel import BaseModel, load_model
 from tests.conftest import KERNELS
 
 pytestmark = pytest.mark.slow

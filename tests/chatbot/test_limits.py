@@ -22,8 +22,9 @@ from chatbot.api.limits.penalties import FORGIVEN_S, LONGEST_S, Penalties
 from chatbot.api.limits.stores import LEASE_SHARE, MemoryBuckets, SharedBuckets
 from chatbot.api.limits.unnamed import OFTEN, UnnamedProxies
 from chatbot.api.probing import Shared
-from shoptalk.secrets import Secrets
-from shoptalk.store import Store, rate_buckets, tables
+from shoptalk.crypto import Secrets
+from shoptalk.store import Store, schema
+from shoptalk.store.chat import rate_buckets
 
 START = 1_800_000_000.0
 DIGEST = Secrets(bytes(range(32))).digest
@@ -283,7 +284,7 @@ def test_full_buckets_leave_the_database(store: Store) -> None:
     asyncio.run(some(20))
     with store.read() as conn:
         assert rate_buckets.count(conn) == 20
-        ids = list(conn.execute(tables.rate_buckets.select().with_only_columns(tables.rate_buckets.c.id)).scalars())
+        ids = list(conn.execute(schema.rate_buckets.select().with_only_columns(schema.rate_buckets.c.id)).scalars())
     assert not any("address" in id for id in ids)  # who asked is a keyed hash
     with store.write() as conn:
         assert rate_buckets.forget_full(conn, clock.now + 61) == 20

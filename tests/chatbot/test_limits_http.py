@@ -19,7 +19,7 @@ from ingest import scrub
 from shoptalk.compose import build_api
 from shoptalk.domain import KeyLimits, Scope
 from shoptalk.settings import Settings
-from shoptalk.store import keys
+from shoptalk.store.chat import keys
 
 pytestmark = pytest.mark.slow
 

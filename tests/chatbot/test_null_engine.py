@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from chatbot.engine.null import NullEngine
-from shoptalk.adapterfile import AdapterFiles
 from shoptalk.domain import AdapterRef
 from shoptalk.errors import AdapterRefused, EngineStopped, InvalidInput, NotFound
+from shoptalk.models.adapterfile import AdapterFiles
 from tests.chatbot.engines import BASE, answer, ask
 from tests.shoptalk.adapters import adapter
 

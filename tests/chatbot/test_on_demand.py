@@ -24,10 +24,10 @@ from chatbot.engine.embedded import EmbeddedEngine, EngineLimits
 from chatbot.engine.protocol import Finished
 from chatbot.keys import create_key
 from chatbot.router import Route
-from shoptalk.adapterfile import AdapterFiles
-from shoptalk.basemodel import BaseModel
 from shoptalk.compose import Parts, build_api
 from shoptalk.domain import AdapterRef, Message, Scope
+from shoptalk.models.adapterfile import AdapterFiles
+from shoptalk.models.basemodel import BaseModel
 from shoptalk.settings import Settings
 from tests.shoptalk.adapters import adapter
 

@@ -23,9 +23,11 @@ from chatbot.keys import create_key
 from chatbot.release.moves import Releases
 from shoptalk.compose import build_api
 from shoptalk.domain import ReleaseState, Scope, now
-from shoptalk.registry import Registry
+from shoptalk.models.registry import Registry
 from shoptalk.settings import Settings
-from shoptalk.store import Store, arrivals, keys, releases
+from shoptalk.store import Store
+from shoptalk.store.chat import keys, releases
+from shoptalk.store.ingest import inbox
 from tests.chatbot.pages_world import HOSTILE, fill, fill_with_hostile_text
 
 pytestmark = pytest.mark.slow
@@ -114,11 +116,11 @@ class TestChatPage:
         assert "data: [DONE]" in answer.text
         store: Store = app.state.services.store
         with store.read() as conn:
-            before = arrivals.count(conn)
+            before = inbox.count(conn)
         rating = {"inference_id": answer.headers["x-inference-id"], "metric": "thumbs", "value": 0}
         assert visitor.post("/v1/feedback", json=rating, headers=OURS).status_code == 201
         with store.read() as conn:
-            assert arrivals.count(conn) == before + 1
+            assert inbox.count(conn) == before + 1
 
 
 class TestHeaders:

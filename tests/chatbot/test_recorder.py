@@ -19,10 +19,11 @@ from chatbot.api.services import Services
 from chatbot.api.tree import Match, match
 from chatbot.engine.protocol import Finished
 from chatbot.router import Route
+from shoptalk.crypto import Secrets
 from shoptalk.domain import AdapterRef, Message
 from shoptalk.errors import AlreadyAnswered
-from shoptalk.secrets import Secrets
-from shoptalk.store import Store, chats, inferences
+from shoptalk.store import Store
+from shoptalk.store.chat import chats, inferences
 
 SECRETS = Secrets(bytes(range(32)))
 FINISHED = Finished("stop", "Hi", 3, 1, 1.0, 2.0, -0.1)

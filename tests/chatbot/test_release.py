@@ -14,11 +14,13 @@ from chatbot.release.loader import Loader
 from chatbot.release.moves import Releases
 from chatbot.release.reconciler import Reconciler
 from chatbot.router import Router
-from shoptalk.artifacts import Artifacts
 from shoptalk.domain import AdapterRef, Release, ReleaseState, Verdict, now
 from shoptalk.errors import IllegalMove, InvalidInput, NoFreeSlot, NotFound
-from shoptalk.registry import Registry
-from shoptalk.store import Store, evaluations, releases
+from shoptalk.models.artifacts import Artifacts
+from shoptalk.models.registry import Registry
+from shoptalk.store import Store
+from shoptalk.store.chat import releases
+from shoptalk.store.training import evaluations
 from tests.chatbot.engines import BASE, answer
 from tests.shoptalk.adapters import adapter
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from chatbot.api.tree import Sent, match
 from shoptalk.domain import Role
-from shoptalk.store.chats import Node
+from shoptalk.store.chat.chats import Node
 
 
 def node(name: str, parent: str | None, text: str, role: Role = "user") -> Node:

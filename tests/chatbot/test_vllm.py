@@ -19,8 +19,6 @@ from chatbot.engine.protocol import GenerationRequest, Priority, Sampling
 from chatbot.engine.vllm.adapters import LOCK, MARKER, AdapterFolder
 from chatbot.engine.vllm.client import VllmClient
 from chatbot.engine.vllm.engine import LONGEST_S, VllmEngine, VllmLimits, backoff
-from shoptalk.adapterfile import AdapterFiles
-from shoptalk.basemodel import BaseModel, ChatTokenizer, load_tokenizer
 from shoptalk.domain import AdapterRef, Message
 from shoptalk.errors import (
     AdapterRefused,
@@ -32,6 +30,8 @@ from shoptalk.errors import (
     NotFound,
     Overloaded,
 )
+from shoptalk.models.adapterfile import AdapterFiles
+from shoptalk.models.basemodel import BaseModel, ChatTokenizer, load_tokenizer
 from tests.chatbot.engines import BASE, Reply, answer, ask, let_go
 from tests.chatbot.fake_vllm import FakeVllm
 from tests.marks import WORDS, marked

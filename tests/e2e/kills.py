@@ -17,8 +17,8 @@ from uuid import uuid4
 import httpx
 import sqlalchemy as sa
 
-from shoptalk.store import arrivals
-from shoptalk.store.tables import conversations, feedback, inferences, quarantine, turns
+from shoptalk.store.ingest import inbox
+from shoptalk.store.schema import conversations, feedback, inferences, quarantine, turns
 from tests.e2e.stack import Stack, until
 
 REPEATED = 0.2  # share of requests sent again although they were answered
@@ -142,7 +142,7 @@ def chat_while_killed(
 
 def _waiting(stack: Stack) -> int:
     with stack.parts.store.read() as conn:
-        return arrivals.count(conn)
+        return inbox.count(conn)
 
 
 def faults(stack: Stack, told: Acknowledged) -> list[str]:

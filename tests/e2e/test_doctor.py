@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from shoptalk.basemodel import BaseModel, ChatTokenizer, load_tokenizer
+from shoptalk.models.basemodel import BaseModel, ChatTokenizer, load_tokenizer
 from tests.chatbot.fake_vllm import FakeVllm
 from tests.e2e.stack import ROOT, free_port
 

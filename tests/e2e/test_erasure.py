@@ -44,7 +44,11 @@ from shoptalk.domain import AdapterRef, ApiKey, Message, Scope, Verdict, now
 from shoptalk.errors import EngineStopped, IllegalMove, NotFound
 from shoptalk.lineage import trace
 from shoptalk.settings import Settings, load_settings
-from shoptalk.store import datasets, evaluations, quarantine, releases, runs, tables, watch
+from shoptalk.store import schema
+from shoptalk.store.chat import releases
+from shoptalk.store.ingest import quarantine
+from shoptalk.store.monitoring import watch
+from shoptalk.store.training import datasets, evaluations, runs
 from tests.e2e.stack import ROOT, until
 from tests.e2e.test_gate_release import adapter_files
 from tests.postgres import PostgresServer
@@ -191,7 +195,7 @@ class Shop:
         ids += [secrets.public_conversation(c) for c in ("jo-1", "jo-2", "jo-import")]
         found = []
         with self.parts.store.read() as conn:
-            for table in tables.metadata.sorted_tables:
+            for table in schema.metadata.sorted_tables:
                 for row in conn.execute(sa.select(table)):
                     text = " ".join(_opened(self.parts, value) for value in row)
                     found += [f"table {table.name}: {word}" for word in (*WORDS, *ids) if word in text]
@@ -310,7 +314,7 @@ def test_nothing_is_left_of_a_customer(shop: Shop) -> None:
 def _counted(shop: Shop) -> dict[str, int]:
     with shop.parts.store.read() as conn:
         return {
-            name: conn.execute(sa.select(sa.func.count()).select_from(tables.metadata.tables[name])).scalar_one()
+            name: conn.execute(sa.select(sa.func.count()).select_from(schema.metadata.tables[name])).scalar_one()
             for name in ("turns", "conversations", "adapters", "evaluations", "api_keys", "reports")
         }
 
@@ -493,7 +497,7 @@ def test_a_kill_at_each_step_does_not_stop_it(shop: Shop) -> None:
 
 def test_every_table_and_folder_is_covered(shop: Shop) -> None:
     covered: set[str] = set().union(*(eraser.covers for eraser in shop.parts.erasers()))
-    assert {t.name for t in tables.metadata.sorted_tables} - covered == set(EXEMPT)
+    assert {t.name for t in schema.metadata.sorted_tables} - covered == set(EXEMPT)
     made = {f"{path.name}/" for path in shop.settings.home.iterdir() if path.is_dir()}
     assert made <= covered | set(FOLDERS)
     with shop.parts.store.read() as conn:

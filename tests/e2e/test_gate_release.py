@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from shoptalk.adapterfile import AdapterFiles
 from shoptalk.compose import Parts, StageWork, recipe
 from shoptalk.demo.shop import Shop
 from shoptalk.domain import AdapterRef, Example, Message, Verdict, new_id, now
 from shoptalk.errors import IllegalMove
+from shoptalk.models.adapterfile import AdapterFiles
 from shoptalk.settings import load_settings
-from shoptalk.store import datasets, evaluations, releases
+from shoptalk.store.chat import releases
+from shoptalk.store.training import datasets, evaluations
 from tests.e2e.stack import Stack, models_folder, until
 from training.dataset import without_overlap
 
@@ -50,7 +51,7 @@ def running(tmp_path: Path) -> Iterator[Stack]:
 
 
 def publish(stack: Stack, seed: int) -> str:
-    from shoptalk.basemodel import find_base_model
+    from shoptalk.models.basemodel import find_base_model
 
     base = find_base_model(stack.settings.models_path, stack.settings.base_model)
     return str(stack.parts.registry.publish("shop", adapter_files(seed), base_sha256=base.sha256).ref)

@@ -19,7 +19,7 @@ from shoptalk.cli import app
 from shoptalk.compose import Parts, build_api
 from shoptalk.domain import Scope
 from shoptalk.settings import load_settings
-from shoptalk.store import turns
+from shoptalk.store.ingest import turns
 from tests.e2e.stack import Stack
 
 pytestmark = pytest.mark.slow

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from shoptalk.demo.shop import Shop
-from shoptalk.store import arrivals, rounds, runs
+from shoptalk.store import rounds
+from shoptalk.store.ingest import inbox
+from shoptalk.store.training import runs
 from tests.e2e.kills import chat_while_killed, faults
 from tests.e2e.stack import Stack, models_folder, until
 
@@ -37,7 +39,7 @@ def test_the_worker_killed_while_it_trains(tmp_path: Path) -> None:
 
         def drained() -> bool:
             with store.read() as conn:
-                return arrivals.count(conn) == 0
+                return inbox.count(conn) == 0
 
         until(drained, "the drain")
         trigger = stack.parts.watcher.trigger("person", "test")

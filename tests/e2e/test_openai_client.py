@@ -9,8 +9,8 @@ from typing import Any
 import openai
 import pytest
 
-from shoptalk.basemodel import BaseModel
 from shoptalk.domain import Scope
+from shoptalk.models.basemodel import BaseModel
 from tests.e2e.stack import Stack, models_folder
 from tests.vllm import VllmServer, needed_vllm
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from labeling.server import LabelStudioServer
-from shoptalk.store import arrivals, labels, quarantine, samples, turns
+from shoptalk.store.ingest import inbox, quarantine, turns
+from shoptalk.store.labeling import labels, samples
 from tests.e2e.stack import LABEL_STUDIO, Stack, need, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.label_studio]
@@ -79,7 +80,7 @@ def test_planted_values_are_nowhere(running: Stack) -> None:
 
     def drained() -> bool:
         with store.read() as conn:
-            return arrivals.count(conn) == 0
+            return inbox.count(conn) == 0
 
     until(drained, "the drain", 240)
     with store.read() as conn:

@@ -17,8 +17,8 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from shoptalk.store import arrivals
-from shoptalk.store.tables import turns
+from shoptalk.store.ingest import inbox
+from shoptalk.store.schema import turns
 from tests.e2e.stack import Stack, free_port, until
 
 pytestmark = pytest.mark.slow
@@ -57,7 +57,7 @@ def drained(stack: Stack) -> list[sa.Row[Any]]:
 
     def empty() -> bool:
         with stack.parts.store.read() as conn:
-            return arrivals.count(conn) == 0
+            return inbox.count(conn) == 0
 
     until(empty, "the drain")
     with stack.parts.store.read() as conn:

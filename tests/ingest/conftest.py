@@ -9,7 +9,7 @@ import pytest
 
 from ingest.scrub.analyzer import Analyzer
 from ingest.scrub.scrubber import PresidioScrubber
-from shoptalk.secrets import Secrets
+from shoptalk.crypto import Secrets
 from shoptalk.store import Store
 
 

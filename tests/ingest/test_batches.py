@@ -23,10 +23,13 @@ from ingest.importer import Importer
 from ingest.quarantine import Quarantine
 from ingest.scrub.scrubber import PresidioScrubber
 from ingest.validation import Validator
+from shoptalk.crypto import Secrets
 from shoptalk.domain import Role, Sample, now
 from shoptalk.errors import Conflict, InvalidInput, NotFound
-from shoptalk.secrets import Secrets
-from shoptalk.store import Store, arrivals, chats, imports, quarantine, samples, tables, turns
+from shoptalk.store import Store, schema
+from shoptalk.store.chat import chats
+from shoptalk.store.ingest import imports, inbox, quarantine, turns
+from shoptalk.store.labeling import samples
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.slow
@@ -66,7 +69,7 @@ def drain(store: Store, secrets: Secrets, scrubber: PresidioScrubber) -> Drain:
 
 def texts(store: Store) -> list[str | None]:
     with store.read() as conn:
-        return list(conn.execute(sa.select(tables.turns.c.text).order_by(tables.turns.c.at)).scalars())
+        return list(conn.execute(sa.select(schema.turns.c.text).order_by(schema.turns.c.at)).scalars())
 
 
 def test_an_odd_batch_waits_for_a_person(store: Store, importer: Importer, drain: Drain) -> None:
@@ -81,7 +84,7 @@ def test_an_odd_batch_waits_for_a_person(store: Store, importer: Importer, drain
     assert any(reason.startswith("turns a conversation: 7") for reason in result.held)
     assert drain.run_once() == DrainResult()
     with store.read() as conn:
-        assert (arrivals.count(conn), arrivals.backlog(conn)) == (30, (0, None))
+        assert (inbox.count(conn), inbox.backlog(conn)) == (30, (0, None))
     batches = Batches(store)
     assert batches.release(result.batch[0]).state == "accepted"
     with pytest.raises(Conflict, match="accepted already"):
@@ -94,7 +97,7 @@ def test_an_odd_batch_waits_for_a_person(store: Store, importer: Importer, drain
     assert again.batch is not None
     assert batches.refuse(again.batch[0]).state == "refused"
     with store.read() as conn:
-        assert arrivals.count(conn) == 0
+        assert inbox.count(conn) == 0
         assert imports.find(conn, again.batch[0]).report["conversations"] == 30  # type: ignore[union-attr]
     assert importer.import_conversations(usual("worse", 1), source="fine.jsonl").new == 1  # it may come again
     with pytest.raises(NotFound):
@@ -124,7 +127,7 @@ def test_a_changed_conversation_is_a_new_version(store: Store, importer: Importe
     drain.run_once()
     assert sorted(filter(None, texts(store))) == ["No, it is green.", "fine, thanks", "is it blue"]
     with store.read() as conn:
-        (known,) = imports.known(conn, [row.id for row in conn.execute(sa.select(tables.conversations.c.id))]).values()
+        (known,) = imports.known(conn, [row.id for row in conn.execute(sa.select(schema.conversations.c.id))]).values()
     assert known.version == 2
 
 
@@ -205,11 +208,11 @@ def test_what_the_second_scan_found_is_scrubbed_before_it_is_admitted(
 def test_a_former_version_on_its_way_is_waited_for(store: Store, importer: Importer, drain: Drain) -> None:
     importer.import_conversations([talk("c1", "is it blue", "Yes.")])
     with store.write() as conn:
-        (first,) = arrivals.claim(conn, 9, now() + timedelta(hours=1))  # by another drain
+        (first,) = inbox.claim(conn, 9, now() + timedelta(hours=1))  # by another drain
     importer.import_conversations([talk("c1", "is it blue", "No.")])
     assert drain.run_once() == DrainResult()
     with store.write() as conn:
-        arrivals.give_back(conn, [first.seq])
+        inbox.give_back(conn, [first.seq])
     drain.run_once()
     assert sorted(filter(None, texts(store))) == ["No.", "is it blue"]
 
@@ -270,5 +273,5 @@ def test_an_import_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path / 'home' / 'shoptalk.db'}")
     with store.read() as conn:
         (batch,) = imports.newest(conn)
-        assert (batch.report["conversations"], arrivals.backlog(conn)[0]) == (100, 100)
+        assert (batch.report["conversations"], inbox.backlog(conn)[0]) == (100, 100)
     store.close()

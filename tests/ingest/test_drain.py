@@ -16,9 +16,11 @@ from structlog.testing import capture_logs
 from ingest.arrivals import ArrivalInbox
 from ingest.drain import Drain, DrainResult, content_hash
 from ingest.scrub.scrubber import PresidioScrubber
+from shoptalk.crypto import Secrets
 from shoptalk.domain import Inference, Message, now
-from shoptalk.secrets import Secrets
-from shoptalk.store import Store, arrivals, chats, feedback, inferences, quarantine, tables, turns
+from shoptalk.store import Store, schema
+from shoptalk.store.chat import chats, inferences
+from shoptalk.store.ingest import feedback, inbox, quarantine, turns
 
 AT = datetime(2026, 1, 1, tzinfo=UTC).isoformat()
 
@@ -48,7 +50,7 @@ def put(store: Store, secrets: Secrets, id: str, payload: Mapping[str, Any], kin
 
 def counts(store: Store) -> tuple[int, int, int]:
     with store.read() as conn:
-        return arrivals.count(conn), turns.count(conn), feedback.count(conn)
+        return inbox.count(conn), turns.count(conn), feedback.count(conn)
 
 
 @pytest.fixture
@@ -117,11 +119,11 @@ def test_a_revision_waits_for_its_turn(store: Store, secrets: Secrets, drain: Dr
     put(store, secrets, "a1", exchange(turn("t1", "it is Zorblat")))
     put(store, secrets, "a2", exchange(turn("t2"), revisions={"t1": "it is <PERSON_1>"}))
     with store.write() as conn:
-        [first] = arrivals.claim(conn, 1, now() + timedelta(hours=1))  # by another drain
+        [first] = inbox.claim(conn, 1, now() + timedelta(hours=1))  # by another drain
     assert drain.run_once() == DrainResult()
     assert counts(store) == (2, 0, 0)
     with store.write() as conn:
-        arrivals.give_back(conn, [first.seq])
+        inbox.give_back(conn, [first.seq])
     assert drain.run_once() == DrainResult(turns=2)
     with store.read() as conn:
         assert turns.find(conn, "t1").text == "it is <PERSON_1>"  # type: ignore[union-attr]
@@ -130,10 +132,10 @@ def test_a_revision_waits_for_its_turn(store: Store, secrets: Secrets, drain: Dr
 def test_what_a_drain_claimed_that_died_is_admitted_by_another(store: Store, secrets: Secrets, drain: Drain) -> None:
     put(store, secrets, "a1", exchange(turn("t1")))
     with store.write() as conn:
-        assert len(arrivals.claim(conn, 1, now() + timedelta(hours=1))) == 1
+        assert len(inbox.claim(conn, 1, now() + timedelta(hours=1))) == 1
     assert drain.run_once() == DrainResult()
     with store.write() as conn:
-        conn.execute(sa.update(tables.arrivals).values(claimed_until=now() - timedelta(seconds=1)))
+        conn.execute(sa.update(schema.arrivals).values(claimed_until=now() - timedelta(seconds=1)))
     assert drain.run_once() == DrainResult(turns=1)
 
 
@@ -167,7 +169,7 @@ def test_early_feedback_of_others_or_about_nothing_is_quarantined(
 ) -> None:
     with store.write() as conn:
         ArrivalInbox(secrets).accept(conn, "f1", "feedback", "inf_1", EARLY)
-        conn.execute(sa.update(tables.arrivals).values(created_at=now() - timedelta(hours=2)))
+        conn.execute(sa.update(schema.arrivals).values(created_at=now() - timedelta(hours=2)))
     if theirs:
         reply(store, theirs)
     assert drain.run_once() == DrainResult(quarantined=1)

@@ -11,7 +11,9 @@ import pytest
 from ingest.drain import content_hash
 from ingest.features import DIMENSIONS, Embedder, FeatureComputer, refuses
 from shoptalk.domain import Inference, Role, Turn, now
-from shoptalk.store import Store, inferences, turns
+from shoptalk.store import Store
+from shoptalk.store.chat import inferences
+from shoptalk.store.ingest import turns
 
 
 class Ones:

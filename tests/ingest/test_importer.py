@@ -19,10 +19,12 @@ from ingest.importer import Importer, ImportResult
 from ingest.scrub.scrubbed import Scrubbed
 from ingest.scrub.scrubber import PresidioScrubber
 from ingest.validation import Validator
+from shoptalk.crypto import Secrets
 from shoptalk.domain import Message
 from shoptalk.errors import InvalidInput, ScrubbingFailed
-from shoptalk.secrets import Secrets
-from shoptalk.store import Store, arrivals, chats, turns
+from shoptalk.store import Store
+from shoptalk.store.chat import chats
+from shoptalk.store.ingest import inbox, turns
 
 
 def open_conversation(conn: sa.Connection, opened: chats.Opened) -> bool:
@@ -62,7 +64,7 @@ def test_imports_once(
     heard: list[int] = []
     would = import_file(importer, file, dry_run=True)
     with store.read() as conn:
-        assert (arrivals.count(conn), chats.count(conn)) == (0, 0)
+        assert (inbox.count(conn), chats.count(conn)) == (0, 0)
     first = import_file(importer, file, progress=heard.append)
     assert replace(first, batch=None) == would
     assert first.batch is not None

@@ -11,8 +11,9 @@ from ingest import topics as module
 from ingest.drain import content_hash
 from ingest.topics import Topics, fit
 from shoptalk.domain import Turn, now
-from shoptalk.store import Store, topics, turns
-from shoptalk.store.turns import FEATURES, Features
+from shoptalk.store import Store
+from shoptalk.store.ingest import topics, turns
+from shoptalk.store.ingest.turns import FEATURES, Features
 
 ABOUT = 4
 

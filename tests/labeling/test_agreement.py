@@ -9,9 +9,9 @@ import pytest
 
 from labeling.agreement import combine, krippendorff_alpha, pairwise_agreement
 from shoptalk.domain import Label, Sample
-from shoptalk.store import labels
 from shoptalk.store.database import Store
-from shoptalk.store.labels import Annotation
+from shoptalk.store.labeling import labels
+from shoptalk.store.labeling.labels import Annotation
 
 from .world import START
 

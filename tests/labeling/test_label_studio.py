@@ -22,8 +22,8 @@ from labeling.server import LabelStudioServer
 from shoptalk.domain import Sample
 from shoptalk.errors import ConfigurationError, InvalidInput, LabelStudioUnavailable, NotFound
 from shoptalk.ports import Erased
-from shoptalk.store import labels, samples
 from shoptalk.store.database import Store
+from shoptalk.store.labeling import labels, samples
 
 from .world import add_conversation, add_samples, scrub_emails
 

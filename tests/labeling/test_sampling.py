@@ -12,8 +12,9 @@ import pytest
 from labeling.sampling import sample
 from labeling.usefulness import BASE, FIRST, MOST, THUMBS_DOWN, UNRESOLVED, Signals, usefulness
 from shoptalk.domain import Feedback
-from shoptalk.store import samples, turns
 from shoptalk.store.database import Store
+from shoptalk.store.ingest import turns
+from shoptalk.store.labeling import samples
 
 from .world import START, add_conversation, add_feedback
 

@@ -9,8 +9,10 @@ from datetime import UTC, datetime, timedelta
 
 from shoptalk.domain import Feedback, Inference, Sample, Turn, new_id
 from shoptalk.errors import ScrubbingFailed
-from shoptalk.store import feedback, inferences, samples, turns
+from shoptalk.store.chat import inferences
 from shoptalk.store.database import Store
+from shoptalk.store.ingest import feedback, turns
+from shoptalk.store.labeling import samples
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 EMAIL = re.compile(r"[\w.]+@[\w.]+\w")

@@ -14,10 +14,13 @@ import pytest
 from monitoring.mmd import mmd_test
 from monitoring.watcher import Watcher
 from monitoring.windows import read_windows
-from shoptalk.artifacts import Artifacts
 from shoptalk.domain import Feedback, Turn, now
 from shoptalk.errors import NotEnoughData
-from shoptalk.store import Store, datasets, feedback, rounds, turns, watch
+from shoptalk.models.artifacts import Artifacts
+from shoptalk.store import Store, rounds
+from shoptalk.store.ingest import feedback, turns
+from shoptalk.store.monitoring import watch
+from shoptalk.store.training import datasets
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 DIM = 16

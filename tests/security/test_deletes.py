@@ -11,10 +11,10 @@ import pytest
 
 from chatbot.engine.vllm.adapters import LOCK, MARKER, AdapterFolder
 from labeling.datafolder import DATABASE, DataFolder
-from shoptalk.adapterfile import AdapterFiles
-from shoptalk.basemodel import fetch_base_model
 from shoptalk.errors import ConfigurationError, InvalidInput
 from shoptalk.folders import remove_folder
+from shoptalk.models.adapterfile import AdapterFiles
+from shoptalk.models.basemodel import fetch_base_model
 from training.trainer import run_folder
 
 ROOT = Path(__file__).parents[2]

@@ -18,9 +18,9 @@ import pytest
 import sqlalchemy as sa
 
 from chatbot.engine.vllm.adapters import AdapterFolder
-from shoptalk.adapterfile import AdapterFiles
 from shoptalk.errors import ConfigurationError
-from shoptalk.modes import loose, tighten
+from shoptalk.file_modes import loose, tighten
+from shoptalk.models.adapterfile import AdapterFiles
 from shoptalk.store import Store
 from shoptalk.supervise import FIRST_KEY, hand_over
 from tests.e2e.stack import ROOT, free_port, until

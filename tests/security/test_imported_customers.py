@@ -16,7 +16,8 @@ from ingest.files import FileConversation, FileTurn
 from shoptalk.compose import Parts, build_api
 from shoptalk.domain import Scope
 from shoptalk.settings import load_settings
-from shoptalk.store import tables, turns
+from shoptalk.store import schema
+from shoptalk.store.ingest import turns
 
 pytestmark = pytest.mark.slow
 
@@ -49,7 +50,7 @@ class World:
         """Tables that still hold the marker or the customer."""
         found, customer = [], self.parts.secrets.customer(who)
         with self.parts.store.read() as conn:
-            for table in tables.metadata.sorted_tables:
+            for table in schema.metadata.sorted_tables:
                 for row in conn.execute(sa.select(table)):
                     said = " ".join(self._opened(value) for value in row)
                     found += [f"{table.name}: {word}" for word in (MARKER, customer) if word in said]

@@ -15,9 +15,9 @@ from starlette.testclient import TestClient
 
 from chatbot.engine.embedded import EmbeddedEngine, EngineLimits
 from chatbot.keys import create_key
-from shoptalk.basemodel import BaseModel
 from shoptalk.compose import build_api
 from shoptalk.domain import Scope
+from shoptalk.models.basemodel import BaseModel
 from shoptalk.settings import Settings
 from tests.conftest import KERNELS
 

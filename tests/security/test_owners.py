@@ -21,8 +21,9 @@ from shoptalk.compose import Parts, build_api
 from shoptalk.domain import Scope
 from shoptalk.errors import InvalidInput
 from shoptalk.settings import load_settings
-from shoptalk.store import chats, quarantine
-from shoptalk.store.tables import conversations
+from shoptalk.store.chat import chats
+from shoptalk.store.ingest import quarantine
+from shoptalk.store.schema import conversations
 
 pytestmark = pytest.mark.slow
 

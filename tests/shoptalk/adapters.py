@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
-from shoptalk.adapterfile import AdapterFiles
+from shoptalk.models.adapterfile import AdapterFiles
 
 HIDDEN, KEYS, INNER, LAYERS = 64, 32, 128, 2
 SHAPES = {  # (in, out)

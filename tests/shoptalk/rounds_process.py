@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from shoptalk.errors import NotEnoughData
-from shoptalk.jobs import Jobs
+from shoptalk.rounds.workflow import Jobs
 
 LONGEST_S = 60.0
 

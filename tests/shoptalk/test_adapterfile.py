@@ -12,9 +12,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
-from shoptalk import adapterfile
-from shoptalk.adapterfile import AdapterFiles, verify
 from shoptalk.errors import AdapterRefused
+from shoptalk.models import adapterfile
+from shoptalk.models.adapterfile import AdapterFiles, verify
 from tests.shoptalk.adapters import adapter, config, weights
 
 GOOD = adapter(rank=2)

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shoptalk.artifacts import Artifacts
 from shoptalk.errors import ArtifactCorrupt, ArtifactMissing
+from shoptalk.models.artifacts import Artifacts
 
 DATA = b"a small file"
 SHA = hashlib.sha256(DATA).hexdigest()
@@ -63,7 +63,7 @@ def test_a_killed_writer_leaves_no_half_file_under_a_hash(tmp_path: Path) -> Non
     """Killed again and again in the middle of writing; whatever is named by a hash has that hash."""
     code = (
         "import os, sys\n"
-        "from shoptalk.artifacts import Artifacts\n"
+        "from shoptalk.models.artifacts import Artifacts\n"
         "a = Artifacts(sys.argv[1])\n"
         "print('ready', flush=True)\n"
         "while True: a.put(os.urandom(3_000_000))\n"

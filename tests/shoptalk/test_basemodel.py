@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shoptalk.basemodel import BaseModel, ChatTokenizer, choose_dtype, find_base_model, load_tokenizer
 from shoptalk.domain import Message
 from shoptalk.errors import BaseModelMissing
+from shoptalk.models.basemodel import BaseModel, ChatTokenizer, choose_dtype, find_base_model, load_tokenizer
 
 pytestmark = pytest.mark.slow
 

@@ -16,9 +16,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from shoptalk.errors import ConfigurationError
-from shoptalk.store import Store, arrivals, feedback, keys, turns
+from shoptalk.store import Store
+from shoptalk.store.chat import keys
 from shoptalk.store.database import exclusively, insert_new, upsert
-from shoptalk.store.tables import answers, metadata, rounds
+from shoptalk.store.ingest import feedback, inbox, turns
+from shoptalk.store.schema import answers, metadata, rounds
 
 WHEN = datetime(2026, 3, 1, 12, 30, 15, 250000, tzinfo=timezone(timedelta(hours=5, minutes=30)))
 
@@ -27,10 +29,10 @@ def test_migrating_twice_changes_nothing(empty_url: str) -> None:
     store = Store(empty_url)
     store.migrate()
     with store.write() as conn:
-        arrivals.add(conn, "inf_1", "exchange", "con_1", b"sealed")
+        inbox.add(conn, "inf_1", "exchange", "con_1", b"sealed")
     store.migrate()
     with store.read() as conn:
-        assert arrivals.count(conn) == 1
+        assert inbox.count(conn) == 1
     store.close()
 
 
@@ -81,23 +83,23 @@ def test_times_without_a_zone_are_refused(store: Store) -> None:
 def test_a_failed_block_leaves_nothing(store: Store) -> None:
     def fail_halfway() -> None:
         with store.write() as conn:
-            arrivals.add(conn, "inf_1", "exchange", "con_1", b"sealed")
+            inbox.add(conn, "inf_1", "exchange", "con_1", b"sealed")
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
         fail_halfway()
     with store.read() as conn:
-        assert arrivals.count(conn) == 0
+        assert inbox.count(conn) == 0
 
 
 def test_a_read_is_one_snapshot(store: Store) -> None:
     with store.read() as reading:
-        assert arrivals.count(reading) == 0
+        assert inbox.count(reading) == 0
         with store.write() as conn:
-            arrivals.add(conn, "inf_1", "exchange", "con_1", b"sealed")
-        assert arrivals.count(reading) == 0
+            inbox.add(conn, "inf_1", "exchange", "con_1", b"sealed")
+        assert inbox.count(reading) == 0
     with store.read() as reading:
-        assert arrivals.count(reading) == 1
+        assert inbox.count(reading) == 1
 
 
 def test_insert_new_takes_a_key_once(store: Store) -> None:
@@ -121,7 +123,7 @@ def test_one_id_arrives_once_from_many_threads(store: Store) -> None:
 
     def arrive() -> None:
         with store.write() as conn:
-            news.append(arrivals.add(conn, "inf_1", "exchange", "con_1", b"sealed"))
+            news.append(inbox.add(conn, "inf_1", "exchange", "con_1", b"sealed"))
 
     _at_once(arrive, 8)
     assert sorted(news) == [False] * 7 + [True]
@@ -131,11 +133,11 @@ def test_an_exclusive_block_lets_one_transaction_in_at_a_time(store: Store) -> N
     def count_up() -> None:
         with store.write() as conn:
             exclusively(conn, "counter")
-            arrivals.add(conn, f"inf_{arrivals.count(conn)}", "exchange", "con_1", b"sealed")
+            inbox.add(conn, f"inf_{inbox.count(conn)}", "exchange", "con_1", b"sealed")
 
     _at_once(count_up, 8)
     with store.read() as conn:
-        assert arrivals.count(conn) == 8
+        assert inbox.count(conn) == 8
 
 
 def test_sqlite_survives_power_loss_and_overwrites_what_is_deleted(sqlite_store: Store) -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from shoptalk.adapterfile import AdapterFiles
-from shoptalk.artifacts import Artifacts
 from shoptalk.domain import AdapterRef
 from shoptalk.errors import AdapterRefused, NotFound
-from shoptalk.registry import Registry
+from shoptalk.models.adapterfile import AdapterFiles
+from shoptalk.models.artifacts import Artifacts
+from shoptalk.models.registry import Registry
 from shoptalk.store import Store
 from tests.shoptalk.adapters import adapter
 

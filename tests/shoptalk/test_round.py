@@ -8,8 +8,10 @@ import pytest
 
 from shoptalk.domain import Label, Sample, Verdict, now
 from shoptalk.errors import NotEnoughData, NotFound
-from shoptalk.round import STEPS, RoundPlan, RoundSteps
-from shoptalk.store import Store, labels, rounds, samples, watch
+from shoptalk.rounds.steps import STEPS, RoundPlan, RoundSteps
+from shoptalk.store import Store, rounds
+from shoptalk.store.labeling import labels, samples
+from shoptalk.store.monitoring import watch
 
 ROUND = "rnd_1"
 PLAN = RoundPlan(labels_wanted=2, labels_wait_s=3600.0, auto_promote=True)
@@ -68,7 +70,7 @@ def label(store: Store, count: int, round_id: str = ROUND) -> None:
 
 
 def through(steps: RoundSteps) -> dict[str, object]:
-    """As `shoptalk.jobs` goes through them; stops where a step waits."""
+    """As `shoptalk.rounds.workflow` goes through them; stops where a step waits."""
     for name in STEPS:
         result = steps.run(name, ROUND)
         if result.get("wait") or "end" in result:

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from shoptalk.crypto import Secrets, add_key, key_file, load_secrets, parse_ring
 from shoptalk.errors import ConfigurationError
 from shoptalk.rotation import Sealed, reseal, rotate
-from shoptalk.secrets import Secrets, add_key, key_file, load_secrets, parse_ring
 from shoptalk.settings import Settings, load_settings
-from shoptalk.store import Store, answers, arrivals, quarantine
-from shoptalk.store.tables import metadata
+from shoptalk.store import Store
+from shoptalk.store.chat import answers
+from shoptalk.store.ingest import inbox, quarantine
+from shoptalk.store.schema import metadata
 
 RACE = """
 import sys
@@ -123,11 +125,11 @@ def test_a_key_file_that_lost_its_last_key_is_refused(bare: Path) -> None:
 
 def test_rotation_seals_everything_anew(store: Store, bare: Path) -> None:
     secrets = load_secrets(load_settings(home=bare))
-    tables: dict[str, Sealed] = {"arrivals": arrivals, "quarantine": quarantine, "answers": answers}
+    tables: dict[str, Sealed] = {"arrivals": inbox, "quarantine": quarantine, "answers": answers}
     old = parse_ring(key_file(bare).read_text())
     with store.write() as conn:
         for n in range(450):
-            arrivals.add(conn, f"a{n}", "exchange", "con_1", secrets.seal(n))
+            inbox.add(conn, f"a{n}", "exchange", "con_1", secrets.seal(n))
         quarantine.add(conn, "q1", "exchange", "con_1", "invalid", secrets.seal("q"))
         quarantine.add(conn, "q2", "exchange", "con_1", "invalid", None)
         answers.add(conn, "k1", "0" * 64, 200, secrets.seal("k"), "con_1")
@@ -135,13 +137,13 @@ def test_rotation_seals_everything_anew(store: Store, bare: Path) -> None:
     assert reseal(store, secrets, tables) == {"arrivals": 0, "quarantine": 0, "answers": 0}
     with store.read() as conn:
         bodies = [body for table in tables.values() for _, body in table.sealed(conn, 1000)]
-        assert [row[1] for row in arrivals.sealed(conn, 2, 449)] == bodies[449:450]
+        assert [row[1] for row in inbox.sealed(conn, 2, 449)] == bodies[449:450]
     assert [secrets.open(body) for body in bodies] == [*range(450), "q", "k"]
     for body in bodies:
         with pytest.raises(ConfigurationError):
             Secrets(*old).open(body)
     with store.write() as conn:
-        arrivals.add(conn, "foreign", "exchange", "con_1", Secrets(b"f" * 32).seal("x"))
+        inbox.add(conn, "foreign", "exchange", "con_1", Secrets(b"f" * 32).seal("x"))
     with pytest.raises(ConfigurationError, match="1 rows"):
         rotate(store, secrets, tables, None)
 

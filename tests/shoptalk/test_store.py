@@ -25,26 +25,12 @@ from shoptalk.domain import (
     Verdict,
     now,
 )
-from shoptalk.store import (
-    Store,
-    adapters,
-    answers,
-    arrivals,
-    chats,
-    datasets,
-    evaluations,
-    feedback,
-    inferences,
-    keys,
-    labels,
-    quarantine,
-    releases,
-    rounds,
-    runs,
-    samples,
-    turns,
-    watch,
-)
+from shoptalk.store import Store, adapters, rounds
+from shoptalk.store.chat import answers, chats, inferences, keys, releases
+from shoptalk.store.ingest import feedback, inbox, quarantine, turns
+from shoptalk.store.labeling import labels, samples
+from shoptalk.store.monitoring import watch
+from shoptalk.store.training import datasets, evaluations, runs
 
 T0 = datetime(2026, 1, 1, 9, 0, tzinfo=UTC)
 
@@ -86,22 +72,22 @@ def test_answers(store: Store) -> None:
 def test_arrivals(store: Store) -> None:
     with store.write() as conn:
         for name, conversation in (("x", "con_1"), ("y", "con_2"), ("z", "con_1")):
-            assert arrivals.add(conn, name, "exchange", conversation, name.encode())
-        assert not arrivals.add(conn, "x", "feedback", "con_9", b"again")
-        x, y, z = arrivals.claim(conn, 10, now())
+            assert inbox.add(conn, name, "exchange", conversation, name.encode())
+        assert not inbox.add(conn, "x", "feedback", "con_9", b"again")
+        x, y, z = inbox.claim(conn, 10, now())
         assert [a.body for a in (x, y, z)] == [b"x", b"y", b"z"]
-        assert arrivals.backlog(conn) == (3, x.created_at)
-        assert [a.id for a in arrivals.claim(conn, 2, now() + timedelta(hours=1))] == ["x", "y"]
-        assert [a.id for a in arrivals.claim(conn, 2, now())] == ["z"]
-        arrivals.give_back(conn, [y.seq, z.seq])
-        assert [a.id for a in arrivals.claim(conn, 2, now())] == ["y", "z"]
-        assert [a.id for a in arrivals.claim(conn, 2, now(), after=y.seq)] == ["z"]
-        assert arrivals.waits_before(conn, "con_1", z.seq)
-        assert not arrivals.waits_before(conn, "con_1", x.seq)
-        assert not arrivals.waits_before(conn, "con_2", y.seq)
-        assert arrivals.remove(conn, [x.seq]) == 1
-        assert arrivals.remove(conn, [x.seq]) == 0
-        assert arrivals.count(conn) == 2
+        assert inbox.backlog(conn) == (3, x.created_at)
+        assert [a.id for a in inbox.claim(conn, 2, now() + timedelta(hours=1))] == ["x", "y"]
+        assert [a.id for a in inbox.claim(conn, 2, now())] == ["z"]
+        inbox.give_back(conn, [y.seq, z.seq])
+        assert [a.id for a in inbox.claim(conn, 2, now())] == ["y", "z"]
+        assert [a.id for a in inbox.claim(conn, 2, now(), after=y.seq)] == ["z"]
+        assert inbox.waits_before(conn, "con_1", z.seq)
+        assert not inbox.waits_before(conn, "con_1", x.seq)
+        assert not inbox.waits_before(conn, "con_2", y.seq)
+        assert inbox.remove(conn, [x.seq]) == 1
+        assert inbox.remove(conn, [x.seq]) == 0
+        assert inbox.count(conn) == 2
 
 
 def test_chats(store: Store) -> None:
@@ -431,9 +417,9 @@ def test_watch(store: Store) -> None:
 def test_numbers_of_arrivals_are_never_given_again(store: Store) -> None:
     """Turns are ordered by them, also after the drain has emptied the table."""
     with store.write() as conn:
-        arrivals.add(conn, "arr_1", "exchange", "con_1", b"")
-        first = arrivals.claim(conn, 1, now())[0].seq
-        arrivals.remove(conn, [first])
+        inbox.add(conn, "arr_1", "exchange", "con_1", b"")
+        first = inbox.claim(conn, 1, now())[0].seq
+        inbox.remove(conn, [first])
     with store.write() as conn:
-        arrivals.add(conn, "arr_2", "exchange", "con_1", b"")
-        assert arrivals.claim(conn, 1, now())[0].seq > first
+        inbox.add(conn, "arr_2", "exchange", "con_1", b"")
+        assert inbox.claim(conn, 1, now())[0].seq > first

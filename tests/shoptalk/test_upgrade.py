@@ -18,10 +18,11 @@ import shoptalk.store
 from chatbot.api.auth import COOKIE
 from chatbot.engine.null import NullEngine
 from shoptalk.compose import build_api
-from shoptalk.secrets import Secrets, load_secrets
+from shoptalk.crypto import Secrets, load_secrets
 from shoptalk.settings import Settings, load_settings
-from shoptalk.store import Store, chats, keys
-from shoptalk.store.tables import Time
+from shoptalk.store import Store
+from shoptalk.store.chat import chats, keys
+from shoptalk.store.schema import Time
 
 pytestmark = pytest.mark.slow
 

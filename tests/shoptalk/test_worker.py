@@ -12,9 +12,11 @@ from structlog.testing import capture_logs
 from shoptalk.compose import Parts, SparingPull
 from shoptalk.domain import now
 from shoptalk.errors import LabelStudioUnavailable
-from shoptalk.jobs import Jobs
+from shoptalk.rounds.workflow import Jobs
 from shoptalk.settings import load_settings
-from shoptalk.store import Store, rounds, samples, watch
+from shoptalk.store import Store, rounds
+from shoptalk.store.labeling import samples
+from shoptalk.store.monitoring import watch
 from shoptalk.worker import LONGEST_PAUSE_S, Reconciler, Worker
 from tests.e2e.stack import free_port
 

@@ -12,10 +12,13 @@ from hypothesis import example as tried
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shoptalk.artifacts import Artifacts
 from shoptalk.domain import Example
 from shoptalk.errors import ArtifactCorrupt, LeakageError, NotEnoughData, NotFound
-from shoptalk.store import Store, datasets, labels, turns
+from shoptalk.models.artifacts import Artifacts
+from shoptalk.store import Store
+from shoptalk.store.ingest import turns
+from shoptalk.store.labeling import labels
+from shoptalk.store.training import datasets
 from tests.training.world import PROMPT, add_label, example
 from training.dataset import (
     GROUP_SHARE,

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from shoptalk.domain import AdapterRef, Message, Verdict
-from shoptalk.store import Store, evaluations
+from shoptalk.store import Store
+from shoptalk.store.training import evaluations
 from tests.training.world import PROMPT, example
 from training.dataset import FrozenDataset, invents
 from training.evaluate import Evaluator, another_reply, repeats, replay

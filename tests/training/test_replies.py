@@ -11,8 +11,8 @@ from datasets import Dataset, disable_progress_bars
 from peft import LoraConfig
 from trl import SFTConfig, SFTTrainer
 
-from shoptalk.basemodel import BaseModel, ChatTokenizer, load_model, load_tokenizer
 from shoptalk.domain import Example, Message
+from shoptalk.models.basemodel import BaseModel, ChatTokenizer, load_model, load_tokenizer
 from training.finetune import tokens
 from training.recipe import TARGETS
 from training.replies import ReplyTrainer

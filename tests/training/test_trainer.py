@@ -13,12 +13,13 @@ import pytest
 import torch
 
 from chatbot.engine.embedded import EmbeddedEngine, EngineLimits
-from shoptalk.artifacts import Artifacts
-from shoptalk.basemodel import BaseModel, ChatTokenizer, load_tokenizer
 from shoptalk.domain import Adapter, AdapterRef
 from shoptalk.errors import NotFound, TrainingFailed
-from shoptalk.registry import Registry
-from shoptalk.store import Store, adapters, runs
+from shoptalk.models.artifacts import Artifacts
+from shoptalk.models.basemodel import BaseModel, ChatTokenizer, load_tokenizer
+from shoptalk.models.registry import Registry
+from shoptalk.store import Store, adapters
+from shoptalk.store.training import runs
 from tests.conftest import KERNELS, ROOT
 from tests.training.world import PROMPT, add_label, example
 from training.dataset import Datasets

@@ -6,7 +6,10 @@ import hashlib
 from datetime import UTC, datetime, timedelta
 
 from shoptalk.domain import Example, Label, Message, Turn
-from shoptalk.store import Store, chats, labels, turns
+from shoptalk.store import Store
+from shoptalk.store.chat import chats
+from shoptalk.store.ingest import turns
+from shoptalk.store.labeling import labels
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 PROMPT = "You are the assistant of a shop."

@@ -22,8 +22,8 @@ from chatbot.api.limits.unnamed import UnnamedProxies
 from chatbot.api.metrics import Metrics
 from chatbot.api.sessions import COOKIE, visitor_of
 from chatbot.keys import key_hash
+from shoptalk.crypto import Secrets
 from shoptalk.errors import ShoptalkError
-from shoptalk.secrets import Secrets
 
 PROBES: Final = frozenset({"/healthz", "/readyz", "/metrics"})  # bounded by themselves, and never refused
 TALKS: Final = frozenset({"/v1/chat/completions", "/v1/feedback"})

@@ -15,7 +15,8 @@ import anyio.to_thread
 from chatbot.api.limits import buckets
 from chatbot.api.limits.bounded import Bounded
 from chatbot.api.limits.buckets import Level, Rule, Taken
-from shoptalk.store import Store, rate_buckets
+from shoptalk.store import Store
+from shoptalk.store.chat import rate_buckets
 
 MOST: Final = 50_000  # buckets of one kind in memory
 LEASE_SHARE: Final = 0.1  # of a rule's limit

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from chatbot.engine.compute.pack import JOB, NOTHING_BAD, Copies
 from chatbot.engine.compute.weights import Shape
-from shoptalk.adapterfile import AdapterFiles, Extent, verify
 from shoptalk.errors import AdapterRefused
+from shoptalk.models.adapterfile import AdapterFiles, Extent, verify
 
 ATTENTION, FEED_FORWARD = "self_attn", "mlp"
 # in the order of the kernels' block: all A, then all B

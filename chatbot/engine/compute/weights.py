@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from shoptalk.basemodel import BaseModel, load_model
 from shoptalk.errors import ConfigurationError
+from shoptalk.models.basemodel import BaseModel, load_model
 
 FAMILY = ("llama", "mistral", "qwen2")
 PACKED_FOR = 8  # rows; oneDNN chooses the layout by it

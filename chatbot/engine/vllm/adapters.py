@@ -17,10 +17,10 @@ import time
 from pathlib import Path
 from typing import IO
 
-from shoptalk.adapterfile import AdapterFiles, verify
 from shoptalk.domain import ADAPTER, AdapterRef
 from shoptalk.errors import AdapterRefused, ConfigurationError
 from shoptalk.folders import remove_folder
+from shoptalk.models.adapterfile import AdapterFiles, verify
 
 LOCK = ".lock"
 MARKER = ".shoptalk-adapters"

@@ -27,10 +27,10 @@ from chatbot.engine.vllm.job import Job
 from chatbot.engine.vllm.residents import PLAIN, Residents
 from chatbot.engine.vllm.server import Server, await_server, examine
 from chatbot.engine.waiting import Waiting
-from shoptalk.adapterfile import AdapterFiles
-from shoptalk.basemodel import BaseModel, ChatTokenizer
 from shoptalk.domain import AdapterRef
 from shoptalk.errors import EngineStopped, EngineUnavailable, InvalidInput, Overloaded, ShoptalkError
+from shoptalk.models.adapterfile import AdapterFiles
+from shoptalk.models.basemodel import BaseModel, ChatTokenizer
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)

@@ -25,8 +25,8 @@ from chatbot.engine.protocol import (
 )
 from chatbot.engine.text import TextStream
 from chatbot.engine.vllm.client import Token, VllmClient
-from shoptalk.basemodel import ChatTokenizer
 from shoptalk.errors import EngineUnavailable
+from shoptalk.models.basemodel import ChatTokenizer
 
 GREEDY = 1e-4  # temperatures below are greedy
 # whatever the model's own generation_config says

@@ -17,9 +17,9 @@ import structlog
 
 from chatbot.engine.vllm.adapters import AdapterFolder
 from chatbot.engine.vllm.client import VllmClient, VllmRefused
-from shoptalk.adapterfile import AdapterFiles
 from shoptalk.domain import BASE_VERSION, AdapterRef
 from shoptalk.errors import AdapterRefused, NoFreeSlot, NotFound
+from shoptalk.models.adapterfile import AdapterFiles
 
 log = structlog.get_logger(__name__)
 PLAIN = AdapterRef("base", BASE_VERSION)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chatbot.engine.vllm.client import Card, VllmClient
-from shoptalk.basemodel import MARK, BaseModel
 from shoptalk.errors import ConfigurationError, EngineUnavailable
+from shoptalk.models.basemodel import MARK, BaseModel
 
 OLDEST = (0, 32)  # older ones were never tried with this
 HOW = "docs/vllm.md says how"

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from shoptalk.store.tables import metadata
+from shoptalk.store.schema import metadata
 
 connection = context.config.attributes["connection"]
 context.configure(connection=connection, target_metadata=metadata, transaction_per_migration=False)

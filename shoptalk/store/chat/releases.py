@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from shoptalk.domain import Release, ReleaseState, now
 from shoptalk.store.database import exclusively, upsert
-from shoptalk.store.tables import desired, observed, release_events
-from shoptalk.store.tables import releases as t
+from shoptalk.store.schema import desired, observed, release_events
+from shoptalk.store.schema import releases as t
 
 OWNER: Final = "chatbot"
 STALE = timedelta(seconds=15)

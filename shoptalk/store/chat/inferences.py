@@ -9,7 +9,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from shoptalk.domain import Inference
-from shoptalk.store.tables import inferences as t
+from shoptalk.store.schema import inferences as t
 
 OWNER: Final = "chatbot"
 _NAMES: Final = tuple(f.name for f in dataclasses.fields(Inference))

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from shoptalk.domain import now
 from shoptalk.store.database import bodies, insert_new
-from shoptalk.store.tables import answers as t
+from shoptalk.store.schema import answers as t
 
 OWNER: Final = "chatbot"
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from shoptalk.domain import now
 from shoptalk.store.database import insert_new
-from shoptalk.store.tables import runs as t
+from shoptalk.store.schema import runs as t
 
 OWNER: Final = "training"
 

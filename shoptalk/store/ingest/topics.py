@@ -10,7 +10,7 @@ from typing import Final, TypeVarTuple
 import sqlalchemy as sa
 
 from shoptalk.store.database import upsert
-from shoptalk.store.tables import topic_models, turn_features, turn_topics, turns
+from shoptalk.store.schema import topic_models, turn_features, turn_topics, turns
 
 OWNER: Final = "ingest"
 Columns = TypeVarTuple("Columns")

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from shoptalk.domain import Verdict
 from shoptalk.store.database import insert_new
-from shoptalk.store.tables import evaluations as t
+from shoptalk.store.schema import evaluations as t
 
 OWNER: Final = "training"
 

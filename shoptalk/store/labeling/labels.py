@@ -12,9 +12,9 @@ import sqlalchemy as sa
 
 from shoptalk.domain import Label
 from shoptalk.store.database import upsert
-from shoptalk.store.tables import label_annotations as a
-from shoptalk.store.tables import labels as t
-from shoptalk.store.tables import samples
+from shoptalk.store.schema import label_annotations as a
+from shoptalk.store.schema import labels as t
+from shoptalk.store.schema import samples
 
 OWNER: Final = "labeling"
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from shoptalk.domain import Turn, now
 from shoptalk.store.database import insert_new, upsert
-from shoptalk.store.tables import pii_counts, samples, turn_features, turns
+from shoptalk.store.schema import pii_counts, samples, turn_features, turns
 
 OWNER: Final = "ingest"
 FEATURES: Final = "turn-2"

@@ -8,7 +8,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from shoptalk.domain import now
-from shoptalk.store.tables import near_bands, near_clusters
+from shoptalk.store.schema import near_bands, near_clusters
 
 OWNER: Final = "ingest"
 

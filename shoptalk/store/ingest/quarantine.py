@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from shoptalk.domain import now
 from shoptalk.store.database import bodies, insert_new
-from shoptalk.store.tables import quarantine as t
+from shoptalk.store.schema import quarantine as t
 
 OWNER: Final = "ingest"
 

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 
 from shoptalk.domain import now
 from shoptalk.store.database import insert_new, upsert
-from shoptalk.store.tables import import_batches as t
-from shoptalk.store.tables import imported
+from shoptalk.store.schema import import_batches as t
+from shoptalk.store.schema import imported
 
 OWNER: Final = "ingest"
 

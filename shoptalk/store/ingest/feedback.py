@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from shoptalk.domain import Feedback
 from shoptalk.store.database import insert_new
-from shoptalk.store.tables import feedback as t
+from shoptalk.store.schema import feedback as t
 
 OWNER: Final = "ingest"
 

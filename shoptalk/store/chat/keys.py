@@ -8,7 +8,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from shoptalk.domain import ApiKey, KeyLimits, Scope, now
-from shoptalk.store.tables import api_keys as t
+from shoptalk.store.schema import api_keys as t
 
 OWNER: Final = "chatbot"
 

@@ -15,7 +15,8 @@ import structlog
 
 from shoptalk.domain import Verdict, now
 from shoptalk.errors import NotEnoughData, NotFound
-from shoptalk.store import Store, labels, rounds
+from shoptalk.store import Store, rounds
+from shoptalk.store.labeling import labels
 
 log = structlog.get_logger(__name__)
 STEPS = ("sample", "labels", "dataset", "train", "evaluate", "release")
@@ -53,7 +54,7 @@ class RoundPlan:
 
 
 class RoundSteps:
-    """See `shoptalk.jobs.Steps`."""
+    """See `shoptalk.rounds.workflow.Steps`."""
 
     names = STEPS
 

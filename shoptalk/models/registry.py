@@ -6,11 +6,12 @@ written last: an adapter that can be found is whole.
 
 from __future__ import annotations
 
-from shoptalk.adapterfile import AdapterFiles, verify
-from shoptalk.artifacts import Artifacts
 from shoptalk.domain import Adapter, AdapterRef, now
 from shoptalk.errors import AdapterRefused, ArtifactCorrupt, ArtifactMissing, NotFound
-from shoptalk.store import Store, adapters, datasets, erasures
+from shoptalk.models.adapterfile import AdapterFiles, verify
+from shoptalk.models.artifacts import Artifacts
+from shoptalk.store import Store, adapters, erasures
+from shoptalk.store.training import datasets
 
 
 class Registry:

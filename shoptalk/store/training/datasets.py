@@ -11,8 +11,8 @@ import sqlalchemy as sa
 
 from shoptalk.domain import now
 from shoptalk.store.database import insert_new
-from shoptalk.store.tables import dataset_examples, holdout_groups
-from shoptalk.store.tables import datasets as t
+from shoptalk.store.schema import dataset_examples, holdout_groups
+from shoptalk.store.schema import datasets as t
 
 OWNER: Final = "training"
 

@@ -7,7 +7,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from shoptalk.store.database import exclusively, upsert
-from shoptalk.store.tables import rate_buckets as t
+from shoptalk.store.schema import rate_buckets as t
 
 OWNER: Final = "chatbot"
 TIDIED: Final = 1000  # rows at a time

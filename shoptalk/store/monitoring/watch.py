@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from shoptalk.domain import now
 from shoptalk.store.database import insert_new
-from shoptalk.store.tables import drift_checks, reports, triggers
+from shoptalk.store.schema import drift_checks, reports, triggers
 
 OWNER: Final = "monitoring"
 

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from shoptalk.domain import Feedback, Sample, now
 from shoptalk.store.database import insert_new, upsert
-from shoptalk.store.tables import feedback, label_projects, turns
-from shoptalk.store.tables import samples as t
+from shoptalk.store.schema import feedback, label_projects, turns
+from shoptalk.store.schema import samples as t
 
 OWNER: Final = "labeling"
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from shoptalk.domain import Role, now
 from shoptalk.store.database import insert_new
-from shoptalk.store.tables import chat_turns, conversations
+from shoptalk.store.schema import chat_turns, conversations
 
 OWNER: Final = "chatbot"
 

@@ -32,7 +32,7 @@ FIRST_WAIT_S, LONGEST_WAIT_S, WAIT_GROWTH = 1.0, 60.0, 1.3
 
 
 class Steps(Protocol):
-    """What a round does; `shoptalk.round` implements it."""
+    """What a round does; `shoptalk.rounds.steps` implements it."""
 
     @property
     def names(self) -> tuple[str, ...]: ...

@@ -1,0 +1,1 @@
+"""Rounds of learning: their steps, and the durable workflow that runs them."""

@@ -1,0 +1,1 @@
+"""Rows that `chatbot` writes: conversations, inferences, API keys, rate limits, releases."""

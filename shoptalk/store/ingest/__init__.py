@@ -1,0 +1,1 @@
+"""Rows that `ingest` writes: the inbox, turns and their features, feedback, imports, quarantine."""

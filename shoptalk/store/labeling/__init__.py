@@ -1,0 +1,1 @@
+"""Rows that `labeling` writes: samples, annotations and labels."""

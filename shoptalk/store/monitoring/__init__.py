@@ -1,0 +1,1 @@
+"""Rows that `monitoring` writes: drift checks, reports and triggers."""

@@ -1,0 +1,1 @@
+"""Rows that `training` writes: datasets, runs and evaluations."""
