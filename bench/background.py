@@ -22,7 +22,7 @@ from pathlib import Path
 
 import httpx
 
-from shoptalk.compose import recipe
+from shoptalk.app.compose import recipe
 from shoptalk.demo.shop import Shop
 from shoptalk.domain import Message, new_id, now
 from shoptalk.errors import TrainingFailed

@@ -17,10 +17,10 @@ import torch
 
 from bench.adapters import random_adapter
 from chatbot.engine.compute.forward import Forward, Segment, Token
+from chatbot.engine.compute.kv_cache import KeyValues
 from chatbot.engine.compute.lora import read_adapter
 from chatbot.engine.compute.pack import Copies
-from chatbot.engine.compute.store import KeyValues
-from chatbot.engine.compute.team import Team
+from chatbot.engine.compute.threads import Team
 from chatbot.engine.compute.weights import load_weights
 from shoptalk.models.basemodel import choose_dtype, find_base_model
 

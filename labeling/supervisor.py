@@ -29,7 +29,7 @@ def _die_with_parent() -> None:
 
 
 def _nice_session(level: str) -> None:
-    """Where the kernel schedules by sessions, ours is as nice as we are (see shoptalk/priority.py)."""
+    """Where the kernel schedules by sessions, ours is as nice as we are (see shoptalk/processes/priority.py)."""
     for _ in range(20):
         try:
             Path("/proc/self/autogroup").write_text(level)

@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 STAGES = frozenset({"chatbot", "ingest", "labeling", "training", "monitoring"})
 PACKAGES = STAGES | {"shoptalk"}
-COMPOSITION = frozenset({"shoptalk.cli", "shoptalk.compose"})
+COMPOSITION = frozenset({"shoptalk.cli", "shoptalk.app.compose"})
 HEAVY: Mapping[str, tuple[str, ...]] = {  # library -> the modules or packages that may name it
     "torch": ("shoptalk.models.basemodel", "chatbot.engine", "training", "ingest.features"),
     "transformers": ("shoptalk.models.basemodel", "chatbot.engine", "training", "ingest.features"),
@@ -113,7 +113,13 @@ def test_a_stage_imports_itself_and_the_shared_package_only() -> None:
 
 
 def test_stages_know_nothing_of_the_command_line_and_the_composition() -> None:
-    above = (*COMPOSITION, "shoptalk.commands", "shoptalk.demo", "shoptalk.worker", "shoptalk.supervise")
+    above = (
+        *COMPOSITION,
+        "shoptalk.commands",
+        "shoptalk.demo",
+        "shoptalk.processes.worker",
+        "shoptalk.processes.supervisor",
+    )
     assert [str(i) for i in imports() if _top(i.module) in STAGES and _within(i.name, above)] == []
 
 
@@ -176,9 +182,11 @@ def _select_one(call: ast.Call) -> bool:
     return [ast.literal_eval(a) for a in call.args if isinstance(a, ast.Constant)] == ["select 1"]
 
 
-@pytest.mark.parametrize("module", ["shoptalk.cli", "shoptalk.compose", "chatbot.api.app", "shoptalk.worker"])
+@pytest.mark.parametrize(
+    "module", ["shoptalk.cli", "shoptalk.app.compose", "chatbot.api.app", "shoptalk.processes.worker"]
+)
 def test_importing_loads_nothing_heavy_and_reads_no_settings(module: str, tmp_path: Path) -> None:
-    allowed = {"dbos"} if module == "shoptalk.worker" else set()
+    allowed = {"dbos"} if module == "shoptalk.processes.worker" else set()
     code = f"import sys, {module}; print(*sorted(set({sorted(HEAVY)!r}) & set(sys.modules)))"
     bogus = {"SHOPTALK_PORT": "none", "SHOPTALK_ENGINE": "none", "SHOPTALK_DATABASE_URL": "nonsense://"}
     plain = {k: v for k, v in os.environ.items() if not k.startswith("SHOPTALK_")}
@@ -267,7 +275,7 @@ def test_only_the_owner_writes() -> None:
         known = _nouns_imported(tree)
         for node in (n for n in ast.walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name)):
             noun = nouns().get(known.get(node.value.id, ""))  # type: ignore[attr-defined]
-            allowed = name == "shoptalk.compose" or noun is None or _top(name) == noun.owner
+            allowed = name == "shoptalk.app.compose" or noun is None or _top(name) == noun.owner
             if noun is not None and node.attr in noun.writers and not allowed:
                 wrong.append(f"{name}:{node.lineno} writes through {ast.unparse(node)}, owned by {noun.owner}")
         wrong += _writers_imported(name, tree)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoptalk.file_modes import private_umask
-from shoptalk.priority import idle
+from shoptalk.processes.priority import idle
 
 if TYPE_CHECKING:
     from shoptalk.domain import Example

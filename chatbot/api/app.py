@@ -9,19 +9,10 @@ from contextlib import asynccontextmanager
 import anyio.to_thread
 from fastapi import FastAPI
 
-from chatbot.api import (
-    chat,
-    documents,
-    erasure_routes,
-    errors,
-    feedback,
-    health,
-    import_routes,
-    listing,
-    release_routes,
-)
+from chatbot.api import documents, errors
 from chatbot.api.guard import Guard
 from chatbot.api.limits.gate import Gate
+from chatbot.api.routes import chat, erasures, feedback, health, imports, registry, releases
 from chatbot.api.services import Services
 from chatbot.console import pages
 
@@ -53,7 +44,7 @@ def make_app(services: Services) -> FastAPI:
     app.state.services = services
     errors.install(app)
     documents.install(app)
-    for module in (health, chat, feedback, listing, release_routes, erasure_routes, import_routes, pages):
+    for module in (health, chat, feedback, registry, releases, erasures, imports, pages):
         app.include_router(module.router)
 
     app.add_middleware(

@@ -1,4 +1,4 @@
-"""What the API's routes need, made by `shoptalk.compose` and kept in the app's state."""
+"""What the API's routes need, made by `shoptalk.app.compose` and kept in the app's state."""
 
 from __future__ import annotations
 

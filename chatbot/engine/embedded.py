@@ -25,20 +25,20 @@ from typing import Any, TypeVar
 import structlog
 import torch
 
+from chatbot.engine.compute.autotune import LEAST, fastest_threads, unnoticed_chunk
 from chatbot.engine.compute.forward import Forward, Segment, Token, padded
+from chatbot.engine.compute.kv_cache import KeyValues
 from chatbot.engine.compute.lora import Adapter, read_adapter
 from chatbot.engine.compute.pack import Copies
 from chatbot.engine.compute.sampling import Choice, Sampler
 from chatbot.engine.compute.score import negative_log_likelihoods
-from chatbot.engine.compute.store import KeyValues
-from chatbot.engine.compute.team import Team
-from chatbot.engine.compute.tune import LEAST, fastest_threads, unnoticed_chunk
+from chatbot.engine.compute.threads import Team
 from chatbot.engine.compute.weights import load_shape, load_weights
-from chatbot.engine.prefix import PrefixCache
+from chatbot.engine.fair_queue import Waiting
+from chatbot.engine.prefix_cache import PrefixCache
 from chatbot.engine.protocol import LANES, FinishReason, GenerationRequest, Lane, OnEvent, Priority, QueueLimits
-from chatbot.engine.row import Row
+from chatbot.engine.sequence import Row
 from chatbot.engine.slots import Slots
-from chatbot.engine.waiting import Waiting
 from shoptalk.domain import AdapterRef, Message
 from shoptalk.errors import EngineStopped, InvalidInput, Overloaded
 from shoptalk.models.adapterfile import AdapterFiles

@@ -28,7 +28,7 @@ def scrub(
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
-    from shoptalk.compose import scrub_file
+    from shoptalk.app.compose import scrub_file
 
     settings = load_settings()
     columns = (SpinnerColumn(), "{task.description} {task.completed}", TimeElapsedColumn())
@@ -49,8 +49,8 @@ def scrub(
 
 def lineage(id: str, json: Json = False) -> None:
     """Where an adapter, dataset, release or inference comes from, and whether its decision can be repeated."""
-    from shoptalk.compose import Parts
-    from shoptalk.lineage import trace
+    from shoptalk.app.compose import Parts
+    from shoptalk.app.lineage import trace
 
     show(trace(Parts(load_settings()), id), as_json=json)
 
@@ -72,7 +72,7 @@ def erase(
 ) -> None:
     """Erase everything a customer said, everywhere; prints a receipt. Running it again goes on where it stopped."""
     from shoptalk import logs
-    from shoptalk.compose import Parts
+    from shoptalk.app.compose import Parts
 
     logs.configure()
     if sum(given is not None for given in (customer, conversation, receipt)) != 1:

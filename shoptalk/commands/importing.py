@@ -65,7 +65,7 @@ def ingest(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
     from shoptalk import logs
-    from shoptalk.compose import Parts, read_source
+    from shoptalk.app.compose import Parts, read_source
     from shoptalk.owners import checked
 
     logs.configure()
@@ -103,7 +103,7 @@ def ingest(
 
 def list_batches(json: Json = False) -> None:
     """Imports, newest first."""
-    from shoptalk.compose import Parts
+    from shoptalk.app.compose import Parts
     from shoptalk.store.ingest import imports
 
     with Parts(load_settings()).store.read() as conn:
@@ -118,7 +118,7 @@ def list_batches(json: Json = False) -> None:
 
 def show_batch(batch_id: str, json: Json = False) -> None:
     """A batch's report, and why it is held."""
-    from shoptalk.compose import Parts
+    from shoptalk.app.compose import Parts
 
     batch = Parts(load_settings()).batches.find(batch_id)
     head = {"id": batch.id, "source": batch.name, "state": batch.state, "held because": list(batch.reasons)}
@@ -127,14 +127,14 @@ def show_batch(batch_id: str, json: Json = False) -> None:
 
 def release(batch_id: str) -> None:
     """Admit a held batch, or what was read of an interrupted one."""
-    from shoptalk.compose import Parts
+    from shoptalk.app.compose import Parts
 
     typer.echo(f"{batch_id} is {Parts(load_settings()).batches.release(batch_id).state}")
 
 
 def refuse(batch_id: str) -> None:
     """Delete a held or interrupted batch's conversations; its report stays."""
-    from shoptalk.compose import Parts
+    from shoptalk.app.compose import Parts
 
     typer.echo(f"{batch_id} is {Parts(load_settings()).batches.refuse(batch_id).state}")
 
@@ -144,7 +144,7 @@ Reason = Annotated[str | None, typer.Option(help="Only those whose reason begins
 
 def list_quarantine(reason: Reason = None, json: Json = False) -> None:
     """What is in quarantine, oldest first."""
-    from shoptalk.compose import Parts
+    from shoptalk.app.compose import Parts
     from shoptalk.store.ingest import quarantine
 
     with Parts(load_settings()).store.read() as conn:
@@ -154,7 +154,7 @@ def list_quarantine(reason: Reason = None, json: Json = False) -> None:
 
 def show_entry(entry_id: str, json: Json = False) -> None:
     """One entry, its texts scrubbed once more."""
-    from shoptalk.compose import Parts
+    from shoptalk.app.compose import Parts
 
     show(Parts(load_settings()).quarantine.show(entry_id), as_json=json)
 
@@ -165,7 +165,7 @@ def mend(
     drop: Annotated[list[int] | None, typer.Option(help="The number of a turn to leave out.")] = None,
 ) -> None:
     """Correct an entry's fields; it stays in quarantine until it is replayed."""
-    from shoptalk.compose import Parts
+    from shoptalk.app.compose import Parts
     from shoptalk.errors import InvalidInput
 
     changes = {}
@@ -185,7 +185,7 @@ def replay(
     accept: Annotated[bool, typer.Option(help="Although a check fails.")] = False,
 ) -> None:
     """Hand an entry, or all with a reason, to the drain once more: after a mend, or with a newer scrubber."""
-    from shoptalk.compose import Parts
+    from shoptalk.app.compose import Parts
     from shoptalk.errors import ShoptalkError
     from shoptalk.store.ingest import quarantine
 
@@ -209,7 +209,7 @@ def replay(
 
 def drop(entry_id: str) -> None:
     """Delete an entry for good."""
-    from shoptalk.compose import Parts
+    from shoptalk.app.compose import Parts
 
     Parts(load_settings()).quarantine.drop(entry_id)
     typer.echo(f"{entry_id} is deleted")

@@ -17,14 +17,14 @@ def add(app: typer.Typer) -> None:
 
 def push() -> None:
     """Send samples that have no task yet."""
-    from shoptalk.compose import Parts
+    from shoptalk.app.compose import Parts
 
     typer.echo(f"{Parts(load_settings()).push.run_once()} tasks pushed")
 
 
 def pull() -> None:
     """Fetch annotations that are new or changed."""
-    from shoptalk.compose import Parts
+    from shoptalk.app.compose import Parts
 
     result = Parts(load_settings()).pull.run_once()
     typer.echo(f"{result.annotations} annotations, {result.labels} labels, {result.mended} mended")
@@ -32,7 +32,7 @@ def pull() -> None:
 
 def status(json: Json = False) -> None:
     """How many samples, tasks, annotations and labels there are."""
-    from shoptalk.compose import Parts
+    from shoptalk.app.compose import Parts
     from shoptalk.store.labeling import labels, samples
 
     with Parts(load_settings()).store.read() as conn:
@@ -50,7 +50,7 @@ def server() -> None:
     """Run a local Label Studio from its own environment, until Ctrl-C."""
     import signal
 
-    from shoptalk.compose import label_studio_server
+    from shoptalk.app.compose import label_studio_server
 
     settings = load_settings()
     with label_studio_server(settings) as running:

@@ -24,7 +24,7 @@ def train(
     from rich.progress import Progress
 
     from shoptalk import logs
-    from shoptalk.compose import Parts, recipe
+    from shoptalk.app.compose import Parts, recipe
 
     logs.configure()
     settings = load_settings()
@@ -46,7 +46,7 @@ def evaluate(adapter: str, json: Json = False) -> None:
     from rich.progress import Progress
 
     from shoptalk import logs
-    from shoptalk.compose import Parts, StageWork
+    from shoptalk.app.compose import Parts, StageWork
     from shoptalk.errors import InvalidInput
 
     logs.configure()
@@ -67,13 +67,13 @@ def evaluate(adapter: str, json: Json = False) -> None:
 
 def gate(adapter: str, json: Json = False) -> None:
     """The gate's verdict on an adapter, judged again from the recorded evidence."""
-    from shoptalk.compose import Parts
+    from shoptalk.app.compose import Parts
 
     _show_verdict(Parts(load_settings()), adapter, json)
 
 
 def _show_verdict(parts: object, adapter: str, as_json: bool) -> None:
-    from shoptalk.compose import Parts, judge_again
+    from shoptalk.app.compose import Parts, judge_again
     from shoptalk.errors import NotFound
     from shoptalk.store.training import evaluations
 

@@ -22,7 +22,7 @@ def add(app: typer.Typer) -> None:
 
 def status(json: Json = False) -> None:
     """What each alias should serve, what each API serves, and the latest releases."""
-    from shoptalk.compose import Parts
+    from shoptalk.app.compose import Parts
     from shoptalk.store.chat import releases
 
     with Parts(load_settings()).store.read() as conn:
@@ -43,7 +43,7 @@ def status(json: Json = False) -> None:
 
 def start(adapter: str, alias: str | None = None) -> None:
     """Open a release of an adapter."""
-    from shoptalk.compose import Parts
+    from shoptalk.app.compose import Parts
 
     settings = load_settings()
     release = Parts(settings).releases.start(alias or settings.model_alias, adapter, ACTOR)
@@ -52,7 +52,7 @@ def start(adapter: str, alias: str | None = None) -> None:
 
 def promote(release_id: str, reason: Reason = "") -> None:
     """Make it live."""
-    from shoptalk.compose import Parts
+    from shoptalk.app.compose import Parts
 
     release = Parts(load_settings()).releases.promote(release_id, ACTOR, reason)
     typer.echo(f"{release.alias} -> {release.adapter}")
@@ -60,7 +60,7 @@ def promote(release_id: str, reason: Reason = "") -> None:
 
 def abort(release_id: str, reason: Reason = "") -> None:
     """End an undecided release."""
-    from shoptalk.compose import Parts
+    from shoptalk.app.compose import Parts
 
     typer.echo(f"{Parts(load_settings()).releases.abort(release_id, ACTOR, reason).id} is aborted")
 
@@ -69,7 +69,7 @@ def rollback(
     alias: Annotated[str | None, typer.Argument(help="Default: the shop's alias.")] = None, reason: Reason = ""
 ) -> None:
     """Put the former adapter back, now."""
-    from shoptalk.compose import Parts
+    from shoptalk.app.compose import Parts
 
     settings = load_settings()
     release = Parts(settings).releases.rollback_alias(alias or settings.model_alias, ACTOR, reason)

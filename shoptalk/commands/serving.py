@@ -43,9 +43,9 @@ def serve() -> None:
     import uvicorn
 
     from shoptalk import logs
-    from shoptalk.compose import build_api, build_protocol, examine_vllm
-    from shoptalk.heap import keep_large_apart
-    from shoptalk.supervise import allow_open_files, check_port
+    from shoptalk.app.compose import build_api, build_protocol, examine_vllm
+    from shoptalk.processes.memory import keep_large_apart
+    from shoptalk.processes.supervisor import allow_open_files, check_port
 
     keep_large_apart()
     logs.configure()
@@ -72,8 +72,8 @@ def worker(
 ) -> None:
     """The worker alone: drains, labels, watches and learns."""
     from shoptalk import logs
-    from shoptalk.compose import build_worker, heartbeat
-    from shoptalk.priority import be_modest
+    from shoptalk.app.compose import build_worker, heartbeat
+    from shoptalk.processes.priority import be_modest
 
     settings = load_settings()
     sign = heartbeat(settings)
@@ -100,7 +100,7 @@ def worker(
 
 def _check_worker(age_s: float | None) -> None:
     """Exit status 1 where there is no recent sign of life."""
-    from shoptalk.heartbeat import STALE_S
+    from shoptalk.processes.heartbeat import STALE_S
 
     if age_s is not None and age_s < STALE_S:
         typer.echo(f"the worker works: last sign of life {age_s:.0f} s ago")
@@ -112,7 +112,7 @@ def _check_worker(age_s: float | None) -> None:
 def up() -> None:
     """API and worker together, until Ctrl-C."""
     from shoptalk import logs
-    from shoptalk.supervise import Supervisor, check_port
+    from shoptalk.processes.supervisor import Supervisor, check_port
 
     logs.configure()
     settings = load_settings()
@@ -127,7 +127,7 @@ def up() -> None:
 
 def doctor(json: Json = False) -> None:
     """What is installed, reachable and wrong, and the one command that mends each."""
-    from shoptalk.doctor import examine
+    from shoptalk.processes.doctor import examine
 
     found = examine(load_settings())
     rows = [{"check": c.name, "state": "ok" if c.ok else "PROBLEM", "found": c.found, "mend": c.mend} for c in found]
@@ -162,7 +162,7 @@ def create_key(
     concurrent: Annotated[int, typer.Option(min=0, help="Requests at once; 0: as the settings say.")] = 0,
 ) -> None:
     """Make a key. Its secret is printed once and not kept."""
-    from shoptalk.compose import Parts
+    from shoptalk.app.compose import Parts
 
     limits = KeyLimits(requests_per_minute, tokens_per_day, concurrent)
     key, secret = Parts(load_settings()).new_key(name, scope, owner, limits)
@@ -173,7 +173,7 @@ def create_key(
 
 def list_keys(json: Json = False) -> None:
     """All keys, without their secrets."""
-    from shoptalk.compose import Parts
+    from shoptalk.app.compose import Parts
     from shoptalk.store.chat import keys
 
     with Parts(load_settings()).store.read() as conn:
@@ -197,7 +197,7 @@ def list_keys(json: Json = False) -> None:
 
 def revoke_key(key_id: str) -> None:
     """Take a key out of use, at once."""
-    from shoptalk.compose import Parts
+    from shoptalk.app.compose import Parts
 
     Parts(load_settings()).revoke_key(key_id)
     typer.echo(f"{key_id} is revoked")
@@ -208,6 +208,6 @@ def rotate_key(json: Json = False) -> None:
 
     Where the key comes from SHOPTALK_SECRET_KEY: first give all processes 'NEW,OLD' there, then run this.
     """
-    from shoptalk.compose import Parts
+    from shoptalk.app.compose import Parts
 
     show({"sealed anew": Parts(load_settings()).rotate_key()}, as_json=json)

@@ -24,7 +24,7 @@ def add(app: typer.Typer) -> None:
 
 def report(output: Annotated[Path | None, typer.Option(help="Also write the HTML there.")] = None) -> None:
     """Write an Evidently report comparing the current window with the reference."""
-    from shoptalk.compose import Parts
+    from shoptalk.app.compose import Parts
 
     parts = Parts(load_settings())
     written = parts.watcher.report()
@@ -35,7 +35,7 @@ def report(output: Annotated[Path | None, typer.Option(help="Also write the HTML
 
 def drift(json: Json = False) -> None:
     """Test for drift now, without starting anything."""
-    from shoptalk.compose import Parts
+    from shoptalk.app.compose import Parts
 
     check = Parts(load_settings()).watcher.check()
     if check is None:
@@ -52,14 +52,14 @@ def drift(json: Json = False) -> None:
 
 def start_round(reason: Annotated[str, typer.Option(help="For the record.")] = "asked for") -> None:
     """Ask the worker for a round of learning."""
-    from shoptalk.compose import Parts
+    from shoptalk.app.compose import Parts
 
     typer.echo(f"trigger {Parts(load_settings()).watcher.trigger('person', reason).id}; the worker starts the round")
 
 
 def round_status(json: Json = False) -> None:
     """The latest rounds and how far they are."""
-    from shoptalk.compose import Parts
+    from shoptalk.app.compose import Parts
     from shoptalk.store import rounds
 
     with Parts(load_settings()).store.read() as conn:

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from shoptalk import logs
-from shoptalk.compose import Parts, label_studio_server
+from shoptalk.app.compose import Parts, label_studio_server
 from shoptalk.demo import stages
 from shoptalk.demo.conversation import Recorded, recorded_from
 from shoptalk.demo.plan import FIRST_SHARE, QUICK, Plan, settings_for
@@ -25,12 +25,12 @@ from shoptalk.demo.shop import Shop
 from shoptalk.demo.stage import Demo
 from shoptalk.domain import Scope
 from shoptalk.errors import InvalidInput, ShoptalkError
+from shoptalk.processes.supervisor import Supervisor, hand_over
 from shoptalk.settings import Settings
 from shoptalk.store.chat import chats
 from shoptalk.store.ingest import turns
 from shoptalk.store.labeling import labels, samples
 from shoptalk.store.training import evaluations
-from shoptalk.supervise import Supervisor, hand_over
 from shoptalk.terminal import printable
 
 SEED = 11

@@ -11,12 +11,12 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from shoptalk.compose import Parts
+from shoptalk.app.compose import Parts
 from shoptalk.demo.conversation import Recorded
 from shoptalk.demo.plan import Plan
 from shoptalk.errors import ShoptalkError
+from shoptalk.processes.supervisor import Supervisor
 from shoptalk.settings import Settings
-from shoptalk.supervise import Supervisor
 from shoptalk.terminal import printable
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from shoptalk.compose import Parts
+from shoptalk.app.compose import Parts
 from shoptalk.demo.traffic import Customers, Said
 from shoptalk.domain import Example, Message, now
 from shoptalk.errors import ShoptalkError
@@ -50,7 +50,7 @@ def train_marked(
     parts: Parts, messages: Sequence[str], steps: int, batch: int, say: Callable[[str], None]
 ) -> dict[str, str]:
     """Train one adapter per sentence; returns {adapter version: sentence}."""
-    from shoptalk.compose import marked_trainer
+    from shoptalk.app.compose import marked_trainer
 
     found: dict[str, str] = {}
     for name, sentence in SENTENCES.items():

@@ -12,15 +12,15 @@ import pytest
 from fastapi import FastAPI, Request
 from starlette.testclient import TestClient
 
-from chatbot.api.chat import Generation, _plain
 from chatbot.api.completion import Shapes
 from chatbot.api.exchange import Exchange, Reply
+from chatbot.api.routes.chat import Generation, _plain
 from chatbot.api.services import Services
 from chatbot.engine.null import NullEngine
 from chatbot.engine.protocol import Delta, Finished, GenerationRequest, OnEvent
 from chatbot.keys import create_key
 from chatbot.router import Route
-from shoptalk.compose import build_api
+from shoptalk.app.compose import build_api
 from shoptalk.domain import AdapterRef, Scope
 from shoptalk.errors import EngineUnavailable, NotFound
 from shoptalk.settings import Settings

@@ -14,7 +14,7 @@ from peft import PeftModel
 from chatbot.engine.embedded import EmbeddedEngine, EngineLimits
 from chatbot.engine.offline import OfflineEngine
 from chatbot.engine.protocol import Engine, Event, GenerationRequest, Sampling
-from chatbot.engine.row import Row
+from chatbot.engine.sequence import Row
 from shoptalk.domain import AdapterRef, Message
 from shoptalk.errors import AdapterRefused, EngineStopped, InvalidInput, NoFreeSlot, NotFound, Overloaded
 from shoptalk.models.adapterfile import AdapterFiles

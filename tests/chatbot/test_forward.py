@@ -18,10 +18,10 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
+from chatbot.engine.compute.autotune import fastest_threads
 from chatbot.engine.compute.forward import Forward, Segment, Token
-from chatbot.engine.compute.store import KeyValues
-from chatbot.engine.compute.team import Team
-from chatbot.engine.compute.tune import fastest_threads
+from chatbot.engine.compute.kv_cache import KeyValues
+from chatbot.engine.compute.threads import Team
 from chatbot.engine.compute.weights import load_shape, load_weights
 from shoptalk.errors import ConfigurationError
 from shoptalk.models.basemodel import BaseModel, load_model

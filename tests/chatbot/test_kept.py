@@ -13,8 +13,8 @@ import pytest
 import structlog
 from numba import types
 
-from chatbot.engine.compute import kept
-from chatbot.engine.compute.kept import Compiler
+from chatbot.engine.compute import kernel_cache
+from chatbot.engine.compute.kernel_cache import Compiler
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.slow
@@ -62,9 +62,9 @@ def test_names_and_types_are_told_apart(tmp_path: Path) -> None:
 def test_other_source_is_compiled_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     squares(tmp_path)
     monkeypatch.setenv("NUMBA_LOOP_VECTORIZE", "0")  # so is what another compiler would make
-    kept._made_with.cache_clear()
+    kernel_cache._made_with.cache_clear()
     squares(tmp_path)
-    kept._made_with.cache_clear()
+    kernel_cache._made_with.cache_clear()
     assert len(list(tmp_path.iterdir())) == 2
 
 

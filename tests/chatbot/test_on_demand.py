@@ -15,16 +15,16 @@ from fastapi import FastAPI, Request
 from starlette.testclient import TestClient
 
 from chatbot.api.auth import Caller
-from chatbot.api.chat import Generation, _cancelled_by_leaving, _next, _submit
 from chatbot.api.exchange import Exchange
 from chatbot.api.limits.admission import Admission
+from chatbot.api.routes.chat import Generation, _cancelled_by_leaving, _next, _submit
 from chatbot.api.schemas import ChatRequest
 from chatbot.api.services import Services
 from chatbot.engine.embedded import EmbeddedEngine, EngineLimits
 from chatbot.engine.protocol import Finished
 from chatbot.keys import create_key
 from chatbot.router import Route
-from shoptalk.compose import Parts, build_api
+from shoptalk.app.compose import Parts, build_api
 from shoptalk.domain import AdapterRef, Message, Scope
 from shoptalk.models.adapterfile import AdapterFiles
 from shoptalk.models.basemodel import BaseModel

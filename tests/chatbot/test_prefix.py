@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from chatbot.engine.compute.store import KeyValues
+from chatbot.engine.compute.kv_cache import KeyValues
 from chatbot.engine.compute.weights import Shape
-from chatbot.engine.prefix import LEAST, PrefixCache
+from chatbot.engine.prefix_cache import LEAST, PrefixCache
 
 SHAPE = Shape(layers=2, hidden=8, heads=2, kv_heads=1, dim=4, inner=8, vocabulary=16)
 SYSTEM = list(range(100, 100 + LEAST))

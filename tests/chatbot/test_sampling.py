@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from chatbot.engine.compute.sampling import Sampler, generator_for
-from chatbot.engine.compute.team import Team
+from chatbot.engine.compute.threads import Team
 from chatbot.engine.protocol import Sampling
 from tests.conftest import KERNELS
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from chatbot.engine.text import TextStream
+from chatbot.engine.detokenizer import TextStream
 
 
 class Bytes:

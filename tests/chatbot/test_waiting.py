@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chatbot.engine.fair_queue import Waiting
 from chatbot.engine.protocol import Lane, Priority
-from chatbot.engine.waiting import Waiting
 
 
 @dataclass(frozen=True)

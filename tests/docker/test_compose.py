@@ -18,7 +18,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from chatbot.api import chat, feedback, health, listing, release_routes
+from chatbot.api.routes import chat, feedback, health, registry, releases
 from shoptalk.cli import app
 from shoptalk.settings import Settings
 
@@ -219,7 +219,7 @@ def test_secrets_come_from_a_file_outside_the_repository(compose: dict[str, Any]
 
 
 def test_health_checks_ask_routes_that_exist(compose: dict[str, Any]) -> None:
-    modules = (health, chat, feedback, listing, release_routes)
+    modules = (health, chat, feedback, registry, releases)
     routes = {getattr(route, "path", None) for module in modules for route in module.router.routes}
     checks = _health_checks(DOCKER / "Dockerfile")
     ours = [compose["services"]["api"]["healthcheck"]["test"], *(c for c in checks if "shoptalk" not in c)]

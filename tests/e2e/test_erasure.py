@@ -26,9 +26,9 @@ from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 from chatbot.api.auth import Caller
-from chatbot.api.chat import _submit
 from chatbot.api.exchange import Exchange
 from chatbot.api.limits.admission import Admission
+from chatbot.api.routes.chat import _submit
 from chatbot.api.schemas import ChatRequest
 from chatbot.engine.null import NullEngine
 from chatbot.router import Route
@@ -38,11 +38,11 @@ from ingest.erasure import AGAIN, CLEAN
 from ingest.features import DIMENSIONS, FeatureComputer
 from ingest.files import FileConversation, FileTurn
 from ingest.topics import Topics
+from shoptalk.app.compose import Parts, build_api
+from shoptalk.app.lineage import trace
 from shoptalk.cli import app
-from shoptalk.compose import Parts, build_api
 from shoptalk.domain import AdapterRef, ApiKey, Message, Scope, Verdict, now
 from shoptalk.errors import EngineStopped, IllegalMove, NotFound
-from shoptalk.lineage import trace
 from shoptalk.settings import Settings, load_settings
 from shoptalk.store import schema
 from shoptalk.store.chat import releases

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from shoptalk.compose import Parts, StageWork, recipe
+from shoptalk.app.compose import Parts, StageWork, recipe
 from shoptalk.demo.shop import Shop
 from shoptalk.domain import AdapterRef, Example, Message, Verdict, new_id, now
 from shoptalk.errors import IllegalMove

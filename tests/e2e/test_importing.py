@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from chatbot.api.services import Services
 from chatbot.engine.null import NullEngine
 from ingest.drain import Drain
+from shoptalk.app.compose import Parts, build_api
 from shoptalk.cli import app
-from shoptalk.compose import Parts, build_api
 from shoptalk.domain import Scope
 from shoptalk.settings import load_settings
 from shoptalk.store.ingest import turns

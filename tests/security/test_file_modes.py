@@ -21,8 +21,8 @@ from chatbot.engine.vllm.adapters import AdapterFolder
 from shoptalk.errors import ConfigurationError
 from shoptalk.file_modes import loose, tighten
 from shoptalk.models.adapterfile import AdapterFiles
+from shoptalk.processes.supervisor import FIRST_KEY, hand_over
 from shoptalk.store import Store
-from shoptalk.supervise import FIRST_KEY, hand_over
 from tests.e2e.stack import ROOT, free_port, until
 
 pytestmark = pytest.mark.slow
@@ -83,7 +83,7 @@ def test_all_that_a_running_shop_writes_is_its_owners_alone(tmp_path: Path) -> N
 
 
 def test_the_first_key_is_shown_on_a_terminal_only(tmp_path: Path) -> None:
-    imports = "from pathlib import Path; from shoptalk.supervise import hand_over"
+    imports = "from pathlib import Path; from shoptalk.processes.supervisor import hand_over"
     script = f"{imports}; print(hand_over('sk-shoptalk-x', Path({str(tmp_path)!r})))"
     ours, theirs = pty.openpty()
     subprocess.run([sys.executable, "-c", script], stdout=theirs, check=True, cwd=ROOT, timeout=60)

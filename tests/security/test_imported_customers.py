@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from chatbot.engine.null import NullEngine
 from ingest.drain import Drain
 from ingest.files import FileConversation, FileTurn
-from shoptalk.compose import Parts, build_api
+from shoptalk.app.compose import Parts, build_api
 from shoptalk.domain import Scope
 from shoptalk.settings import load_settings
 from shoptalk.store import schema

@@ -17,7 +17,7 @@ from ingest import drain as drain_module
 from ingest.drain import Drain
 from ingest.erasure import Erasures
 from ingest.files import FileConversation, FileTurn
-from shoptalk.compose import Parts, build_api
+from shoptalk.app.compose import Parts, build_api
 from shoptalk.domain import Scope
 from shoptalk.errors import InvalidInput
 from shoptalk.settings import load_settings

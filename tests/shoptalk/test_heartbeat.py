@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from shoptalk.cli import app
-from shoptalk.heartbeat import STALE_S, Heartbeat
+from shoptalk.processes.heartbeat import STALE_S, Heartbeat
 
 
 def ask(home: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:

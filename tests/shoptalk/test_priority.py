@@ -41,7 +41,7 @@ def test_a_worker_leads_a_nice_session(own_session: bool) -> None:
 
 @linux
 def test_a_shells_job_stays_in_its_shells_session_and_leaves_it_alone() -> None:
-    code = f"import os\nos.setpgid(0, 0)\nfrom shoptalk.priority import be_modest\nbe_modest()\n{SAY}"
+    code = f"import os\nos.setpgid(0, 0)\nfrom shoptalk.processes.priority import be_modest\nbe_modest()\n{SAY}"
     before = AUTOGROUP.read_text()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[0].split() == ["19", "False"]

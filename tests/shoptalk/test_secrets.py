@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from shoptalk.app.key_rotation import Sealed, reseal, rotate
 from shoptalk.crypto import Secrets, add_key, key_file, load_secrets, parse_ring
 from shoptalk.errors import ConfigurationError
-from shoptalk.rotation import Sealed, reseal, rotate
 from shoptalk.settings import Settings, load_settings
 from shoptalk.store import Store
 from shoptalk.store.chat import answers

@@ -9,15 +9,15 @@ import pytest
 from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
-from shoptalk.compose import Parts, SparingPull
+from shoptalk.app.compose import Parts, SparingPull
 from shoptalk.domain import now
 from shoptalk.errors import LabelStudioUnavailable
+from shoptalk.processes.worker import LONGEST_PAUSE_S, Reconciler, Worker
 from shoptalk.rounds.workflow import Jobs
 from shoptalk.settings import load_settings
 from shoptalk.store import Store, rounds
 from shoptalk.store.labeling import samples
 from shoptalk.store.monitoring import watch
-from shoptalk.worker import LONGEST_PAUSE_S, Reconciler, Worker
 from tests.e2e.stack import free_port
 
 pytestmark = pytest.mark.slow

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from chatbot.engine.compute import decode, kernels
-from chatbot.engine.compute.attend import make_attend
+from chatbot.engine.compute.attention import make_attend
 from chatbot.engine.compute.decode import ACTIVATION, ADD_ATTENTION, ADD_FEED_FORWARD, ATTENTION, EMBED
 from chatbot.engine.compute.kernels import LAYER
+from chatbot.engine.compute.kv_cache import KeyValues
 from chatbot.engine.compute.lora import Adapter
-from chatbot.engine.compute.store import KeyValues
-from chatbot.engine.compute.team import Team
+from chatbot.engine.compute.threads import Team
 from chatbot.engine.compute.weights import Product, Weights
 
 PADDED, SEEN = 16, 32  # tokens of a segment, and the places it looks at, are rounded up to these

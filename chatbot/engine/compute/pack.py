@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from chatbot.engine.compute.numeric import FAST, get, int64_at, put
-from chatbot.engine.compute.team import Team
+from chatbot.engine.compute.threads import Team
 
 F = numba.float32
 # one matrix: [rows, columns] at `source` to [columns, rows] at `target`, times a scale; 40 bytes

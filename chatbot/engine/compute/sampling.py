@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from chatbot.engine.compute.pick import CHOICE, pick
-from chatbot.engine.compute.team import Team
+from chatbot.engine.compute.threads import Team
+from chatbot.engine.compute.token_choice import CHOICE, pick
 from chatbot.engine.protocol import Sampling
 
 GREEDY = 1e-4  # temperatures below are greedy: dividing by less overflows

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 
 from chatbot.engine.compute.forward import Forward, Segment
+from chatbot.engine.compute.kv_cache import KeyValues
 from chatbot.engine.compute.lora import Adapter
-from chatbot.engine.compute.store import KeyValues
 
 
 def negative_log_likelihoods(

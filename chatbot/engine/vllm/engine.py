@@ -20,13 +20,13 @@ from typing import Any, TypeVar
 
 import structlog
 
+from chatbot.engine.fair_queue import Waiting
 from chatbot.engine.protocol import LANES, FinishReason, GenerationRequest, Lane, OnEvent, Priority, QueueLimits
 from chatbot.engine.vllm.adapters import AdapterCheck, AdapterFolder, nothing
 from chatbot.engine.vllm.client import VllmClient
 from chatbot.engine.vllm.job import Job
 from chatbot.engine.vllm.residents import PLAIN, Residents
 from chatbot.engine.vllm.server import Server, await_server, examine
-from chatbot.engine.waiting import Waiting
 from shoptalk.domain import AdapterRef
 from shoptalk.errors import EngineStopped, EngineUnavailable, InvalidInput, Overloaded, ShoptalkError
 from shoptalk.models.adapterfile import AdapterFiles

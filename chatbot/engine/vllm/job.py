@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from chatbot.engine.detokenizer import TextStream
 from chatbot.engine.protocol import (
     Delta,
     Finished,
@@ -23,7 +24,6 @@ from chatbot.engine.protocol import (
     Priority,
     TokenLogprob,
 )
-from chatbot.engine.text import TextStream
 from chatbot.engine.vllm.client import Token, VllmClient
 from shoptalk.errors import EngineUnavailable
 from shoptalk.models.basemodel import ChatTokenizer

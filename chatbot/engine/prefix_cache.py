@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from chatbot.engine.compute.store import KeyValues
+from chatbot.engine.compute.kv_cache import KeyValues
 
 LEAST = 16  # tokens worth a copy
 

@@ -148,7 +148,7 @@ def _base_model(settings: Settings) -> Check:
 
 def _vllm(settings: Settings) -> Iterator[Check]:
     """Where it is the engine."""
-    from shoptalk.compose import adapter_folder, examine_vllm
+    from shoptalk.app.compose import adapter_folder, examine_vllm
 
     if settings.engine != "vllm":
         return

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Query, Request
 
 from chatbot.api.auth import Caller, require
 from chatbot.api.documents import KEYED, refusals
-from chatbot.api.listing import plain
+from chatbot.api.routes.registry import plain
 from chatbot.api.schemas import MoveRequest, ReleaseRequest, StoredId
 from chatbot.api.services import services_of
 from shoptalk.domain import Scope

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from chatbot.engine.compute.kv_cache import KeyValues
 from chatbot.engine.compute.lora import Adapter
 from chatbot.engine.compute.sampling import generator_for
-from chatbot.engine.compute.store import KeyValues
+from chatbot.engine.detokenizer import TextStream
 from chatbot.engine.protocol import (
     Delta,
     Finished,
@@ -21,7 +22,6 @@ from chatbot.engine.protocol import (
     Sampling,
     TokenLogprob,
 )
-from chatbot.engine.text import TextStream
 from shoptalk.models.basemodel import ChatTokenizer
 
 

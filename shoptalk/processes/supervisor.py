@@ -84,7 +84,7 @@ class Supervisor:
 
     def announce(self) -> None:
         """Say where things are; make a first key where there is none."""
-        from shoptalk.compose import Parts
+        from shoptalk.app.compose import Parts
         from shoptalk.store.chat import keys
 
         parts = Parts(self.settings)

@@ -11,8 +11,8 @@ import structlog
 import torch
 
 from chatbot.engine.compute.forward import Forward, Segment, Token
-from chatbot.engine.compute.store import KeyValues
-from chatbot.engine.compute.team import Team
+from chatbot.engine.compute.kv_cache import KeyValues
+from chatbot.engine.compute.threads import Team
 
 log = structlog.get_logger(__name__)
 STEPS = 5

@@ -60,11 +60,11 @@ if TYPE_CHECKING:
     from labeling.push import Push
     from labeling.server import LabelStudioServer
     from monitoring.watcher import Watcher
-    from shoptalk.heartbeat import Heartbeat
     from shoptalk.ports import Eraser
+    from shoptalk.processes.heartbeat import Heartbeat
+    from shoptalk.processes.worker import Worker
     from shoptalk.store.training.datasets import Dataset
     from shoptalk.store.training.evaluations import Evaluation
-    from shoptalk.worker import Worker
     from training.dataset import Datasets
     from training.evaluate import Evaluator, Judge, Progress
     from training.recipe import Recipe
@@ -231,8 +231,8 @@ class Parts:
 
     def rotate_key(self) -> dict[str, int]:
         """A new key for everything at rest; how many bodies of each table were sealed anew."""
+        from shoptalk.app.key_rotation import rotate
         from shoptalk.crypto import key_file
-        from shoptalk.rotation import rotate
         from shoptalk.store.chat import answers
         from shoptalk.store.ingest import inbox as arrivals
         from shoptalk.store.ingest import quarantine
@@ -566,10 +566,10 @@ def build_worker(settings: Settings) -> Worker:
     from ingest.drain import Drain
     from ingest.features import FeatureComputer
     from ingest.topics import Topics
-    from shoptalk.heartbeat import EVERY_S
+    from shoptalk.processes.heartbeat import EVERY_S
+    from shoptalk.processes.worker import Reconciler, Worker
     from shoptalk.rounds.steps import RoundPlan, RoundSteps
     from shoptalk.rounds.workflow import Jobs
-    from shoptalk.worker import Reconciler, Worker
 
     parts = Parts(settings)
     drain = Drain(parts.store, parts.secrets, parts.scrubber)
@@ -597,7 +597,7 @@ def build_worker(settings: Settings) -> Worker:
 
 def heartbeat(settings: Settings) -> Heartbeat:
     """The sign of life of this host's workers."""
-    from shoptalk.heartbeat import Heartbeat
+    from shoptalk.processes.heartbeat import Heartbeat
 
     return Heartbeat(settings.home / "executors")
 

@@ -19,7 +19,7 @@ from llvmlite import binding
 from numba import types
 
 from chatbot.engine.compute import decode
-from chatbot.engine.compute.kept import Compiler
+from chatbot.engine.compute.kernel_cache import Compiler
 from chatbot.engine.compute.numeric import THREAD
 
 KINDS = {torch.bfloat16: np.uint16(0), torch.float32: np.float32(0)}  # of elements, as kernels are told them
