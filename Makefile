@@ -32,7 +32,7 @@ vllm:
 
 # the small model that finds names in chats, after a change of its sentences; it comes trained
 chat-ner: $(STAMP)
-	$(BIN)/python -m ingest.scrub.chat.train
+	$(BIN)/python -m ingest.scrub.ner.chat.train
 
 demo: setup
 	$(BIN)/shoptalk demo $(ARGS)

@@ -34,7 +34,7 @@ from unittest import mock
 
 from bench.client import percentile
 from bench.retail import chats
-from ingest.files import opened
+from ingest.formats.files import opened
 from ingest.scrub.scrubber import PresidioScrubber, in_raw
 from ingest.scrub.workers.pool import ScrubberPool
 from shoptalk.domain import Message, Role
@@ -73,7 +73,7 @@ def stock() -> Find:
     from presidio_analyzer import AnalyzerEngine
     from presidio_analyzer.nlp_engine import NlpEngineProvider
 
-    from ingest.scrub.presidio import MODEL, cut_off_network
+    from ingest.scrub.presidio.engine import MODEL, cut_off_network
 
     cut_off_network()
     models = [{"lang_code": "en", "model_name": MODEL}]
@@ -264,10 +264,10 @@ def request_path(scrubber: ScrubberPool, count: int) -> dict[str, Any]:
 
 def imports(count: int) -> dict[str, Any]:
     """Import `count` turns into a new SQLite database."""
-    from ingest.arrivals import ArrivalInbox
-    from ingest.files import FileConversation, FileTurn
-    from ingest.importer import Importer
-    from ingest.validation import Validator
+    from ingest.formats.files import FileConversation, FileTurn
+    from ingest.imports.importer import Importer
+    from ingest.inbox.acceptance import ArrivalInbox
+    from ingest.inbox.validation import Validator
     from shoptalk.crypto import Secrets
     from shoptalk.store import Store
     from shoptalk.store.chat.chats import Opened, open_conversation

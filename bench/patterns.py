@@ -1,8 +1,8 @@
 """Every compiled pattern of the product, and texts made of each pattern's own pieces that try to make it slow.
 
 Patterns are found by walking the modules, so that new ones are in it without being listed: module-level patterns (in
-tuples and dictionaries too), the rules of `ingest.scrub.recognizers` and Presidio's own, as they are built, and those
-that are built from a customer's record. pydantic's are not: Rust's `regex`, which takes linear time, matches them.
+tuples and dictionaries too), the rules of `ingest.scrub.rules` and Presidio's own, as they are built, and those that
+are built from a customer's record. pydantic's are not: Rust's `regex`, which takes linear time, matches them.
 
 Pieces come from a pattern's parse tree: a sample of all of it in which one repeat is pumped, or the repeat's body.
 """
@@ -84,8 +84,8 @@ def _within(name: str, value: object, depth: int = 2) -> Iterator[Found]:
 
 def _of_rules() -> Iterator[Found]:
     """The rules and Presidio's own recognizers, compiled as the product compiles them."""
-    from ingest.scrub.presidio import compiled_patterns
-    from ingest.scrub.recognizers import RULES
+    from ingest.scrub.presidio.engine import compiled_patterns
+    from ingest.scrub.rules.recognizers import RULES
 
     examples = {rule.pattern: (*(text for text, _ in rule.finds), *rule.spares) for rule in RULES}
     for name, pattern in compiled_patterns(RULES):
@@ -93,7 +93,7 @@ def _of_rules() -> Iterator[Found]:
 
 
 def _of_records() -> Iterator[Found]:
-    from ingest.scrub.record import Record
+    from ingest.scrub.context.record import Record
 
     values = {"name": "Jo  O'Neil", "phone": "+1 (555) 010-0123", "email": "jo@mail.example", "address": "1 A st, Town"}
     record = Record(values)  # its patterns are the customer's values, escaped

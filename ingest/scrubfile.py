@@ -1,8 +1,8 @@
 """Scrubs a file of conversations or single texts into another of the same shape and order. Knows no database.
 
 A line is a JSON object with `text`, with `turns` of `{"role", "text"}`, or with `messages` of `{"role", "content"}`;
-these texts are scrubbed, and the shop's record of the `customer` (see `ingest.files`) helps to find more. Whatever
-else is in it is kept as it is, personal data too. Each line gets
+these texts are scrubbed, and the shop's record of the `customer` (see `ingest.formats.files`) helps to find more.
+Whatever else is in it is kept as it is, personal data too. Each line gets
 `"pii": {TYPE: count}`. Placeholders that are in the file are kept, so that a file may be scrubbed again.
 """
 
@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final, Protocol, cast
 
-from ingest.files import Wrong, read_lines, record_of
+from ingest.formats.files import Wrong, read_lines, record_of
 from ingest.scrub.scrubbed import Scrubbed
 from ingest.scrub.scrubber import in_raw
 from shoptalk.domain import Message, Role

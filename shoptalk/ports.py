@@ -119,7 +119,7 @@ class Inbox(Protocol):
         batch_id: str | None = None,
         customer: str | None = None,
     ) -> bool:
-        """Says whether it was new. The payloads are described in `ingest.arrivals`.
+        """Says whether it was new. The payloads are described in `ingest.inbox.acceptance`.
 
         What belongs to a batch is not admitted before that is released. `customer` is a keyed hash: who said it.
         """
@@ -178,7 +178,7 @@ class Erasures(Protocol):
 
 
 class Imports(Protocol):
-    """Takes in finished conversations; `ingest.importer` does it."""
+    """Takes in finished conversations; `ingest.imports.importer` does it."""
 
     def import_batch(self, rows: Sequence[Mapping[str, Any]], owner: str) -> list[dict[str, Any]]:
         """What became of each, in order: `state`, `turns` that are new, `problem`."""

@@ -18,11 +18,11 @@ STAGES = frozenset({"chatbot", "ingest", "labeling", "training", "monitoring"})
 PACKAGES = STAGES | {"shoptalk"}
 COMPOSITION = frozenset({"shoptalk.cli", "shoptalk.app.compose"})
 HEAVY: Mapping[str, tuple[str, ...]] = {  # library -> the modules or packages that may name it
-    "torch": ("shoptalk.models.basemodel", "chatbot.engine", "training", "ingest.features"),
-    "transformers": ("shoptalk.models.basemodel", "chatbot.engine", "training", "ingest.features"),
+    "torch": ("shoptalk.models.basemodel", "chatbot.engine", "training", "ingest.features.computer"),
+    "transformers": ("shoptalk.models.basemodel", "chatbot.engine", "training", "ingest.features.computer"),
     "peft": ("training",),
     "trl": ("training",),
-    "datasets": ("training", "ingest.hub"),
+    "datasets": ("training", "ingest.formats.hub"),
     "presidio_analyzer": ("ingest.scrub",),
     "presidio_anonymizer": ("ingest.scrub",),
     "spacy": ("ingest.scrub",),
@@ -30,8 +30,8 @@ HEAVY: Mapping[str, tuple[str, ...]] = {  # library -> the modules or packages t
     "label_studio_sdk": ("labeling.client",),
     "dbos": ("shoptalk.rounds.workflow",),
     "datasketch": ("shoptalk.minhash",),
-    "sklearn": ("ingest.topics",),
-    "py3langid": ("ingest.language",),
+    "sklearn": ("ingest.features.topics",),
+    "py3langid": ("ingest.features.language",),
 }
 EAGER = frozenset(
     {"chatbot.engine", "shoptalk.rounds.workflow", "labeling.client", "ingest.scrub", "training.replies"}

@@ -21,7 +21,7 @@ def build_scrubber(settings: Settings, *, background: bool = False) -> ScrubberP
     It loads while its caller goes on. `background` work may wait long for a processor that customers keep busy.
     Raises ConfigurationError for a pattern that is wrong.
     """
-    from ingest.scrub.presidio import checked
+    from ingest.scrub.presidio.engine import checked
     from ingest.scrub.workers.deadline import IMPATIENT, PATIENT
     from ingest.scrub.workers.pool import ScrubberPool
 

@@ -10,15 +10,17 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from ingest.scrub import answers, names, net, places
-from ingest.scrub.gazetteer import Lexicon, plain
+from ingest.scrub.context import answers
+from ingest.scrub.names import finder
+from ingest.scrub.names.gazetteer import Lexicon, plain
+from ingest.scrub.names.words import TOLD_TOO
+from ingest.scrub.ner.reading import WORD, Readers
+from ingest.scrub.ner.standin import shown
 from ingest.scrub.placeholders import stretches
-from ingest.scrub.presidio import Presidio, checked
-from ingest.scrub.reading import WORD, Readers
-from ingest.scrub.recognizers import RULES, own_order_rules
+from ingest.scrub.presidio.engine import Presidio, checked
+from ingest.scrub.rules import addresses, net
+from ingest.scrub.rules.recognizers import RULES, own_order_rules
 from ingest.scrub.spans import Span, masked, settle
-from ingest.scrub.standin import shown
-from ingest.scrub.words import TOLD_TOO
 
 Stretch = tuple[int, int]
 _ENDLESS: Final = re.compile(r"\S{200,}")
@@ -99,8 +101,8 @@ class Analyzer:
 
     def _by_rules(self, text: str, spans: Sequence[Span], asks: frozenset[str]) -> list[Span]:
         every = list(self._sifted(text, spans))
-        every += names.listed(text, self._lexicon)
-        every += names.introduced(text, self._lexicon)
+        every += finder.listed(text, self._lexicon)
+        every += finder.introduced(text, self._lexicon)
         every += answers.given(text, asks, self._lexicon)
         every += answers.within(text, self._lexicon)
         return self._whole(text, every)
@@ -112,9 +114,10 @@ class Analyzer:
 
     def _whole(self, text: str, spans: Sequence[Span]) -> list[Span]:
         every = [
-            names.with_initials(text, names.hyphenated(text, span)) if span.kind == "PERSON" else span for span in spans
+            finder.with_initials(text, finder.hyphenated(text, span)) if span.kind == "PERSON" else span
+            for span in spans
         ]
-        return places.completed(text, every, self._lexicon)
+        return addresses.completed(text, every, self._lexicon)
 
     def _sifted(self, text: str, spans: Sequence[Span]) -> Iterator[Span]:
         for span in spans:
@@ -122,7 +125,7 @@ class Analyzer:
                 if span.kind != "ADDRESS" or span.score > LOOSE_ADDRESS or self._strange(text, span):
                     yield span
                 continue
-            place = names.trimmed(text, span.start, span.end, self._lexicon)
+            place = finder.trimmed(text, span.start, span.end, self._lexicon)
             if span.score >= TOLD_SCORE and self._told(text[span.start : span.end]):
                 place = span.start, span.end  # 'my name is grace', 'my name is farida walling'
             elif _SPELLED.fullmatch(text, span.start, span.end):

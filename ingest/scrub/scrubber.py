@@ -13,13 +13,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, Protocol, TypeVar
 
-from ingest.scrub import net
-from ingest.scrub.asked import Questions
-from ingest.scrub.carry import Carrier
-from ingest.scrub.memory import Memory
+from ingest.scrub.context.asked import Questions
+from ingest.scrub.context.carry import Carrier
+from ingest.scrub.context.record import Record
+from ingest.scrub.ner.memory import Memory
 from ingest.scrub.normalise import aligned, normalise
 from ingest.scrub.placeholders import PLACEHOLDER, Numbering, Vault, escape, stretches
-from ingest.scrub.record import Record
+from ingest.scrub.rules import net
 from ingest.scrub.scrubbed import Scrubbed
 from ingest.scrub.spans import Span, closed, masked, settle
 from shoptalk.domain import Message
@@ -68,7 +68,7 @@ class PresidioScrubber:
     def scrub(self, messages: Sequence[Message], record: CustomerRecord = NO_RECORD) -> Scrubbed:
         """Raises `ScrubbingFailed` rather than let a text through that was not fully scanned.
 
-        `record` is what the shop knows of the customer, by the names in `ingest.scrub.record.KINDS`.
+        `record` is what the shop knows of the customer, by the names in `ingest.scrub.context.record.KINDS`.
         """
         return _guarded(lambda: self._scrub(self._prepared(messages, trusted=False), record))
 

@@ -49,10 +49,10 @@ if TYPE_CHECKING:
     from chatbot.engine.vllm.engine import VllmEngine
     from chatbot.erasure import Withdrawals
     from chatbot.release.moves import Releases
-    from ingest.batches import Batches
     from ingest.erasure import Erasures
-    from ingest.importer import Importer
-    from ingest.quarantine import Quarantine
+    from ingest.imports.batches import Batches
+    from ingest.imports.importer import Importer
+    from ingest.inbox.quarantine import Quarantine
     from ingest.scrub.workers.pool import ScrubberPool
     from ingest.scrubfile import ScrubResult
     from labeling.client import LabelStudio
@@ -136,9 +136,9 @@ class Parts:
 
     @cached_property
     def importer(self) -> Importer:
-        from ingest.arrivals import ArrivalInbox
-        from ingest.importer import Importer
-        from ingest.validation import Validator
+        from ingest.imports.importer import Importer
+        from ingest.inbox.acceptance import ArrivalInbox
+        from ingest.inbox.validation import Validator
 
         def open_conversation(conn: Any, opened: chats.Opened) -> bool:
             return chats.open_conversation(conn, opened, "import")
@@ -148,16 +148,16 @@ class Parts:
 
     @cached_property
     def quarantine(self) -> Quarantine:
-        from ingest.arrivals import ArrivalInbox
-        from ingest.quarantine import Quarantine
-        from ingest.validation import Validator
+        from ingest.inbox.acceptance import ArrivalInbox
+        from ingest.inbox.quarantine import Quarantine
+        from ingest.inbox.validation import Validator
 
         validator = Validator(self.settings.languages)
         return Quarantine(self.store, self.secrets, ArrivalInbox(self.secrets), self.scrubber, validator)
 
     @cached_property
     def batches(self) -> Batches:
-        from ingest.batches import Batches
+        from ingest.imports.batches import Batches
 
         return Batches(self.store)
 
@@ -255,7 +255,7 @@ class Parts:
 
     def read_conversations(self, path: Path) -> tuple[list[tuple[str, list[tuple[Role, str]]]], list[str]]:
         """A conversation file, raw: (id, (role, text) of each turn), and what is wrong with other lines."""
-        from ingest.files import Problem, read_conversations
+        from ingest.formats.files import Problem, read_conversations
 
         found, problems = [], []
         for item in read_conversations(path):
@@ -414,7 +414,7 @@ def build_api(settings: Settings, engine: Engine | None = None) -> FastAPI:
     from chatbot.release.loader import Loader
     from chatbot.release.reconciler import Reconciler
     from chatbot.router import Router
-    from ingest.arrivals import ArrivalInbox
+    from ingest.inbox.acceptance import ArrivalInbox
 
     parts = Parts(settings, serving=True)
     scrubber = parts.scrubber  # its processes load while the engine does
@@ -462,7 +462,7 @@ def build_protocol(settings: Settings) -> Any:
 
 def read_source(source: str, format: str, columns: str | None, roles: str | None, split: str) -> Iterator[Any]:
     """Conversations of a file or data set; raises InvalidInput."""
-    from ingest.sources import Source, pairs
+    from ingest.formats.sources import Source, pairs
 
     return Source(source, format, pairs(columns, "columns"), pairs(roles, "roles"), split).read()  # type: ignore[arg-type]
 
@@ -563,9 +563,9 @@ def marked_trainer(parts: Parts, name: str, steps: int, batch: int) -> tuple[Tra
 
 def build_worker(settings: Settings) -> Worker:
     """The worker: drain, features, Label Studio, drift and rounds."""
-    from ingest.drain import Drain
-    from ingest.features import FeatureComputer
-    from ingest.topics import Topics
+    from ingest.features.computer import FeatureComputer
+    from ingest.features.topics import Topics
+    from ingest.inbox.drain import Drain
     from shoptalk.processes.heartbeat import EVERY_S
     from shoptalk.processes.worker import Reconciler, Worker
     from shoptalk.rounds.steps import RoundPlan, RoundSteps

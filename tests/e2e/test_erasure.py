@@ -32,12 +32,12 @@ from chatbot.api.routes.chat import _submit
 from chatbot.api.schemas import ChatRequest
 from chatbot.engine.null import NullEngine
 from chatbot.router import Route
-from ingest import topics as topic_module
-from ingest.drain import Drain
 from ingest.erasure import AGAIN, CLEAN
-from ingest.features import DIMENSIONS, FeatureComputer
-from ingest.files import FileConversation, FileTurn
-from ingest.topics import Topics
+from ingest.features import topics as topic_module
+from ingest.features.computer import DIMENSIONS, FeatureComputer
+from ingest.features.topics import Topics
+from ingest.formats.files import FileConversation, FileTurn
+from ingest.inbox.drain import Drain
 from shoptalk.app.compose import Parts, build_api
 from shoptalk.app.lineage import trace
 from shoptalk.cli import app

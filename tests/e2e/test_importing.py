@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from chatbot.api.services import Services
 from chatbot.engine.null import NullEngine
-from ingest.drain import Drain
+from ingest.inbox.drain import Drain
 from shoptalk.app.compose import Parts, build_api
 from shoptalk.cli import app
 from shoptalk.domain import Scope

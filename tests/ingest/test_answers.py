@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ingest.scrub.asked import Questions, asked
+from ingest.scrub.context.asked import Questions, asked
 from ingest.scrub.scrubber import PresidioScrubber
 from shoptalk.domain import Message
 

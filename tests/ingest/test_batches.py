@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from ingest.arrivals import ArrivalInbox
-from ingest.batches import Batches, Figures, unlike
-from ingest.drain import Drain, DrainResult
-from ingest.files import FileConversation, FileTurn
-from ingest.importer import Importer
-from ingest.quarantine import Quarantine
+from ingest.formats.files import FileConversation, FileTurn
+from ingest.imports.batches import Batches, Figures, unlike
+from ingest.imports.importer import Importer
+from ingest.inbox.acceptance import ArrivalInbox
+from ingest.inbox.drain import Drain, DrainResult
+from ingest.inbox.quarantine import Quarantine
+from ingest.inbox.validation import Validator
 from ingest.scrub.scrubber import PresidioScrubber
-from ingest.validation import Validator
 from shoptalk.crypto import Secrets
 from shoptalk.domain import Role, Sample, now
 from shoptalk.errors import Conflict, InvalidInput, NotFound

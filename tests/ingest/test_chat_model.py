@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import spacy
 
-from ingest.scrub.chat import model, templates
-from ingest.scrub.chat.train import score, train
+from ingest.scrub.ner.chat import model, templates
+from ingest.scrub.ner.chat.train import score, train
 
 pytestmark = pytest.mark.slow
 

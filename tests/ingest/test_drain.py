@@ -13,8 +13,8 @@ import pytest
 import sqlalchemy as sa
 from structlog.testing import capture_logs
 
-from ingest.arrivals import ArrivalInbox
-from ingest.drain import Drain, DrainResult, content_hash
+from ingest.inbox.acceptance import ArrivalInbox
+from ingest.inbox.drain import Drain, DrainResult, content_hash
 from ingest.scrub.scrubber import PresidioScrubber
 from shoptalk.crypto import Secrets
 from shoptalk.domain import Inference, Message, now

@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from ingest.duplicates import place
+from ingest.features.duplicates import place
 from shoptalk.domain import Role, Turn, now
 from shoptalk.minhash import ALIKE, NUMBERS, bands, signatures, similarity
 from shoptalk.store import Store

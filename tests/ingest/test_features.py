@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from ingest.drain import content_hash
-from ingest.features import DIMENSIONS, Embedder, FeatureComputer, refuses
+from ingest.features.computer import DIMENSIONS, Embedder, FeatureComputer, refuses
+from ingest.inbox.drain import content_hash
 from shoptalk.domain import Inference, Role, Turn, now
 from shoptalk.store import Store
 from shoptalk.store.chat import inferences

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from ingest.arrivals import ArrivalInbox
-from ingest.drain import Drain
-from ingest.files import FileConversation, Problem, read_conversations
-from ingest.importer import Importer, ImportResult
+from ingest.formats.files import FileConversation, Problem, read_conversations
+from ingest.imports.importer import Importer, ImportResult
+from ingest.inbox.acceptance import ArrivalInbox
+from ingest.inbox.drain import Drain
+from ingest.inbox.validation import Validator
 from ingest.scrub.scrubbed import Scrubbed
 from ingest.scrub.scrubber import PresidioScrubber
-from ingest.validation import Validator
 from shoptalk.crypto import Secrets
 from shoptalk.domain import Message
 from shoptalk.errors import InvalidInput, ScrubbingFailed

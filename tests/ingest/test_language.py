@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ingest.language import Languages
+from ingest.features.language import Languages
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from ingest.scrub import lean
-from ingest.scrub.reading import LANGUAGES
+from ingest.scrub.ner.reading import LANGUAGES
+from ingest.scrub.presidio import lean
 from ingest.scrub.scrubber import PresidioScrubber
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ingest.scrub.memory import Memory
+from ingest.scrub.ner.memory import Memory
 from ingest.scrub.spans import Span
 
 FOUND = (Span(0, 4, "PERSON"),)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import pytest
 
 from ingest.scrub.analyzer import Analyzer
-from ingest.scrub.reading import Readers
+from ingest.scrub.ner.reading import Readers
+from ingest.scrub.ner.standin import Reader, Shown, shown
 from ingest.scrub.spans import Span
-from ingest.scrub.standin import Reader, Shown, shown
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ingest.scrub.recognizers import CAPITAL, RULES, Rule, features
+from ingest.scrub.rules.recognizers import CAPITAL, RULES, Rule, features
 from ingest.scrub.scrubber import PresidioScrubber
 from shoptalk.domain import Message
 

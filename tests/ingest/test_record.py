@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.files import FileConversation, Problem, read_conversations
+from ingest.formats.files import FileConversation, Problem, read_conversations
 from ingest.scrub.scrubber import PresidioScrubber
 from shoptalk.domain import Message
 

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ingest.scrub import presidio as presidio_module
 from ingest.scrub.analyzer import Analyzer
+from ingest.scrub.presidio import engine as presidio_module
 from ingest.scrub.scrubbed import Scrubbed
 from ingest.scrub.scrubber import LONGEST_TEXT, PresidioScrubber
 from ingest.scrub.spans import Span
@@ -259,7 +259,8 @@ def test_a_wrong_pattern_of_the_shop_is_named(pattern: str) -> None:
 
 def test_importing_is_cheap_and_loads_neither_presidio_nor_torch() -> None:
     code = (
-        "import sys, ingest.scrub, ingest.arrivals, ingest.drain, ingest.importer, ingest.features;"
+        "import sys, ingest.scrub, ingest.inbox.acceptance, ingest.inbox.drain, ingest.imports.importer;"
+        "import ingest.features.computer;"
         "print([m for m in ('presidio_analyzer', 'spacy', 'torch', 'transformers') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from ingest.files import FileConversation, Problem
-from ingest.sources import Format, Source, pairs
+from ingest.formats.files import FileConversation, Problem
+from ingest.formats.sources import Format, Source, pairs
 from shoptalk.errors import InvalidInput
 
 TOLD = [

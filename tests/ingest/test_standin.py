@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingest.scrub.ner.standin import Reader, Shown, shown
 from ingest.scrub.placeholders import stretches
 from ingest.scrub.spans import Span
-from ingest.scrub.standin import Reader, Shown, shown
 
 
 def of(text: str, *found: tuple[str, str]) -> Shown:

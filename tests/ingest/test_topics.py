@@ -7,9 +7,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from ingest import topics as module
-from ingest.drain import content_hash
-from ingest.topics import Topics, fit
+from ingest.features import topics as module
+from ingest.features.topics import Topics, fit
+from ingest.inbox.drain import content_hash
 from shoptalk.domain import Turn, now
 from shoptalk.store import Store
 from shoptalk.store.ingest import topics, turns

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ingest.validation import Conversation, Said, Validator
+from ingest.inbox.validation import Conversation, Said, Validator
 from shoptalk.domain import now
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 # what is found in them, and why that is fine; test_patterns pumps these like all others
 KNOWN = {
     "rule CREDIT_CARD: called a card number": "four groups of at most seven digits: at most 1,300 ways",
-    "ingest.scrub.answers._MAIL": "'dot' stands at a word's beginning, which the checker does not read",
+    "ingest.scrub.context.answers._MAIL": "'dot' stands at a word's beginning, which the checker does not read",
 }
 
 

@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 from chatbot.api.services import Services
 from chatbot.engine.null import NullEngine
 from chatbot.keys import create_key
-from ingest.drain import Drain
+from ingest.inbox.drain import Drain
 from ingest.scrub.workers import pool as module
 from ingest.scrub.workers.deadline import allowance
 from shoptalk.app.compose import build_api

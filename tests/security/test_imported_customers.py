@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from starlette.testclient import TestClient
 
 from chatbot.engine.null import NullEngine
-from ingest.drain import Drain
-from ingest.files import FileConversation, FileTurn
+from ingest.formats.files import FileConversation, FileTurn
+from ingest.inbox.drain import Drain
 from shoptalk.app.compose import Parts, build_api
 from shoptalk.domain import Scope
 from shoptalk.settings import load_settings

@@ -13,10 +13,10 @@ from starlette.testclient import TestClient
 
 from chatbot.api.auth import COOKIE, visitor_session
 from chatbot.engine.null import NullEngine
-from ingest import drain as drain_module
-from ingest.drain import Drain
 from ingest.erasure import Erasures
-from ingest.files import FileConversation, FileTurn
+from ingest.formats.files import FileConversation, FileTurn
+from ingest.inbox import drain as drain_module
+from ingest.inbox.drain import Drain
 from shoptalk.app.compose import Parts, build_api
 from shoptalk.domain import Scope
 from shoptalk.errors import InvalidInput

@@ -117,9 +117,9 @@ def test_patterns_that_are_found_are_those_that_the_product_has() -> None:
     names = {found.name for found in every()}
     assert len(names) == len(every()) > 150
     for part in (
-        "ingest.scrub.net.",
-        "ingest.scrub.places.",
-        "ingest.scrub.asked.",
+        "ingest.scrub.rules.net.",
+        "ingest.scrub.rules.addresses.",
+        "ingest.scrub.context.asked.",
         "rule PERSON",
         "rule EmailRec",
         "record ",

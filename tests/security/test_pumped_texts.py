@@ -9,9 +9,9 @@ from itertools import islice
 import pytest
 
 from bench.pumped import Result, measure, texts
-from ingest.scrub import net
 from ingest.scrub.analyzer import Analyzer
 from ingest.scrub.normalise import aligned, normalise
+from ingest.scrub.rules import net
 from ingest.scrub.scrubber import LONGEST_TEXT, PresidioScrubber
 from shoptalk.domain import Message
 from shoptalk.errors import ScrubbingFailed

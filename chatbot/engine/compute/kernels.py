@@ -101,7 +101,7 @@ def _turn(vector, dim, cos, sin):
 
 
 def make_attention(attend: Callable[..., Any]) -> Callable[..., Any]:
-    """The kernel after the product that gives q, k and v, with the inner loops of `chatbot.engine.compute.attention`."""
+    """The kernel after the product that gives q, k and v, with the inner loops of `attention`."""
 
     @njit
     def attention(r, like):

@@ -1,4 +1,4 @@
-"""The payloads of `ingest.arrivals` as checked models. Knows no table and no encryption."""
+"""The payloads of `ingest.inbox.acceptance` as checked models. Knows no table and no encryption."""
 
 from __future__ import annotations
 

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator, Sequence
 from importlib import resources
 from typing import Final
 
-from ingest.scrub.chat import grammar as built
-from ingest.scrub.chat.grammar import Grammar
-from ingest.scrub.gazetteer import FIRST_FILES, LAST_FILES, PACKAGE
-from ingest.scrub.standin import NUMBER, WORDS
-from ingest.scrub.words import BRANDS, COMMON, PLACES
+from ingest.scrub.names.gazetteer import FIRST_FILES, LAST_FILES, PACKAGE
+from ingest.scrub.names.words import BRANDS, COMMON, PLACES
+from ingest.scrub.ner.chat import grammar as built
+from ingest.scrub.ner.chat.grammar import Grammar
+from ingest.scrub.ner.standin import NUMBER, WORDS
 
 OF_ANY_BUILD: Final = 0.4  # of the sentences
 Marked = tuple[str, list[tuple[int, int, str]]]

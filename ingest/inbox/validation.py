@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from ingest.language import Languages
+from ingest.features.language import Languages
 from shoptalk.domain import Role, now
 
 LONGEST_TURN: Final = 16_000  # characters

@@ -20,11 +20,11 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from ingest.payloads import Caller, Exchange, FeedbackIn, read
 from shoptalk.conversations import erased_on_its_way
 from shoptalk.crypto import Secrets
 from shoptalk.domain import now
 from shoptalk.errors import ConfigurationError, InvalidInput, ScrubbingFailed
+from shoptalk.events import Caller, Exchange, FeedbackIn, read
 from shoptalk.store import Store
 from shoptalk.store.chat import chats, inferences
 from shoptalk.store.ingest import feedback, inbox, quarantine, topics, turns

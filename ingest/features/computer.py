@@ -1,7 +1,7 @@
 """What is computed once per admitted turn: sizes, language, sentiment, a refusal guess, an embedding, its cluster.
 
 Knows no sampling and no drift. transformers and torch load when an `Embedder` first embeds. Topics come later, of many
-turns together (`ingest.topics`).
+turns together (`ingest.features.topics`).
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any, Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ingest import duplicates
-from ingest.language import Languages
+from ingest.features import duplicates
+from ingest.features.language import Languages
 from shoptalk.domain import Inference, Turn
 from shoptalk.minhash import Signature, signatures
 from shoptalk.store import Store

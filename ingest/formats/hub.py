@@ -11,7 +11,7 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, Final
 
-from ingest.files import MOST_TURNS, FileConversation, Problem, id_of, parsed, speaker
+from ingest.formats.files import MOST_TURNS, FileConversation, Problem, id_of, parsed, speaker
 from shoptalk.errors import InvalidInput
 
 KINDS: Final = {".json": "json", ".jsonl": "json", ".csv": "csv", ".parquet": "parquet", ".arrow": "arrow"}

@@ -2,7 +2,7 @@ r"""The table of our own patterns, each with sentences it must find something in
 
 The examples are also the tests. Patterns are for the `regex` module: `\K` drops what was matched so far, so that
 only the value is replaced. They know nothing of Presidio, nor of other messages. Plain runs of digits and e-mail
-addresses are `ingest.scrub.net`'s business; a pattern here gives a value its proper type or finds what has letters.
+addresses are `ingest.scrub.rules.net`'s business; a pattern here gives a value its proper type or finds what has letters.
 """
 
 from __future__ import annotations

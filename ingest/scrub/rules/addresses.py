@@ -9,9 +9,9 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from ingest.scrub.gazetteer import Lexicon
+from ingest.scrub.names.gazetteer import Lexicon
+from ingest.scrub.names.words import PLACES
 from ingest.scrub.spans import Span
-from ingest.scrub.words import PLACES
 
 MOST_WORDS: Final = 9
 MOST_LINES: Final = 5

@@ -17,9 +17,9 @@ from typing import Any, Final, Literal
 
 import sqlalchemy as sa
 
-from ingest.batches import Batches, Figures
-from ingest.files import FileConversation, Problem, parsed
-from ingest.validation import Conversation, Failure, Said, Validator
+from ingest.formats.files import FileConversation, Problem, parsed
+from ingest.imports.batches import Batches, Figures
+from ingest.inbox.validation import Conversation, Failure, Said, Validator
 from shoptalk.conversations import erased, stored_ids
 from shoptalk.crypto import Secrets
 from shoptalk.domain import Message, new_id, now

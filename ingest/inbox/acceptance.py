@@ -1,6 +1,6 @@
 """Takes what the API acknowledges, encrypted, inside the API's own transaction. Knows no HTTP and no drain.
 
-Two kinds of payload, both scrubbed before they come here; `ingest.payloads` checks them when they are opened.
+Two kinds of payload, both scrubbed before they come here; `shoptalk.events` checks them when they are opened.
 
 `exchange`::
 
@@ -11,7 +11,7 @@ Two kinds of payload, both scrubbed before they come here; `ingest.payloads` che
 
 A turn whose text could not be scrubbed has no text, and the reason instead. `revisions` are earlier turns of the
 same conversation in which a value found later was found too. `superseded` are turns of an imported conversation's
-former version; `failures` are of the checks of `ingest.validation`.
+former version; `failures` are of the checks of `ingest.inbox.validation`.
 
 `feedback`::
 

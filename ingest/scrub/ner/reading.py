@@ -10,14 +10,16 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from ingest.scrub import lean, names, places
-from ingest.scrub.chat.model import trained
-from ingest.scrub.gazetteer import Lexicon, plain
-from ingest.scrub.memory import Memory
-from ingest.scrub.presidio import BATCH, NER_SCORE, Presidio
+from ingest.scrub.names import finder
+from ingest.scrub.names.gazetteer import Lexicon, plain
+from ingest.scrub.names.words import COLOURS, COMMON, FOREIGN
+from ingest.scrub.ner.chat.model import trained
+from ingest.scrub.ner.memory import Memory
+from ingest.scrub.ner.standin import Reader, Shown
+from ingest.scrub.presidio import lean
+from ingest.scrub.presidio.engine import BATCH, NER_SCORE, Presidio
+from ingest.scrub.rules import addresses
 from ingest.scrub.spans import Span
-from ingest.scrub.standin import Reader, Shown
-from ingest.scrub.words import COLOURS, COMMON, FOREIGN
 
 CHAT_SCORE: Final = 0.61
 LONGEST_CUE: Final = 16  # characters
@@ -78,12 +80,12 @@ class Readers:
             if word in self._nobody or word.casefold() in self._abroad:
                 continue
             strange = not self._lexicon.english(word)
-            if strange and names.is_brand(own, *match.span()):
+            if strange and finder.is_brand(own, *match.span()):
                 continue
             if word[0].isupper() and len(word) > 1:
                 if not strange and self._lexicon.is_word(_CLITIC.sub("", word)):
                     continue
-                if names.inside(own, match.start()) or (strange and not word[1:].islower()):
+                if finder.inside(own, match.start()) or (strange and not word[1:].islower()):
                     return Reader.LARGE
                 if strange or self._lexicon.listed_first(word):
                     reader = Reader.CHAT
@@ -92,8 +94,8 @@ class Readers:
         return reader
 
     def _person(self, text: str, guess: tuple[int, int]) -> Span | None:
-        place = names.trimmed(text, *guess, self._lexicon)
-        if place and names.believable(text[place[0] : place[1]], self._lexicon):
+        place = finder.trimmed(text, *guess, self._lexicon)
+        if place and finder.believable(text[place[0] : place[1]], self._lexicon):
             return Span(*place, "PERSON", NER_SCORE)
         return None
 
@@ -116,14 +118,14 @@ class Readers:
         words = WORD.findall(value)
         if value[0].isdigit() and len(words) > 1:
             return True
-        return any(places.STREET.fullmatch(word) or not self._lexicon.in_dictionary(word) for word in words)
+        return any(addresses.STREET.fullmatch(word) or not self._lexicon.in_dictionary(word) for word in words)
 
     def _told_by_chat(self, text: str, start: int, end: int) -> tuple[int, int] | None:
         """What of the model's guess is believed.
 
         A word of the dictionary is, beside one that is in none, or where the words before it tell of a person.
         """
-        place = names.trimmed(text, start, end, self._lexicon)
+        place = finder.trimmed(text, start, end, self._lexicon)
         if not place:
             return None
         words = [(m.start(), m.end()) for m in NAME.finditer(text, place[0], end)]

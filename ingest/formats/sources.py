@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ingest.csvfile import read_csv
-from ingest.files import FileConversation, Problem, opened, read_conversations
-from ingest.hub import read_dataset
-from ingest.openailog import read_openai
+from ingest.formats.csvfile import read_csv
+from ingest.formats.files import FileConversation, Problem, opened, read_conversations
+from ingest.formats.hub import read_dataset
+from ingest.formats.openailog import read_openai
 from shoptalk.errors import InvalidInput
 
 Format = Literal["auto", "conversations", "csv", "openai", "dataset"]

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from ingest.files import LONGEST_LINE, FileConversation, Problem, Wrong, decoded, id_of, parsed, read_lines
+from ingest.formats.files import LONGEST_LINE, FileConversation, Problem, Wrong, decoded, id_of, parsed, read_lines
 
 SAID_BY: Final = {"user": "customer", "assistant": "agent"}
 LEFT_OUT: Final = frozenset({"system", "developer", "tool", "function"})

@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from ingest.scrub.asked import IDENT, asked
-from ingest.scrub.gazetteer import Lexicon, plain
+from ingest.scrub.context.asked import IDENT, asked
+from ingest.scrub.names.gazetteer import Lexicon, plain
+from ingest.scrub.names.words import COMMON, TOLD_TOO, listed
 from ingest.scrub.spans import Span
-from ingest.scrub.words import COMMON, TOLD_TOO, listed
 
 SCORE: Final = 0.72
 MOST_NAME_WORDS: Final = 4

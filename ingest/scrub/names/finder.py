@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from ingest.scrub.gazetteer import Lexicon, plain
+from ingest.scrub.names.gazetteer import Lexicon, plain
+from ingest.scrub.names.words import BRAND_PEOPLE, BRANDS, COMMON, PLACES, TOLD_TOO, WORDS_TOO
 from ingest.scrub.spans import Span
-from ingest.scrub.words import BRAND_PEOPLE, BRANDS, COMMON, PLACES, TOLD_TOO, WORDS_TOO
 
 SCORE: Final = 0.66
 _WORD: Final = re.compile(r"[^\W\d_]+(?:['’.-][^\W\d_]+)*")

@@ -9,10 +9,10 @@ import random
 from pathlib import Path
 from typing import Any, Final
 
-from ingest.scrub.chat.model import FILE, STAMP, blank
-from ingest.scrub.chat.templates import Marked, fingerprint, sentences
-from ingest.scrub.gazetteer import FIRST_FILES, LAST_FILES, census
-from ingest.scrub.presidio import language
+from ingest.scrub.names.gazetteer import FIRST_FILES, LAST_FILES, census
+from ingest.scrub.ner.chat.model import FILE, STAMP, blank
+from ingest.scrub.ner.chat.templates import Marked, fingerprint, sentences
+from ingest.scrub.presidio.engine import language
 
 SEED: Final = 20260101
 SENTENCES: Final = 40_000

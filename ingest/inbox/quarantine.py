@@ -1,4 +1,4 @@
-"""What was not admitted: looked at, mended, replayed or dropped. Knows the payloads of `ingest.arrivals`, no files.
+"""What was not admitted: looked at, mended, replayed or dropped. Knows no files.
 
 What is shown passes the scrubber once more, as a hit in the second scan may be why it is here.
 """
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from ingest.payloads import read
-from ingest.validation import Validator, said
+from ingest.inbox.validation import Validator, said
 from shoptalk.crypto import Secrets
 from shoptalk.errors import Conflict, InvalidInput, NotFound, ScrubbingFailed
+from shoptalk.events import read
 from shoptalk.ports import Inbox, Scrubber
 from shoptalk.store import Store
 from shoptalk.store.ingest import quarantine

@@ -11,8 +11,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from ingest.scrub.names.words import COMMON, WORDS_TOO
 from ingest.scrub.spans import Span
-from ingest.scrub.words import COMMON, WORDS_TOO
 
 KINDS: Final = {
     "name": "PERSON", "email": "EMAIL_ADDRESS", "phone": "PHONE_NUMBER", "address": "ADDRESS", "order": "ORDER_ID",

@@ -11,7 +11,7 @@ from functools import cache, lru_cache
 from importlib import resources
 from typing import Final
 
-from ingest.scrub.words import ALSO_NAMES, BRANDS, COMMON, PLACES, WORDS_TOO
+from ingest.scrub.names.words import ALSO_NAMES, BRANDS, COMMON, PLACES, WORDS_TOO
 
 LONG: Final = 6
 LONGEST: Final = 64  # letters; what is longer is no word, and looking for slips in it takes their number squared

@@ -10,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
-from ingest.files import MOST_TURNS, FileConversation, Problem, opened, parsed, speaker
+from ingest.formats.files import MOST_TURNS, FileConversation, Problem, opened, parsed, speaker
 from shoptalk.errors import InvalidInput
 
 NEEDED: Final = ("conversation_id", "role", "text")

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from ingest.validation import Failure, Said
+from ingest.inbox.validation import Failure, Said
 from shoptalk.errors import Conflict, NotFound
 from shoptalk.store import Store
 from shoptalk.store.ingest import imports, inbox

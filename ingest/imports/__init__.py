@@ -1,0 +1,1 @@
+"""Imports of finished conversations, and the batches they make."""

@@ -1,0 +1,1 @@
+"""The inbox: what was acknowledged, until it is admitted or quarantined."""

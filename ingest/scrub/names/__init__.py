@@ -1,0 +1,1 @@
+"""Names of people, found by lists and by what stands around them."""

@@ -1,0 +1,1 @@
+"""Small models that find names and places where no rule does."""

@@ -1,0 +1,1 @@
+"""Presidio and spaCy: how they are loaded and asked."""
