@@ -22,7 +22,8 @@ from pathlib import Path
 
 import httpx
 
-from shoptalk.app.compose import recipe
+from shoptalk.app.rounds import recipe
+from shoptalk.demo.helpers import add_dataset
 from shoptalk.demo.shop import Shop
 from shoptalk.domain import Message, new_id, now
 from shoptalk.errors import TrainingFailed
@@ -73,7 +74,7 @@ def frozen(stack: Stack, count: int) -> str:
     ]
     content = {"version": 1, "system_prompt": stack.settings.prompt, "examples": rows}
     sha = stack.parts.artifacts.put(json.dumps(content).encode())
-    return stack.parts.add_dataset(datasets.Dataset("ds_bench", sha, count * 3 // 4, count // 4, None, now()))
+    return add_dataset(stack.parts, datasets.Dataset("ds_bench", sha, count * 3 // 4, count // 4, None, now()))
 
 
 def rollback(stack: Stack) -> dict[str, float]:

@@ -38,7 +38,7 @@ from chatbot.api.prepare import conclude, prepare
 from chatbot.api.schemas import ChatRequest
 from chatbot.engine.null import TEXT
 from chatbot.engine.protocol import Finished
-from shoptalk.app.compose import build_api
+from shoptalk.app.api import build_api
 from shoptalk.demo.shop import Shop
 from shoptalk.domain import Scope
 from tests.e2e.stack import ROOT, Stack, free_port

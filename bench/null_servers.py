@@ -78,7 +78,7 @@ class NoRecorder(Recorder):
 
 
 def layer() -> FastAPI:
-    from shoptalk.app.compose import build_api
+    from shoptalk.app.api import build_api
     from shoptalk.settings import load_settings
 
     app = build_api(load_settings())

@@ -15,16 +15,15 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from shoptalk.conversations import tombstone
 from shoptalk.crypto import Secrets
-from shoptalk.domain import new_id, now
+from shoptalk.domain import Erasure, new_id, now
 from shoptalk.errors import NotFound, ShoptalkError
 from shoptalk.owners import IMPORT
 from shoptalk.ports import Erased, Eraser
 from shoptalk.store import Store, erasures
 from shoptalk.store.chat import chats, inferences
+from shoptalk.store.conversation_ids import tombstone
 from shoptalk.store.database import clean
-from shoptalk.store.erasures import Erasure
 from shoptalk.store.ingest import clusters, feedback, imports, inbox, quarantine, topics, turns
 
 log = structlog.get_logger(__name__)

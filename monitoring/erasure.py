@@ -7,7 +7,7 @@ from typing import Any, Final
 from shoptalk.models.artifacts import Artifacts
 from shoptalk.ports import Erased
 from shoptalk.store import Store
-from shoptalk.store.monitoring import watch
+from shoptalk.store.monitoring import reports
 
 
 class ReportEraser:
@@ -23,9 +23,9 @@ class ReportEraser:
         if what.since is None:
             return {"reports": 0}
         with self._store.read() as conn:
-            pages = watch.reports_since(conn, what.since)
+            pages = reports.since(conn, what.since)
         for report in pages:
             self._artifacts.delete(report.artifact_sha256)
             with self._store.write() as conn:
-                watch.erase_page(conn, report.id)
+                reports.erase_page(conn, report.id)
         return {"reports": len(pages), "files": [report.artifact_sha256 for report in pages]}

@@ -21,8 +21,10 @@ from shoptalk.models.artifacts import Artifacts
 from shoptalk.store import Store, rounds
 from shoptalk.store.database import exclusively
 from shoptalk.store.ingest import topics, turns
-from shoptalk.store.monitoring import watch
-from shoptalk.store.monitoring.watch import DriftCheck, Report, Trigger
+from shoptalk.store.monitoring import drift_checks, reports, triggers
+from shoptalk.store.monitoring.drift_checks import DriftCheck
+from shoptalk.store.monitoring.reports import Report
+from shoptalk.store.monitoring.triggers import Trigger
 from shoptalk.store.training import datasets
 
 log = structlog.get_logger(__name__)
@@ -40,7 +42,7 @@ class Watcher:
         if windows is None:
             return None
         with self._store.read() as conn:
-            last = watch.checks(conn, 1)
+            last = drift_checks.newest(conn, 1)
         if last and last[0].current_until == windows.until:
             return None
         check = self._test(windows)
@@ -77,7 +79,7 @@ class Watcher:
         """Ask for a round where the last one began longer ago than `every_s` seconds."""
 
         def early(conn: sa.Connection) -> bool:
-            last = watch.all_triggers(conn, 1)
+            last = triggers.newest(conn, 1)
             return bool(last) and now() - last[0].created_at < timedelta(seconds=every_s)
 
         return self._trigger_unless(early, "schedule", f"every {every_s:.0f} s")
@@ -86,7 +88,7 @@ class Watcher:
         """For a round started by drift: how far each current reply's conversation is from the reference, 0 to 1."""
         with self._store.read() as conn:
             found = rounds.find(conn, round_id)
-            raised = {t.id: t for t in watch.all_triggers(conn, 500)}
+            raised = {t.id: t for t in triggers.newest(conn, 500)}
         trigger = raised.get(found.trigger_id or "") if found else None
         windows = self._windows() if trigger and trigger.kind == "drift" else None
         if windows is None:
@@ -117,7 +119,7 @@ class Watcher:
             exclusively(conn, "triggers")
             if known(conn):
                 return None
-            watch.add_trigger(conn, trigger)
+            triggers.add(conn, trigger)
         log.info("round triggered", kind=kind, reason=reason)
         return trigger
 
@@ -129,7 +131,7 @@ class Watcher:
     @staticmethod
     def _told_in(conn: sa.Connection) -> bool:
         frozen = datasets.newest(conn, 1)
-        raised = [t for t in watch.all_triggers(conn, 500) if t.kind == "drift"]
+        raised = [t for t in triggers.newest(conn, 500) if t.kind == "drift"]
         since = frozen[0].created_at if frozen else None
         return any(since is None or t.created_at > since for t in raised)
 
@@ -140,7 +142,7 @@ class Watcher:
                 report.id, check.created_at,
             )  # fmt: skip
         with self._store.write() as conn:
-            watch.add_check(conn, check)
+            drift_checks.add(conn, check)
         log.info("drift checked", p_value=check.p_value, reference=check.reference, current=check.current)
         return check
 
@@ -155,7 +157,7 @@ class Watcher:
         html, figures = render(reference, current, title)
         report = Report(new_id("rep"), title, self._artifacts.put(html), figures, now())
         with self._store.write() as conn:
-            watch.add_report(conn, report)
+            reports.add(conn, report)
         return report
 
     def _topics(self, windows: Windows) -> dict[str, int]:

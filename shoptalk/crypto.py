@@ -88,7 +88,7 @@ class Secrets:
     def conversation(self, public_id: str, owner: str) -> str:
         """The stored form of a conversation's id: clients may put anything into theirs, which are their owner's alone.
 
-        See `shoptalk.conversations`, which also finds what was stored before there were owners.
+        See `shoptalk.store.conversation_ids`, which also finds what was stored before there were owners.
         """
         return "con_" + self.digest("conversation of an owner", f"{owner}\0{public_id}")[:32]
 

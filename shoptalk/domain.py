@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, Self
@@ -233,6 +233,23 @@ class Release:
     state: ReleaseState
     evaluation_id: str | None
     actor: str
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """`state` is running or done. When done, what tells whom it was about is gone and the receipt is there."""
+
+    id: str
+    state: str
+    policy: str
+    customer: str | None
+    conversations: Sequence[str] | None
+    inferences: Sequence[str] | None
+    since: datetime | None
+    problem: str | None
+    receipt: Mapping[str, Any] | None
     created_at: datetime
     updated_at: datetime
 

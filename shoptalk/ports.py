@@ -12,9 +12,8 @@ from typing import Any, Protocol
 
 import sqlalchemy as sa
 
-from shoptalk.domain import Message
+from shoptalk.domain import Erasure, Message
 from shoptalk.errors import ScrubbingFailed
-from shoptalk.store.erasures import Erasure
 
 
 class Filler(Protocol):

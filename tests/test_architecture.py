@@ -16,10 +16,12 @@ import pytest
 ROOT = Path(__file__).parents[1]
 STAGES = frozenset({"chatbot", "ingest", "labeling", "training", "monitoring"})
 PACKAGES = STAGES | {"shoptalk"}
-COMPOSITION = frozenset({"shoptalk.cli", "shoptalk.app.compose"})
+ABOVE = ("shoptalk.app", "shoptalk.cli", "shoptalk.demo")  # the stages, in this order; all else of shoptalk is below
+STORE_OWNERS = {"chat": "chatbot", "ingest": "ingest", "labeling": "labeling", "training": "training",
+                "monitoring": "monitoring"}  # fmt: skip
 HEAVY: Mapping[str, tuple[str, ...]] = {  # library -> the modules or packages that may name it
-    "torch": ("shoptalk.models.basemodel", "chatbot.engine", "training", "ingest.features.computer"),
-    "transformers": ("shoptalk.models.basemodel", "chatbot.engine", "training", "ingest.features.computer"),
+    "torch": ("shoptalk.models.basemodel", "chatbot.engine", "training", "ingest.features"),
+    "transformers": ("shoptalk.models.basemodel", "chatbot.engine", "training", "ingest.features"),
     "peft": ("training",),
     "trl": ("training",),
     "datasets": ("training", "ingest.formats.hub"),
@@ -39,7 +41,7 @@ EAGER = frozenset(
 STATEMENTS = frozenset({"select", "insert", "update", "delete", "text", "exists", "join", "union"})
 WRITES = frozenset({"insert", "update", "delete", "upsert", "insert_new"})
 # one table has two hands: monitoring raises a trigger, the worker writes into it which round took it
-TWO_HANDS = {"triggers": {"rounds", "watch"}}
+TWO_HANDS = {"triggers": {"shoptalk.store.rounds", "shoptalk.store.monitoring.triggers"}}
 
 
 @dataclass(frozen=True)
@@ -100,27 +102,54 @@ def _within(module: str, places: tuple[str, ...]) -> bool:
     return any(module == place or module.startswith(place + ".") for place in places)
 
 
-def test_the_shared_package_imports_no_stage_but_where_all_is_put_together() -> None:
-    wrong = [i for i in imports() if _top(i.module) == "shoptalk" and _top(i.name) in STAGES]
-    assert [str(i) for i in wrong if i.module not in COMPOSITION or not i.lazy] == []
+def layer(name: str) -> str:
+    """Of a module: kernel, stages, app, cli or demo."""
+    if _top(name) in STAGES:
+        return "stages"
+    return next((above.rpartition(".")[2] for above in ABOVE if _within(name, (above,))), "kernel")
 
 
-def test_a_stage_imports_itself_and_the_shared_package_only() -> None:
-    wrong = [
-        i for i in imports() if _top(i.module) in STAGES and _top(i.name) in PACKAGES - {_top(i.module), "shoptalk"}
-    ]
+MAY_IMPORT = {  # layer -> the layers it may import, besides itself
+    "kernel": set(),
+    "stages": {"kernel"},
+    "app": {"kernel", "stages"},
+    "cli": {"kernel", "app", "demo"},
+    "demo": {"kernel", "stages", "app"},
+}
+
+
+def test_a_layer_imports_only_those_below_it() -> None:
+    own = [i for i in imports() if _top(i.name) in PACKAGES]
+    wrong = [i for i in own if layer(i.name) not in MAY_IMPORT[layer(i.module)] | {layer(i.module)}]
     assert [str(i) for i in wrong] == []
 
 
-def test_stages_know_nothing_of_the_command_line_and_the_composition() -> None:
-    above = (
-        *COMPOSITION,
-        "shoptalk.commands",
-        "shoptalk.demo",
-        "shoptalk.processes.worker",
-        "shoptalk.processes.supervisor",
-    )
-    assert [str(i) for i in imports() if _top(i.module) in STAGES and _within(i.name, above)] == []
+def test_a_stage_imports_no_other_stage() -> None:
+    wrong = [i for i in imports() if _top(i.module) in STAGES and _top(i.name) in STAGES - {_top(i.module)}]
+    assert [str(i) for i in wrong] == []
+
+
+def test_the_composition_root_imports_stages_when_it_builds_them() -> None:
+    early = [i for i in imports() if layer(i.module) == "app" and layer(i.name) == "stages" and not i.lazy]
+    assert [str(i) for i in early] == []
+
+
+@pytest.mark.parametrize("package", sorted(PACKAGES))
+def test_folders_beside_each_other_do_not_import_in_a_circle(package: str) -> None:
+    """A folder's own modules and its sub-folders may know each other; of two folders beside each other only one may."""
+    graph: dict[str, set[str]] = {}
+    for item in (i for i in imports() if _top(i.module) == _top(i.name) == package and i.name in modules()):
+        for here, there in _apart(item.module, item.name):
+            graph.setdefault(here, set()).add(there)
+    assert _cycles(graph) == []
+
+
+def _apart(module: str, name: str) -> Iterator[tuple[str, str]]:
+    """The two folders in which two modules part ways, where both are folders."""
+    a, b = module.split("."), name.split(".")
+    at = next((n for n, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), None)
+    if at is not None and len(a) > at + 1 and len(b) > at + 1:
+        yield ".".join(a[: at + 1]), ".".join(b[: at + 1])
 
 
 def test_heavy_libraries_stay_behind_their_modules() -> None:
@@ -139,14 +168,18 @@ def test_no_module_takes_part_in_an_import_cycle() -> None:
     for item in imports():
         if not item.lazy and item.name in graph and item.name != item.module:
             graph[item.module].add(item.name)
+    assert _cycles(graph) == []
+
+
+def _cycles(graph: Mapping[str, set[str]]) -> list[str]:
     state: dict[str, int] = {}
-    cycles = []
+    found = []
 
     def visit(name: str, path: tuple[str, ...]) -> None:
         state[name] = 1
-        for other in sorted(graph[name]):
+        for other in sorted(graph.get(name, ())):
             if state.get(other) == 1:
-                cycles.append(" -> ".join((*path[path.index(other) :], other)))
+                found.append(" -> ".join((*path[path.index(other) :], other)))
             elif other not in state:
                 visit(other, (*path, other))
         state[name] = 2
@@ -154,7 +187,7 @@ def test_no_module_takes_part_in_an_import_cycle() -> None:
     for name in graph:
         if name not in state:
             visit(name, (name,))
-    assert cycles == []
+    return found
 
 
 def test_sql_is_written_in_the_store_only() -> None:
@@ -183,7 +216,8 @@ def _select_one(call: ast.Call) -> bool:
 
 
 @pytest.mark.parametrize(
-    "module", ["shoptalk.cli", "shoptalk.app.compose", "chatbot.api.app", "shoptalk.processes.worker"]
+    "module",
+    ["shoptalk.cli.main", "shoptalk.app.api", "chatbot.api.app", "shoptalk.app.worker", "shoptalk.processes.worker"],
 )
 def test_importing_loads_nothing_heavy_and_reads_no_settings(module: str, tmp_path: Path) -> None:
     allowed = {"dbos"} if module == "shoptalk.processes.worker" else set()
@@ -214,15 +248,11 @@ class Noun:
 
 @cache
 def nouns() -> dict[str, Noun]:
+    """Store modules by their full names."""
     found = {}
     for name, tree in modules().items():
         if not name.startswith("shoptalk.store.") or name in ("shoptalk.store.database", "shoptalk.store.schema"):
             continue
-        owner = next(
-            (ast.literal_eval(n.value) for n in tree.body
-             if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name) and n.target.id == "OWNER" and n.value),
-            "",
-        )  # fmt: skip
         aliases = {
             alias.asname or alias.name: alias.name
             for node in tree.body
@@ -235,8 +265,19 @@ def nouns() -> dict[str, Noun]:
             if written:
                 writers.add(function.name)
                 tables |= written
-        found[name.rpartition(".")[2]] = Noun(owner, frozenset(writers), frozenset(tables))
+        found[name] = Noun(_owner(name, tree), frozenset(writers), frozenset(tables))
     return found
+
+
+def _owner(name: str, tree: ast.Module) -> str:
+    """The stage whose folder it is in; a module of no folder names it as OWNER, where it writes."""
+    folder = name.removeprefix("shoptalk.store.").partition(".")[0]
+    named = (
+        ast.literal_eval(n.value)
+        for n in tree.body
+        if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name) and n.target.id == "OWNER" and n.value
+    )
+    return STORE_OWNERS.get(folder) or next(named, "")
 
 
 def _written(function: ast.FunctionDef) -> set[str]:
@@ -250,8 +291,8 @@ def _written(function: ast.FunctionDef) -> set[str]:
     return found
 
 
-def test_every_store_module_names_its_owner() -> None:
-    assert {name: noun.owner for name, noun in nouns().items() if noun.owner not in PACKAGES} == {}
+def test_every_store_module_that_writes_has_an_owner() -> None:
+    assert {name: noun.owner for name, noun in nouns().items() if noun.tables and noun.owner not in PACKAGES} == {}
 
 
 def test_each_table_is_written_by_one_module() -> None:
@@ -275,7 +316,7 @@ def test_only_the_owner_writes() -> None:
         known = _nouns_imported(tree)
         for node in (n for n in ast.walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name)):
             noun = nouns().get(known.get(node.value.id, ""))  # type: ignore[attr-defined]
-            allowed = name == "shoptalk.app.compose" or noun is None or _top(name) == noun.owner
+            allowed = layer(name) in ("app", "demo") or noun is None or _top(name) == noun.owner
             if noun is not None and node.attr in noun.writers and not allowed:
                 wrong.append(f"{name}:{node.lineno} writes through {ast.unparse(node)}, owned by {noun.owner}")
         wrong += _writers_imported(name, tree)
@@ -284,9 +325,9 @@ def test_only_the_owner_writes() -> None:
 
 def _nouns_imported(tree: ast.Module) -> dict[str, str]:
     return {
-        alias.asname or alias.name: alias.name
+        alias.asname or alias.name: f"{node.module}.{alias.name}"
         for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.module == "shoptalk.store"
+        if isinstance(node, ast.ImportFrom) and _within(node.module or "", ("shoptalk.store",))
         for alias in node.names
     }
 
@@ -298,7 +339,7 @@ def _writers_imported(name: str, tree: ast.Module) -> list[str]:
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("shoptalk.store.")
         for alias in node.names
-        if (noun := nouns().get((node.module or "").rpartition(".")[2])) and alias.name in noun.writers
+        if (noun := nouns().get(node.module or "")) and alias.name in noun.writers
     ]
 
 

@@ -7,21 +7,20 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import anyio.to_thread
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 
 from chatbot.api import documents, errors
 from chatbot.api.guard import Guard
 from chatbot.api.limits.gate import Gate
 from chatbot.api.routes import chat, erasures, feedback, health, imports, registry, releases
 from chatbot.api.services import Services
-from chatbot.console import pages
 
 BODY_BESIDE = 2**16  # bytes of a request besides its messages, whose characters may be written as twelve
 DESCRIPTION = "OpenAI-compatible chat for an online shop, with feedback, releases and reports."
 
 
-def make_app(services: Services) -> FastAPI:
-    """The application; its lifespan starts the engine and follows releases."""
+def make_app(services: Services, pages: APIRouter) -> FastAPI:
+    """Build the application, with `pages` beside the API; its lifespan starts the engine and follows releases."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -44,8 +43,9 @@ def make_app(services: Services) -> FastAPI:
     app.state.services = services
     errors.install(app)
     documents.install(app)
-    for module in (health, chat, feedback, registry, releases, erasures, imports, pages):
+    for module in (health, chat, feedback, registry, releases, erasures, imports):
         app.include_router(module.router)
+    app.include_router(pages)
 
     app.add_middleware(
         Gate,

@@ -12,13 +12,13 @@ import sqlalchemy as sa
 
 from chatbot.api.exchange import Exchange, Reply
 from chatbot.api.tree import Match, Sent, match
-from shoptalk.conversations import erased, stored_id
 from shoptalk.crypto import Secrets
 from shoptalk.domain import Inference, Message, now
 from shoptalk.errors import AlreadyAnswered, IdempotencyMismatch, NotFound
 from shoptalk.ports import Inbox
 from shoptalk.store import Store
 from shoptalk.store.chat import answers, chats, inferences
+from shoptalk.store.conversation_ids import erased, stored_id
 from shoptalk.store.database import exclusively
 
 

@@ -18,8 +18,10 @@ from shoptalk.store.chat import chats, inferences, keys, releases
 from shoptalk.store.chat.releases import Observed, ReleaseEvent
 from shoptalk.store.ingest import feedback, inbox, quarantine, turns
 from shoptalk.store.labeling import labels, samples
-from shoptalk.store.monitoring import watch  # fmt: skip
-from shoptalk.store.monitoring.watch import DriftCheck, Report, Trigger
+from shoptalk.store.monitoring import drift_checks, reports, triggers  # fmt: skip
+from shoptalk.store.monitoring.drift_checks import DriftCheck
+from shoptalk.store.monitoring.reports import Report
+from shoptalk.store.monitoring.triggers import Trigger
 from shoptalk.store.rounds import Round
 from shoptalk.store.training import datasets, evaluations, runs
 from shoptalk.store.training.datasets import Dataset
@@ -112,14 +114,14 @@ class Overview:
 def read_overview(store: Store, settings: Settings) -> Overview:
     """One consistent reading."""
     with store.read() as conn:
-        checks = watch.checks(conn, CHECKS)
+        checks = drift_checks.newest(conn, CHECKS)
         line = sparkline([c.p_value for c in reversed(checks)], settings.drift_p_value) if checks else None
         return Overview(
             at=now(),
             served=_served(conn, settings.model_alias),
             rounds_open=open_rounds(conn, settings),
             rounds=rounds.newest(conn, SHOWN),
-            triggers=watch.all_triggers(conn, SHOWN),
+            triggers=triggers.newest(conn, SHOWN),
             counts={
                 "conversations": chats.count(conn),
                 "turns": turns.count(conn),
@@ -136,7 +138,7 @@ def read_overview(store: Store, settings: Settings) -> Overview:
             runs=runs.newest(conn, SHOWN),
             candidates=_candidates(conn),
             releases=_releases(conn),
-            drift=Drift(checks, line, settings.drift_p_value, watch.all_reports(conn, SHOWN)),
+            drift=Drift(checks, line, settings.drift_p_value, reports.newest(conn, SHOWN)),
             quarantine=bars(quarantine.reasons(conn)),
             actors={key.id: key.name for key in keys.everyone(conn)},
         )  # fmt: skip

@@ -20,7 +20,6 @@ import sqlalchemy as sa
 from ingest.formats.files import FileConversation, Problem, parsed
 from ingest.imports.batches import Batches, Figures
 from ingest.inbox.validation import Conversation, Failure, Said, Validator
-from shoptalk.conversations import erased, stored_ids
 from shoptalk.crypto import Secrets
 from shoptalk.domain import Message, new_id, now
 from shoptalk.errors import InvalidInput, ScrubbingFailed
@@ -28,6 +27,7 @@ from shoptalk.owners import IMPORT
 from shoptalk.ports import Inbox, Scrubbed, Scrubber
 from shoptalk.store import Store, erasures
 from shoptalk.store.chat import chats
+from shoptalk.store.conversation_ids import erased, stored_ids
 from shoptalk.store.ingest import imports, quarantine, turns
 from shoptalk.store.ingest import inbox as arrivals
 

@@ -20,13 +20,13 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from shoptalk.conversations import erased_on_its_way
 from shoptalk.crypto import Secrets
 from shoptalk.domain import now
 from shoptalk.errors import ConfigurationError, InvalidInput, ScrubbingFailed
 from shoptalk.events import Caller, Exchange, FeedbackIn, read
 from shoptalk.store import Store
 from shoptalk.store.chat import chats, inferences
+from shoptalk.store.conversation_ids import erased_on_its_way
 from shoptalk.store.ingest import feedback, inbox, quarantine, topics, turns
 from shoptalk.store.ingest.inbox import Arrival
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from shoptalk.app.compose import Parts, judge_again
+from shoptalk.app.parts import Parts
+from shoptalk.app.rounds import judge_again
 from shoptalk.domain import AdapterRef
 from shoptalk.errors import NotFound
 from shoptalk.store import adapters

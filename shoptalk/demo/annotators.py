@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from shoptalk.app.compose import Parts
+from shoptalk.app.parts import Parts
 from shoptalk.demo.conversation import Recorded
 from shoptalk.domain import Message
 from shoptalk.errors import ScrubbingFailed

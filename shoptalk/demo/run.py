@@ -17,9 +17,11 @@ from rich.console import Console
 from rich.table import Table
 
 from shoptalk import logs
-from shoptalk.app.compose import Parts, label_studio_server
+from shoptalk.app.label_studio import label_studio_server
+from shoptalk.app.parts import Parts
 from shoptalk.demo import stages
 from shoptalk.demo.conversation import Recorded, recorded_from
+from shoptalk.demo.helpers import read_conversations
 from shoptalk.demo.plan import FIRST_SHARE, QUICK, Plan, settings_for
 from shoptalk.demo.shop import Shop
 from shoptalk.demo.stage import Demo
@@ -73,7 +75,7 @@ def run_demo(
 
 def _recorded(console: Console, parts: Parts, data: Path, most: int, plan: Plan) -> list[Recorded]:
     """The file's conversations; raises InvalidInput where these are too few for the gate to decide anything."""
-    conversations, problems = parts.read_conversations(data)
+    conversations, problems = read_conversations(data)
     if problems:
         said = f"{len(problems)} lines of {data.name} are no conversations; the first: {problems[0]}"
         console.print(printable(said), markup=False)

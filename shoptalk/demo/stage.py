@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from shoptalk.app.compose import Parts
+from shoptalk.app.parts import Parts
 from shoptalk.demo.conversation import Recorded
 from shoptalk.demo.plan import Plan
 from shoptalk.errors import ShoptalkError

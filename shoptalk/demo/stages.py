@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from shoptalk.demo import swap
+from shoptalk.demo import helpers, swap
 from shoptalk.demo.annotators import Annotators
 from shoptalk.demo.conversation import Recorded
 from shoptalk.demo.stage import Demo
@@ -19,7 +19,7 @@ from shoptalk.store import rounds
 from shoptalk.store.chat import releases
 from shoptalk.store.ingest import inbox, turns
 from shoptalk.store.labeling import samples
-from shoptalk.store.monitoring import watch
+from shoptalk.store.monitoring import reports, triggers
 from shoptalk.store.training import evaluations, runs
 
 LONGEST_ROUND_S = 3600.0
@@ -49,7 +49,7 @@ def round_of(demo: Demo, trigger_id: str) -> str:
     """The round that the worker starts for a trigger."""
 
     def found(conn: Any) -> str | None:
-        return next((t.round_id for t in watch.all_triggers(conn) if t.id == trigger_id), None)
+        return next((t.round_id for t in triggers.newest(conn) if t.id == trigger_id), None)
 
     return str(demo.until("the worker to start a round", found))
 
@@ -63,7 +63,7 @@ def annotate(demo: Demo, round_id: str, label_studio: bool) -> int:
 
     demo.until("samples" + (" to reach Label Studio" if label_studio else ""), waiting)
     people = Annotators(demo.parts, demo.recorded)
-    return demo.parts.annotate(people.decide, label_studio)
+    return helpers.annotate(demo.parts, people.decide, label_studio)
 
 
 def learn(demo: Demo, round_id: str) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def learn(demo: Demo, round_id: str) -> dict[str, Any]:
 def measure_swaps(demo: Demo) -> swap.SwapResult:
     """Two marked adapters alternate under load."""
     messages = [r.opening for r in (*demo.later, *demo.recorded)]  # repeats only where there are few
-    scrubbed = demo.parts.scrub_texts(messages[:64])
+    scrubbed = helpers.scrub_texts(demo.parts, messages[:64])
     marked = swap.train_marked(demo.parts, scrubbed, demo.plan.mark_steps, demo.plan.mark_batch, demo.say)
     result = swap.measure(demo.settings.base_url, demo.key, marked, messages, demo.plan.swap_requests)
     demo.say(
@@ -136,8 +136,8 @@ def find_drift(demo: Demo) -> dict[str, Any]:
         raise ShoptalkError("the new topic's conversations did not arrive")
     demo.say(f"after:  p = {after.p_value:.3f}")
     with demo.parts.store.read() as conn:
-        raised = [t for t in watch.all_triggers(conn) if t.kind == "drift"]
-        report = watch.all_reports(conn, 1)
+        raised = [t for t in triggers.newest(conn) if t.kind == "drift"]
+        report = reports.newest(conn, 1)
     if not raised or not report:
         raise ShoptalkError("the new topic raised no trigger")
     round_id = round_of(demo, raised[0].id)

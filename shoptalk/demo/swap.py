@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 import httpx
 
-from shoptalk.app.compose import Parts
+from shoptalk.app.parts import Parts
+from shoptalk.demo.helpers import add_dataset
 from shoptalk.demo.traffic import Customers, Said
 from shoptalk.domain import Example, Message, now
 from shoptalk.errors import ShoptalkError
@@ -50,7 +51,7 @@ def train_marked(
     parts: Parts, messages: Sequence[str], steps: int, batch: int, say: Callable[[str], None]
 ) -> dict[str, str]:
     """Train one adapter per sentence; returns {adapter version: sentence}."""
-    from shoptalk.app.compose import marked_trainer
+    from shoptalk.demo.helpers import marked_trainer
 
     found: dict[str, str] = {}
     for name, sentence in SENTENCES.items():
@@ -141,4 +142,4 @@ def _marked_dataset(parts: Parts, messages: Sequence[str], sentence: str) -> str
     }
     data = json.dumps(content, ensure_ascii=False, sort_keys=True).encode()
     dataset_id = "ds_" + hashlib.sha256(data).hexdigest()[:32]
-    return parts.add_dataset(datasets.Dataset(dataset_id, parts.artifacts.put(data), len(rows), 0, "demo", now()))
+    return add_dataset(parts, datasets.Dataset(dataset_id, parts.artifacts.put(data), len(rows), 0, "demo", now()))

@@ -16,7 +16,7 @@ import socket
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ import httpx
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from shoptalk.errors import BaseModelMissing, ConfigurationError, ShoptalkError
+from shoptalk.errors import BaseModelMissing, ShoptalkError
 from shoptalk.file_modes import SIDE_FILES, is_loose, loose
 from shoptalk.models.basemodel import find_base_model
 from shoptalk.settings import Settings
@@ -49,8 +49,8 @@ class Check:
     optional: bool = False
 
 
-def examine(settings: Settings) -> list[Check]:
-    """All checks, in the order one would mend them."""
+def examine(settings: Settings, engine_checks: Callable[[Settings], Iterable[Check]] = lambda _: ()) -> list[Check]:
+    """Return all checks, in the order in which to fix them; `engine_checks` are those of the engine that is set."""
     return [
         _python(),
         _packages(),
@@ -58,7 +58,7 @@ def examine(settings: Settings) -> list[Check]:
         *_modes(settings),
         _disk(settings.home),
         _base_model(settings),
-        *_vllm(settings),
+        *engine_checks(settings),
         _database(settings),
         *_ports(settings),
         *_proxies(settings),
@@ -87,7 +87,7 @@ def _packages() -> Check:
 
 def _folder(home: Path) -> Check:
     try:
-        _try_writing(home)
+        try_writing(home)
     except OSError as error:
         mend = f"make {home} writable for this user, or set SHOPTALK_HOME to a folder that is"
         return Check("data folder", False, f"{home}: {error.strerror}", mend)
@@ -121,7 +121,7 @@ def _main_file(path: Path) -> Path:
     return path.with_name(SIDE_FILE.sub("", path.name))
 
 
-def _try_writing(folder: Path) -> None:
+def try_writing(folder: Path) -> None:
     """Raises OSError where nothing can be written in a folder, or it could not be made. Leaves nothing behind."""
     with tempfile.TemporaryFile(dir=_nearest(folder)):
         pass
@@ -146,39 +146,6 @@ def _base_model(settings: Settings) -> Check:
     return Check("base model", True, f"{base.fingerprint} from {base.source}")
 
 
-def _vllm(settings: Settings) -> Iterator[Check]:
-    """Where it is the engine."""
-    from shoptalk.app.compose import adapter_folder, examine_vllm
-
-    if settings.engine != "vllm":
-        return
-    try:
-        yield Check("vLLM", True, examine_vllm(settings, wait_s=0.0))
-    except BaseModelMissing:
-        yield Check("vLLM", False, "not asked, for want of the base model", "shoptalk setup")
-    except ConfigurationError as error:
-        found, _, mend = error.message.partition(": ")
-        yield Check("vLLM", False, found, mend)
-    except ShoptalkError as error:
-        yield Check("vLLM", False, error.message, "see vLLM's own log, and docs/vllm.md")
-    # its files go through a folder both have
-    folder = settings.vllm_adapters_path
-    shared = settings.vllm_adapters_group is not None or int(settings.vllm_adapters_mode, 8) & 0o007
-    if shared and folder.absolute().is_relative_to(settings.home.absolute()):
-        found = f"{folder} is in {settings.home}, which no other user may enter"
-        yield Check("vLLM's adapters", False, found, "set SHOPTALK_VLLM_ADAPTERS to a folder outside of SHOPTALK_HOME")
-        return
-    try:
-        adapter_folder(settings).examine()
-        _try_writing(folder)
-    except ConfigurationError as error:
-        found, _, mend = error.message.rpartition("; ")
-        yield Check("vLLM's adapters", False, found, mend)
-    except OSError as error:
-        mend = f"make {folder} writable for this user, or set SHOPTALK_VLLM_ADAPTERS to a folder that is"
-        yield Check("vLLM's adapters", False, f"{folder}: {error.strerror}", mend)
-
-
 def _database(settings: Settings) -> Check:
     from shoptalk.store import Store
 
@@ -186,7 +153,7 @@ def _database(settings: Settings) -> Check:
         url = sa.make_url(settings.database)
         where = url.render_as_string(hide_password=True)
         if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists():
-            _try_writing(Path(url.database).parent)
+            try_writing(Path(url.database).parent)
             return Check("database", True, f"{where}: {NOT_SET_UP}")
         store = Store(settings.database)
         try:

@@ -19,7 +19,6 @@ import httpx
 import structlog
 import typer
 
-from shoptalk.domain import Scope
 from shoptalk.errors import ConfigurationError, ShoptalkError
 from shoptalk.settings import Settings
 
@@ -81,24 +80,6 @@ class Supervisor:
                 pass
             time.sleep(0.1)
         raise ShoptalkError(f"the API was not ready after {READY_S:.0f} s; {self._where('serve')}")
-
-    def announce(self) -> None:
-        """Say where things are; make a first key where there is none."""
-        from shoptalk.app.compose import Parts
-        from shoptalk.store.chat import keys
-
-        parts = Parts(self.settings)
-        with parts.store.read() as conn:
-            known = keys.everyone(conn)
-        typer.echo(f"chat page  {self.settings.base_url}/\nconsole    {self.settings.base_url}/console")
-        if not known:
-            key, secret = parts.new_key("first", [Scope.ADMIN])
-            try:
-                typer.echo(f"admin key, {hand_over(secret, self.settings.home)}")
-            except OSError:
-                parts.revoke_key(key.id)  # nobody saw it; the next start makes another
-                raise
-        typer.echo("Ctrl-C stops both.")
 
     def watch(self) -> None:
         """Until Ctrl-C or SIGTERM: restart a child that ended, more slowly each time."""

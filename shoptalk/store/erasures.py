@@ -3,35 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
 
-from shoptalk.domain import now
+from shoptalk.domain import Erasure, now
 from shoptalk.store.database import insert_new
 from shoptalk.store.schema import erasure_steps, tombstones
 from shoptalk.store.schema import erasures as t
 
 OWNER: Final = "ingest"
-
-
-@dataclass(frozen=True, slots=True)
-class Erasure:
-    """`state` is running or done. When done, what tells whom it was about is gone and the receipt is there."""
-
-    id: str
-    state: str
-    policy: str
-    customer: str | None
-    conversations: Sequence[str] | None
-    inferences: Sequence[str] | None
-    since: datetime | None
-    problem: str | None
-    receipt: Mapping[str, Any] | None
-    created_at: datetime
-    updated_at: datetime
 
 
 def add(conn: sa.Connection, erasure: Erasure) -> None:

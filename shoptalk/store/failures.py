@@ -7,7 +7,6 @@ from typing import Final
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-OWNER: Final = "shoptalk"  # writes nothing
 _FULL: Final = "the disk is full; make room, then everything goes on: nothing acknowledged is lost"
 _READ_ONLY: Final = "the data folder cannot be written; let this user write it, or set SHOPTALK_HOME to another one"
 _SAID: Final = (

@@ -23,7 +23,7 @@ from shoptalk.store import Store, adapters, rounds
 from shoptalk.store.chat import chats, inferences, releases
 from shoptalk.store.ingest import feedback, quarantine, turns
 from shoptalk.store.labeling import labels, samples
-from shoptalk.store.monitoring import watch
+from shoptalk.store.monitoring import drift_checks, reports, triggers
 from shoptalk.store.training import datasets, evaluations, runs
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{7*7}}"
@@ -137,7 +137,7 @@ def add_releases(store: Store, alias: str, ids: dict[str, str]) -> None:
 def add_round(store: Store, round_id: str) -> None:
     """An open round at its training step, 31 of 48 steps done."""
     with store.write() as conn:
-        watch.add_trigger(conn, watch.Trigger("trg_1", "drift", "messages drifted: p = 2e-06", None, now()))
+        triggers.add(conn, triggers.Trigger("trg_1", "drift", "messages drifted: p = 2e-06", None, now()))
         rounds.open_for(conn, "trg_1", round_id)
         rounds.set_result(conn, round_id, "sample", {"samples": 100})
         rounds.set_result(conn, round_id, "labels", {"labels": 100, "all_labels": 240})
@@ -146,16 +146,16 @@ def add_round(store: Store, round_id: str) -> None:
         run = round_id.replace("rnd_", "run_", 1)
         runs.start(conn, run, "dst_5f0c", {"rank": 16}, 48)
         runs.progress(conn, run, 31, {"loss": 0.734, "first_loss": 3.2})
-        watch.add_trigger(conn, watch.Trigger("trg_2", "person", "asked for", None, now()))
+        triggers.add(conn, triggers.Trigger("trg_2", "person", "asked for", None, now()))
 
 
 def add_drift(store: Store, report_id: str) -> None:
     with store.write() as conn:
-        watch.add_report(conn, watch.Report(report_id, "Drift in customers' messages", sha("report"), {}, now()))
+        reports.add(conn, reports.Report(report_id, "Drift in customers' messages", sha("report"), {}, now()))
         for n, p in enumerate(P_VALUES):
             at = now() - timedelta(minutes=len(P_VALUES) - n)
             report = report_id if p < 1e-5 else None
-            watch.add_check(conn, watch.DriftCheck(f"chk_{n}", 0.02, p, 400, 200, 2 * n, report, at))
+            drift_checks.add(conn, drift_checks.DriftCheck(f"chk_{n}", 0.02, p, 400, 200, 2 * n, report, at))
 
 
 def fill_with_hostile_text(store: Store) -> None:
@@ -181,12 +181,12 @@ def fill_with_hostile_text(store: Store) -> None:
         releases.put(conn, release)
         releases.add_event(conn, release.id, f"move {text}", ReleaseState.LIVE, f"actor {text}", f"why {text}")
         releases.set_observed(conn, f"api_{text}", f"alias {text}", f"adapter {text}", f"observed {text}")
-        watch.add_trigger(conn, watch.Trigger("trg_h", f"kind {text}"[:16], f"trigger {text}", None, now()))
+        triggers.add(conn, triggers.Trigger("trg_h", f"kind {text}"[:16], f"trigger {text}", None, now()))
         rounds.open_for(conn, "trg_h", "rnd_h")
         rounds.set_result(conn, "rnd_h", "sample", {"samples": f"left {text}"})
         rounds.move(conn, "rnd_h", "running", f"step {text}"[:32], f"stuck {text}")
-        watch.add_report(conn, watch.Report(f"rep_{text}", f"title {text}", sha("r"), {}, now()))
-        watch.add_check(conn, watch.DriftCheck("chk_h", 0.1, 1e-9, 5, 5, 1, f"rep_{text}", now()))
+        reports.add(conn, reports.Report(f"rep_{text}", f"title {text}", sha("r"), {}, now()))
+        drift_checks.add(conn, drift_checks.DriftCheck("chk_h", 0.1, 1e-9, 5, 5, 1, f"rep_{text}", now()))
         quarantine.add(conn, "qua_h", "exchange", None, f"quarantined {text}", None)
         turns.add_pii_counts(conn, "arr_h", "con_h", {f"TYPE {text}"[:64]: 2}, "1")
         chats.open_conversation(conn, chats.Opened("con_h", "web", None), "chat")

@@ -23,7 +23,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
-from shoptalk.app.compose import Parts
+from shoptalk.app.parts import Parts
 from shoptalk.domain import ReleaseState, Scope, now
 from shoptalk.settings import Settings
 from shoptalk.store.chat import chats, releases

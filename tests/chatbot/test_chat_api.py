@@ -20,7 +20,7 @@ from chatbot.engine.null import NullEngine
 from chatbot.engine.protocol import Delta, Finished, GenerationRequest, OnEvent
 from chatbot.keys import create_key
 from chatbot.router import Route
-from shoptalk.app.compose import build_api
+from shoptalk.app.api import build_api
 from shoptalk.domain import AdapterRef, Scope
 from shoptalk.errors import EngineUnavailable, NotFound
 from shoptalk.settings import Settings

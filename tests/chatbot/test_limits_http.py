@@ -16,7 +16,7 @@ from chatbot.api.limits.admission import Admission
 from chatbot.engine.null import NullEngine
 from chatbot.keys import create_key
 from ingest import scrub
-from shoptalk.app.compose import build_api
+from shoptalk.app.api import build_api
 from shoptalk.domain import KeyLimits, Scope
 from shoptalk.settings import Settings
 from shoptalk.store.chat import keys

@@ -24,7 +24,8 @@ from chatbot.engine.embedded import EmbeddedEngine, EngineLimits
 from chatbot.engine.protocol import Finished
 from chatbot.keys import create_key
 from chatbot.router import Route
-from shoptalk.app.compose import Parts, build_api
+from shoptalk.app.api import build_api
+from shoptalk.app.parts import Parts
 from shoptalk.domain import AdapterRef, Message, Scope
 from shoptalk.models.adapterfile import AdapterFiles
 from shoptalk.models.basemodel import BaseModel

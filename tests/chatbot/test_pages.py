@@ -21,7 +21,7 @@ from chatbot.console.drawing import bars, sparkline
 from chatbot.engine.null import NullEngine
 from chatbot.keys import create_key
 from chatbot.release.moves import Releases
-from shoptalk.app.compose import build_api
+from shoptalk.app.api import build_api
 from shoptalk.domain import ReleaseState, Scope, now
 from shoptalk.models.registry import Registry
 from shoptalk.settings import Settings

@@ -19,7 +19,7 @@ import yaml
 from typer.testing import CliRunner
 
 from chatbot.api.routes import chat, feedback, health, registry, releases
-from shoptalk.cli import app
+from shoptalk.cli.main import app
 from shoptalk.settings import Settings
 
 ROOT = Path(__file__).parents[2]

@@ -16,7 +16,7 @@ from typing import Any, Self
 import httpx
 import pytest
 
-from shoptalk.app.compose import Parts
+from shoptalk.app.parts import Parts
 from shoptalk.domain import Scope
 from shoptalk.settings import Settings, load_settings
 

@@ -38,16 +38,18 @@ from ingest.features.computer import DIMENSIONS, FeatureComputer
 from ingest.features.topics import Topics
 from ingest.formats.files import FileConversation, FileTurn
 from ingest.inbox.drain import Drain
-from shoptalk.app.compose import Parts, build_api
+from shoptalk.app.api import build_api
 from shoptalk.app.lineage import trace
-from shoptalk.cli import app
+from shoptalk.app.parts import Parts
+from shoptalk.cli.main import app
+from shoptalk.demo.helpers import annotate
 from shoptalk.domain import AdapterRef, ApiKey, Message, Scope, Verdict, now
 from shoptalk.errors import EngineStopped, IllegalMove, NotFound
 from shoptalk.settings import Settings, load_settings
 from shoptalk.store import schema
 from shoptalk.store.chat import releases
 from shoptalk.store.ingest import quarantine
-from shoptalk.store.monitoring import watch
+from shoptalk.store.monitoring import reports
 from shoptalk.store.training import datasets, evaluations, runs
 from tests.e2e.stack import ROOT, until
 from tests.e2e.test_gate_release import adapter_files
@@ -143,9 +145,9 @@ class Shop:
             quarantine.add(conn, "q2", "exchange", self.stored("other-1"), "invalid", sealed[:9])
         page = self.parts.artifacts.put(b"<html>they said zanzibarred</html>")
         with self.parts.store.write() as conn:
-            watch.add_report(conn, watch.Report("rep_1", "drift", page, {"rows": 3}, now()))
+            reports.add(conn, reports.Report("rep_1", "drift", page, {"rows": 3}, now()))
             old = self.parts.artifacts.put(b"<html>before all this</html>")
-            watch.add_report(conn, watch.Report("rep_0", "drift", old, {}, now() - timedelta(days=1)))
+            reports.add(conn, reports.Report("rep_0", "drift", old, {}, now() - timedelta(days=1)))
 
     def label(self) -> None:
         import random
@@ -158,7 +160,7 @@ class Shop:
             words = "labelmarker" if "zanzibarred" in str(data) else f"A reply to {data['dialog'][0]['text']}"
             return {"verdict": "fixable", "correction": words}
 
-        self.parts.annotate(correct, label_studio=False)
+        annotate(self.parts, correct, label_studio=False)
 
     def train(self) -> None:
         self.dataset = self.parts.datasets.freeze("rnd_1").id
@@ -446,7 +448,7 @@ def test_customers_nobody_knows_and_wrong_requests(shop: Shop) -> None:
 DYING = """
 import json, os, signal, sys
 from ingest.erasure import Erasures
-from shoptalk.compose import Parts
+from shoptalk.app.parts import Parts
 from shoptalk.settings import load_settings
 from ingest import topics
 real, killed = Erasures._record, []

@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from shoptalk.app.compose import Parts, StageWork, recipe
+from shoptalk.app.parts import Parts
+from shoptalk.app.rounds import StageWork, recipe
+from shoptalk.demo.helpers import add_dataset
 from shoptalk.demo.shop import Shop
 from shoptalk.domain import AdapterRef, Example, Message, Verdict, new_id, now
 from shoptalk.errors import IllegalMove
@@ -145,7 +147,7 @@ def test_an_adapter_trained_on_shuffled_answers_is_rejected(tmp_path: Path) -> N
     rows[60:] = [row for row in rows[60:] if row["label_id"] in kept]
     content = {"version": 1, "system_prompt": settings.prompt, "examples": rows}
     sha = parts.artifacts.put(json.dumps(content).encode())
-    dataset = parts.add_dataset(datasets.Dataset("ds_shuffled", sha, len(rows) - 60, 60, None, now()))
+    dataset = add_dataset(parts, datasets.Dataset("ds_shuffled", sha, len(rows) - 60, 60, None, now()))
     adapter = parts.trainer.train(new_id("run"), dataset, dataclasses.replace(recipe(settings), max_tokens=192))
     verdict = StageWork(parts).evaluate("evl_shuffled", str(adapter.ref), dataset)
     with parts.store.read() as conn:

@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 from chatbot.api.services import Services
 from chatbot.engine.null import NullEngine
 from ingest.inbox.drain import Drain
-from shoptalk.app.compose import Parts, build_api
-from shoptalk.cli import app
+from shoptalk.app.api import build_api
+from shoptalk.app.parts import Parts
+from shoptalk.cli.main import app
 from shoptalk.domain import Scope
 from shoptalk.settings import load_settings
 from shoptalk.store.ingest import turns

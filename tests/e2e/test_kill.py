@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from shoptalk.demo.helpers import annotate
 from shoptalk.demo.shop import Shop
 from shoptalk.store import rounds
 from shoptalk.store.ingest import inbox
@@ -45,7 +46,8 @@ def test_the_worker_killed_while_it_trains(tmp_path: Path) -> None:
         trigger = stack.parts.watcher.trigger("person", "test")
         round_id = str(until(lambda: _round_of(stack, trigger.id), "the round"))
         until(lambda: "sample" in _results(stack, round_id), "samples")
-        stack.parts.annotate(
+        annotate(
+            stack.parts,
             lambda data: {"verdict": "fixable", "correction": f"About '{data['dialog'][0]['text']}': soon."},
             label_studio=False,
         )

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from labeling.server import LabelStudioServer
+from shoptalk.demo.helpers import annotate
 from shoptalk.store.ingest import inbox, quarantine, turns
 from shoptalk.store.labeling import labels, samples
 from tests.e2e.stack import LABEL_STUDIO, Stack, need, until
@@ -132,7 +133,7 @@ def _annotate(running: Stack, planted: list[Planted]) -> None:
         text = f"Your order {p.order} is on its way; I have written to {p.mail} and {p.phone}, card {p.card}."
         return {"verdict": "fixable", "correction": text, "rating": 3, "intent": "order_status"}
 
-    assert running.parts.annotate(decide, label_studio=True) == count
+    assert annotate(running.parts, decide, label_studio=True) == count
 
     def pulled() -> bool:
         with store.read() as conn:

@@ -240,7 +240,8 @@ def test_wrong_mends_are_refused(
 DYING = """
 import os, signal, sys
 from ingest import importer
-from shoptalk.compose import Parts, read_source
+from shoptalk.app.files import read_source
+from shoptalk.app.parts import Parts
 from shoptalk.settings import load_settings
 chunks = int(sys.argv[2])
 keep = importer.Importer._keep

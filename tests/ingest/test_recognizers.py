@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ingest.scrub.rules.recognizers import CAPITAL, RULES, Rule, features
+from ingest.scrub.rules.recognizers import RULES
+from ingest.scrub.rules.rule import CAPITAL, Rule, features
 from ingest.scrub.scrubber import PresidioScrubber
 from shoptalk.domain import Message
 

@@ -19,7 +19,7 @@ from shoptalk.errors import NotEnoughData
 from shoptalk.models.artifacts import Artifacts
 from shoptalk.store import Store, rounds
 from shoptalk.store.ingest import feedback, turns
-from shoptalk.store.monitoring import watch
+from shoptalk.store.monitoring import reports, triggers
 from shoptalk.store.training import datasets
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
@@ -96,7 +96,7 @@ def watcher(sqlite_store: Store, artifacts: Artifacts) -> Watcher:
 
 def raised(store: Store) -> list[str]:
     with store.read() as conn:
-        return [t.kind for t in watch.all_triggers(conn)]
+        return [t.kind for t in triggers.newest(conn)]
 
 
 def test_too_few_conversations_make_no_windows(sqlite_store: Store, watcher: Watcher) -> None:
@@ -265,4 +265,4 @@ def test_a_report_is_one_page_that_opens_offline_and_runs_nothing_a_customer_wro
     assert report.summary
     assert any("message" in name for name in report.summary)
     with sqlite_store.read() as conn:
-        assert watch.find_report(conn, report.id) == report
+        assert reports.find(conn, report.id) == report

@@ -18,7 +18,7 @@ from chatbot.keys import create_key
 from ingest.inbox.drain import Drain
 from ingest.scrub.workers import pool as module
 from ingest.scrub.workers.deadline import allowance
-from shoptalk.app.compose import build_api
+from shoptalk.app.api import build_api
 from shoptalk.domain import Scope
 from shoptalk.errors import ScrubberUnavailable
 from shoptalk.settings import Settings

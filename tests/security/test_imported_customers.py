@@ -13,7 +13,8 @@ from starlette.testclient import TestClient
 from chatbot.engine.null import NullEngine
 from ingest.formats.files import FileConversation, FileTurn
 from ingest.inbox.drain import Drain
-from shoptalk.app.compose import Parts, build_api
+from shoptalk.app.api import build_api
+from shoptalk.app.parts import Parts
 from shoptalk.domain import Scope
 from shoptalk.settings import load_settings
 from shoptalk.store import schema

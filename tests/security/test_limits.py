@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 
 from chatbot.engine.embedded import EmbeddedEngine, EngineLimits
 from chatbot.keys import create_key
-from shoptalk.app.compose import build_api
+from shoptalk.app.api import build_api
 from shoptalk.domain import Scope
 from shoptalk.models.basemodel import BaseModel
 from shoptalk.settings import Settings

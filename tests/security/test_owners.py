@@ -17,7 +17,8 @@ from ingest.erasure import Erasures
 from ingest.formats.files import FileConversation, FileTurn
 from ingest.inbox import drain as drain_module
 from ingest.inbox.drain import Drain
-from shoptalk.app.compose import Parts, build_api
+from shoptalk.app.api import build_api
+from shoptalk.app.parts import Parts
 from shoptalk.domain import Scope
 from shoptalk.errors import InvalidInput
 from shoptalk.settings import load_settings

@@ -18,7 +18,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from monitoring.page import closed, harmless
 from monitoring.reports import DATA, KINDS, NUMBERS, TEXTS, render
-from shoptalk.commands.output import show
+from shoptalk.cli.output import show
 from shoptalk.demo.stage import Demo
 from shoptalk.terminal import printable
 from tests.chatbot.test_browser import DRIVER, FLAGS, require

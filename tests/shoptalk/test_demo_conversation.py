@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from shoptalk.app.compose import Parts
+from shoptalk.app.parts import Parts
 from shoptalk.demo.conversation import LONGEST, Turns, recorded_from
 from shoptalk.demo.plan import QUICK, Plan
 from shoptalk.demo.run import _recorded

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from shoptalk.cli import app
+from shoptalk.cli.main import app
 from shoptalk.processes.heartbeat import STALE_S, Heartbeat
 
 

@@ -20,7 +20,7 @@ print(pathlib.Path("/proc/self/autogroup").read_text().rpartition("nice")[2].str
 
 
 def told(call: str, *, own_session: bool) -> tuple[list[str], str]:
-    code = f"from shoptalk import priority\npriority.{call}\n{SAY}"
+    code = f"from shoptalk.processes import priority\npriority.{call}\n{SAY}"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, start_new_session=own_session
     )

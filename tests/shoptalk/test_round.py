@@ -11,7 +11,7 @@ from shoptalk.errors import NotEnoughData, NotFound
 from shoptalk.rounds.steps import STEPS, RoundPlan, RoundSteps
 from shoptalk.store import Store, rounds
 from shoptalk.store.labeling import labels, samples
-from shoptalk.store.monitoring import watch
+from shoptalk.store.monitoring import triggers
 
 ROUND = "rnd_1"
 PLAN = RoundPlan(labels_wanted=2, labels_wait_s=3600.0, auto_promote=True)
@@ -52,7 +52,7 @@ class Work:
 @pytest.fixture(autouse=True)
 def opened(store: Store) -> None:
     with store.write() as conn:
-        watch.add_trigger(conn, watch.Trigger("trg_1", "person", "asked", None, now()))
+        triggers.add(conn, triggers.Trigger("trg_1", "person", "asked", None, now()))
         rounds.open_for(conn, "trg_1", ROUND)
 
 

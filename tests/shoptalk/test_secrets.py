@@ -21,7 +21,7 @@ from shoptalk.store.schema import metadata
 RACE = """
 import sys
 from pathlib import Path
-from shoptalk.secrets import load_secrets
+from shoptalk.crypto import load_secrets
 from shoptalk.settings import load_settings
 sys.stdin.readline()
 print(load_secrets(load_settings(home=Path(sys.argv[1]))).digest("race", "x"))

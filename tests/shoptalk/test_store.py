@@ -29,7 +29,7 @@ from shoptalk.store import Store, adapters, rounds
 from shoptalk.store.chat import answers, chats, inferences, keys, releases
 from shoptalk.store.ingest import feedback, inbox, quarantine, turns
 from shoptalk.store.labeling import labels, samples
-from shoptalk.store.monitoring import watch
+from shoptalk.store.monitoring import drift_checks, reports, triggers
 from shoptalk.store.training import datasets, evaluations, runs
 
 T0 = datetime(2026, 1, 1, 9, 0, tzinfo=UTC)
@@ -267,7 +267,7 @@ def test_desired_and_observed(store: Store) -> None:
 def test_rounds(store: Store) -> None:
     with store.write() as conn:
         for n in (2, 1):
-            watch.add_trigger(conn, watch.Trigger(f"trg_{n}", "person", "asked", None, later(n)))
+            triggers.add(conn, triggers.Trigger(f"trg_{n}", "person", "asked", None, later(n)))
         assert rounds.untaken_triggers(conn) == ["trg_1", "trg_2"]
         assert rounds.open_for(conn, "trg_1", "rnd_1")
         assert not rounds.open_for(conn, "trg_1", "rnd_2")
@@ -394,24 +394,24 @@ def test_counts_of_personal_data(store: Store) -> None:
         assert turns.pii_totals(conn) == {"EMAIL": 4, "NAME": 1}
 
 
-def test_watch(store: Store) -> None:
-    checks = [watch.DriftCheck(f"chk_{n}", 0.1, 0.5, 40, 20, n, None, later(n)) for n in (1, 2)]
-    reports = [watch.Report(f"rep_{n}", "Drift", "a" * 64, {"p": 0.5}, later(n)) for n in (1, 2)]
+def test_drift_checks_reports_and_triggers(store: Store) -> None:
+    checks = [drift_checks.DriftCheck(f"chk_{n}", 0.1, 0.5, 40, 20, n, None, later(n)) for n in (1, 2)]
+    made = [reports.Report(f"rep_{n}", "Drift", "a" * 64, {"p": 0.5}, later(n)) for n in (1, 2)]
     with store.write() as conn:
-        for check, report in zip(checks, reports, strict=True):
-            assert watch.add_check(conn, check)
-            assert not watch.add_check(conn, check)
-            assert watch.add_report(conn, report)
-            assert not watch.add_report(conn, report)
-        assert watch.checks(conn) == checks[::-1]
-        assert watch.checks(conn, 1) == checks[1:]
-        assert watch.all_reports(conn) == reports[::-1]
-        assert watch.find_report(conn, "rep_1") == reports[0]
-        assert watch.find_report(conn, "rep_9") is None
-        trigger = watch.Trigger("trg_1", "drift", "p = 0.001", None, T0)
-        assert watch.add_trigger(conn, trigger)
-        assert not watch.add_trigger(conn, trigger)
-        assert watch.all_triggers(conn) == [trigger]
+        for check, report in zip(checks, made, strict=True):
+            assert drift_checks.add(conn, check)
+            assert not drift_checks.add(conn, check)
+            assert reports.add(conn, report)
+            assert not reports.add(conn, report)
+        assert drift_checks.newest(conn) == checks[::-1]
+        assert drift_checks.newest(conn, 1) == checks[1:]
+        assert reports.newest(conn) == made[::-1]
+        assert reports.find(conn, "rep_1") == made[0]
+        assert reports.find(conn, "rep_9") is None
+        trigger = triggers.Trigger("trg_1", "drift", "p = 0.001", None, T0)
+        assert triggers.add(conn, trigger)
+        assert not triggers.add(conn, trigger)
+        assert triggers.newest(conn) == [trigger]
 
 
 def test_numbers_of_arrivals_are_never_given_again(store: Store) -> None:

@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 import shoptalk.store
 from chatbot.api.auth import COOKIE
 from chatbot.engine.null import NullEngine
-from shoptalk.app.compose import build_api
+from shoptalk.app.api import build_api
 from shoptalk.crypto import Secrets, load_secrets
 from shoptalk.settings import Settings, load_settings
 from shoptalk.store import Store

@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
-from shoptalk.app.compose import Parts, SparingPull
+from shoptalk.app.parts import Parts
+from shoptalk.app.worker import SparingPull
 from shoptalk.domain import now
 from shoptalk.errors import LabelStudioUnavailable
 from shoptalk.processes.worker import LONGEST_PAUSE_S, Reconciler, Worker
@@ -17,7 +18,7 @@ from shoptalk.rounds.workflow import Jobs
 from shoptalk.settings import load_settings
 from shoptalk.store import Store, rounds
 from shoptalk.store.labeling import samples
-from shoptalk.store.monitoring import watch
+from shoptalk.store.monitoring import triggers
 from tests.e2e.stack import free_port
 
 pytestmark = pytest.mark.slow
@@ -133,7 +134,7 @@ def test_triggers_become_rounds_one_after_the_other(sqlite_store: Store) -> None
     worker = Worker(sqlite_store, jobs, [])
     with sqlite_store.write() as conn:
         for n in (1, 2):
-            watch.add_trigger(conn, watch.Trigger(f"trg_{n}", "drift", "p = 0.001", None, now()))
+            triggers.add(conn, triggers.Trigger(f"trg_{n}", "drift", "p = 0.001", None, now()))
     worker.run_due()
     with sqlite_store.write() as conn:
         (first,) = rounds.unfinished(conn)

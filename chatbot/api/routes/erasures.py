@@ -12,8 +12,7 @@ from chatbot.api.auth import Caller, require
 from chatbot.api.documents import KEYED, refusals
 from chatbot.api.schemas import StoredId
 from chatbot.api.services import Services, services_of
-from shoptalk.domain import Scope
-from shoptalk.store.erasures import Erasure
+from shoptalk.domain import Erasure, Scope
 
 router = APIRouter(tags=["erasure"], responses=refusals(*KEYED, 400))
 Erasing = Annotated[Caller, Depends(require(Scope.ERASE))]

@@ -16,10 +16,10 @@ from chatbot.api.limits.admission import admission_of
 from chatbot.api.prepare import check_room
 from chatbot.api.schemas import FeedbackRequest
 from chatbot.api.services import Services, services_of
-from shoptalk.conversations import stored_id
 from shoptalk.domain import Message, Scope, new_id, now
 from shoptalk.errors import NotFound, ScrubbingFailed, ScrubbingTimedOut
 from shoptalk.store.chat import chats, inferences
+from shoptalk.store.conversation_ids import stored_id
 
 INFERENCE: Final = re.compile(r"inf_[0-9a-f]{32}")
 router = APIRouter(tags=["feedback"], responses=refusals(*KEYED, 400, 404, 409, 413))

@@ -19,7 +19,7 @@ from chatbot.api.services import services_of
 from shoptalk.domain import Scope
 from shoptalk.errors import NotFound
 from shoptalk.store import adapters, rounds
-from shoptalk.store.monitoring import watch
+from shoptalk.store.monitoring import reports
 from shoptalk.store.training import datasets, evaluations, runs
 
 router = APIRouter(tags=["reading"], responses=refusals(*KEYED))
@@ -83,7 +83,7 @@ async def list_rounds(request: Request, _: Reader, limit: Limit = 50) -> dict[st
 @router.get("/v1/reports", responses=refusals(400))
 async def list_reports(request: Request, _: Reader, limit: Limit = 50) -> dict[str, Any]:
     """Drift reports, newest first."""
-    return await _list(request, limit, watch.all_reports)
+    return await _list(request, limit, reports.newest)
 
 
 SANDBOX = (  # a page written by an earlier version has no policy of its own
@@ -102,7 +102,7 @@ async def get_report(request: Request, report_id: StoredId, _: Reader) -> Respon
 
     def read() -> bytes:
         with services.store.read() as conn:
-            report = watch.find_report(conn, report_id)
+            report = reports.find(conn, report_id)
         if report is None:
             raise NotFound(f"There is no report {report_id[:80]}.")
         if report.erased_at is not None:

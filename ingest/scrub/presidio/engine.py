@@ -3,7 +3,8 @@
 Knows no conversation, no placeholder and no list of names. Done on purpose: a regular expression that runs out of
 time raises here (Presidio would log it and go on without that pattern); Presidio's IBAN recogniser is left out, since
 it logs the text it fails on (`ingest.scrub.rules.net` has its own); all rules are one recognizer, since one for each
-would cost more than its pattern; the spaCy pipe is lean, with lower-cased words for lemmas, through which context words work.
+would cost more than its pattern; the spaCy pipe is lean, with lower-cased words for lemmas, through which context
+words work.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from ingest.scrub.presidio import lean
-from ingest.scrub.rules.recognizers import Rule, features
+from ingest.scrub.rules.rule import Rule, features
 from ingest.scrub.spans import Span
 from shoptalk.errors import ConfigurationError
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 import sqlalchemy as sa
 
 from shoptalk.domain import now
 from shoptalk.store.database import bodies, insert_new
 from shoptalk.store.schema import answers as t
-
-OWNER: Final = "chatbot"
 
 
 def find(conn: sa.Connection, key: str) -> tuple[str, int, bytes] | None:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import sqlalchemy as sa
 
 from shoptalk.domain import Role, now
 from shoptalk.store.database import insert_new
 from shoptalk.store.schema import chat_turns, conversations
-
-OWNER: Final = "chatbot"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ import sqlalchemy as sa
 from shoptalk.domain import Inference
 from shoptalk.store.schema import inferences as t
 
-OWNER: Final = "chatbot"
 _NAMES: Final = tuple(f.name for f in dataclasses.fields(Inference))
 
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Final
 
 import sqlalchemy as sa
 
 from shoptalk.domain import ApiKey, KeyLimits, Scope, now
 from shoptalk.store.schema import api_keys as t
-
-OWNER: Final = "chatbot"
 
 
 def add(conn: sa.Connection, key: ApiKey, sha256: str) -> None:

@@ -9,7 +9,6 @@ import sqlalchemy as sa
 from shoptalk.store.database import exclusively, upsert
 from shoptalk.store.schema import rate_buckets as t
 
-OWNER: Final = "chatbot"
 TIDIED: Final = 1000  # rows at a time
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
 
 import sqlalchemy as sa
 
@@ -13,7 +12,6 @@ from shoptalk.store.database import exclusively, upsert
 from shoptalk.store.schema import desired, observed, release_events
 from shoptalk.store.schema import releases as t
 
-OWNER: Final = "chatbot"
 STALE = timedelta(seconds=15)
 
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 import sqlalchemy as sa
 
 from shoptalk.domain import now
 from shoptalk.store.schema import near_bands, near_clusters
-
-OWNER: Final = "ingest"
 
 
 def candidates(conn: sa.Connection, role: str, bands: Sequence[str]) -> dict[str, bytes]:

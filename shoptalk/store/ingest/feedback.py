@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Final
 
 import sqlalchemy as sa
 
 from shoptalk.domain import Feedback
 from shoptalk.store.database import insert_new
 from shoptalk.store.schema import feedback as t
-
-OWNER: Final = "ingest"
 
 
 def add(conn: sa.Connection, item: Feedback) -> bool:

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -14,8 +14,6 @@ from shoptalk.domain import now
 from shoptalk.store.database import insert_new, upsert
 from shoptalk.store.schema import import_batches as t
 from shoptalk.store.schema import imported
-
-OWNER: Final = "ingest"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ from shoptalk.domain import now
 from shoptalk.store.database import bodies, insert_new
 from shoptalk.store.schema import arrivals as t
 
-OWNER: Final = "ingest"
 COLUMNS: Final = (t.c.seq, t.c.id, t.c.kind, t.c.conversation_id, t.c.body, t.c.created_at, t.c.customer)
 
 

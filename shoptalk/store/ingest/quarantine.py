@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import sqlalchemy as sa
 
 from shoptalk.domain import now
 from shoptalk.store.database import bodies, insert_new
 from shoptalk.store.schema import quarantine as t
-
-OWNER: Final = "ingest"
 
 
 def add(

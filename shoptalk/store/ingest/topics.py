@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, TypeVarTuple
+from typing import TypeVarTuple
 
 import sqlalchemy as sa
 
 from shoptalk.store.database import upsert
 from shoptalk.store.schema import topic_models, turn_features, turn_topics, turns
 
-OWNER: Final = "ingest"
 Columns = TypeVarTuple("Columns")
 
 

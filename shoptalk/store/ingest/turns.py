@@ -13,7 +13,6 @@ from shoptalk.domain import Turn, now
 from shoptalk.store.database import insert_new, upsert
 from shoptalk.store.schema import pii_counts, samples, turn_features, turns
 
-OWNER: Final = "ingest"
 FEATURES: Final = "turn-2"
 """The version of turns' features: computed anew, beside the older ones, where it changes."""
 

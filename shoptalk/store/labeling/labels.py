@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -15,8 +15,6 @@ from shoptalk.store.database import upsert
 from shoptalk.store.schema import label_annotations as a
 from shoptalk.store.schema import labels as t
 from shoptalk.store.schema import samples
-
-OWNER: Final = "labeling"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
 
 import sqlalchemy as sa
 
@@ -12,8 +11,6 @@ from shoptalk.domain import Feedback, Sample, now
 from shoptalk.store.database import insert_new, upsert
 from shoptalk.store.schema import feedback, label_projects, turns
 from shoptalk.store.schema import samples as t
-
-OWNER: Final = "labeling"
 
 
 def add(conn: sa.Connection, sample: Sample) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
 import sqlalchemy as sa
 
@@ -13,8 +12,6 @@ from shoptalk.domain import now
 from shoptalk.store.database import insert_new
 from shoptalk.store.schema import dataset_examples, holdout_groups
 from shoptalk.store.schema import datasets as t
-
-OWNER: Final = "training"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 import sqlalchemy as sa
 
 from shoptalk.domain import Verdict
 from shoptalk.store.database import insert_new
 from shoptalk.store.schema import evaluations as t
-
-OWNER: Final = "training"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""release status, start, promote, abort, rollback."""
+"""`shoptalk release`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from shoptalk.commands.output import Json, show
+from shoptalk.cli.output import Json, show
 from shoptalk.settings import load_settings
 
 Reason = Annotated[str, typer.Option(help="For the record.")]
@@ -15,14 +15,17 @@ ACTOR = "cli"
 
 def add(app: typer.Typer) -> None:
     group = typer.Typer(help="What is served.", no_args_is_help=True)
-    for command in (status, start, promote, abort, rollback):
-        group.command()(command)
+    group.command("status")(status)
+    group.command("start")(start)
+    group.command("promote")(promote)
+    group.command("abort")(abort)
+    group.command("rollback")(rollback)
     app.add_typer(group, name="release")
 
 
 def status(json: Json = False) -> None:
     """What each alias should serve, what each API serves, and the latest releases."""
-    from shoptalk.app.compose import Parts
+    from shoptalk.app.parts import Parts
     from shoptalk.store.chat import releases
 
     with Parts(load_settings()).store.read() as conn:
@@ -43,7 +46,7 @@ def status(json: Json = False) -> None:
 
 def start(adapter: str, alias: str | None = None) -> None:
     """Open a release of an adapter."""
-    from shoptalk.app.compose import Parts
+    from shoptalk.app.parts import Parts
 
     settings = load_settings()
     release = Parts(settings).releases.start(alias or settings.model_alias, adapter, ACTOR)
@@ -52,7 +55,7 @@ def start(adapter: str, alias: str | None = None) -> None:
 
 def promote(release_id: str, reason: Reason = "") -> None:
     """Make it live."""
-    from shoptalk.app.compose import Parts
+    from shoptalk.app.parts import Parts
 
     release = Parts(load_settings()).releases.promote(release_id, ACTOR, reason)
     typer.echo(f"{release.alias} -> {release.adapter}")
@@ -60,7 +63,7 @@ def promote(release_id: str, reason: Reason = "") -> None:
 
 def abort(release_id: str, reason: Reason = "") -> None:
     """End an undecided release."""
-    from shoptalk.app.compose import Parts
+    from shoptalk.app.parts import Parts
 
     typer.echo(f"{Parts(load_settings()).releases.abort(release_id, ACTOR, reason).id} is aborted")
 
@@ -69,7 +72,7 @@ def rollback(
     alias: Annotated[str | None, typer.Argument(help="Default: the shop's alias.")] = None, reason: Reason = ""
 ) -> None:
     """Put the former adapter back, now."""
-    from shoptalk.app.compose import Parts
+    from shoptalk.app.parts import Parts
 
     settings = load_settings()
     release = Parts(settings).releases.rollback_alias(alias or settings.model_alias, ACTOR, reason)

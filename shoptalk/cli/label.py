@@ -1,30 +1,34 @@
-"""label push, pull, status, server."""
+"""`shoptalk label`."""
 
 from __future__ import annotations
 
+import signal
+
 import typer
 
-from shoptalk.commands.output import Json, show
+from shoptalk.cli.output import Json, show
 from shoptalk.settings import load_settings
 
 
 def add(app: typer.Typer) -> None:
     group = typer.Typer(help="Label Studio.", no_args_is_help=True)
-    for command in (push, pull, status, server):
-        group.command()(command)
+    group.command("push")(push)
+    group.command("pull")(pull)
+    group.command("status")(status)
+    group.command("server")(server)
     app.add_typer(group, name="label")
 
 
 def push() -> None:
     """Send samples that have no task yet."""
-    from shoptalk.app.compose import Parts
+    from shoptalk.app.parts import Parts
 
     typer.echo(f"{Parts(load_settings()).push.run_once()} tasks pushed")
 
 
 def pull() -> None:
     """Fetch annotations that are new or changed."""
-    from shoptalk.app.compose import Parts
+    from shoptalk.app.parts import Parts
 
     result = Parts(load_settings()).pull.run_once()
     typer.echo(f"{result.annotations} annotations, {result.labels} labels, {result.mended} mended")
@@ -32,7 +36,7 @@ def pull() -> None:
 
 def status(json: Json = False) -> None:
     """How many samples, tasks, annotations and labels there are."""
-    from shoptalk.app.compose import Parts
+    from shoptalk.app.parts import Parts
     from shoptalk.store.labeling import labels, samples
 
     with Parts(load_settings()).store.read() as conn:
@@ -48,9 +52,8 @@ def status(json: Json = False) -> None:
 
 def server() -> None:
     """Run a local Label Studio from its own environment, until Ctrl-C."""
-    import signal
 
-    from shoptalk.app.compose import label_studio_server
+    from shoptalk.app.label_studio import label_studio_server
 
     settings = load_settings()
     with label_studio_server(settings) as running:

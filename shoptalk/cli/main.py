@@ -8,7 +8,29 @@ import sys
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
-from shoptalk.commands import data, importing, labels, learning, releasing, serving, watching
+from shoptalk.cli import (
+    batches,
+    demo,
+    doctor,
+    erase,
+    evaluate,
+    gate,
+    ingest,
+    keys,
+    label,
+    lineage,
+    monitor,
+    quarantine,
+    release,
+    round,
+    scrub,
+    secrets,
+    serve,
+    setup,
+    train,
+    up,
+    worker,
+)  # fmt: skip
 from shoptalk.errors import ShoptalkError
 from shoptalk.file_modes import private_umask
 from shoptalk.settings import unknown_variables
@@ -21,13 +43,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-serving.add(app)
-importing.add(app)
-data.add(app)
-labels.add(app)
-learning.add(app)
-releasing.add(app)
-watching.add(app)
+COMMANDS = (
+    setup, up, serve, worker, doctor, demo, keys, secrets, ingest, batches, quarantine, scrub, lineage, erase, label,
+    train, evaluate, gate, release, monitor, round,
+)  # fmt: skip
+for command in COMMANDS:
+    command.add(app)
 
 
 def main() -> None:
@@ -55,7 +76,3 @@ def main() -> None:
             sys.exit(1)
         sys.stderr.write(f"shoptalk: {explain(error)}\n")
         sys.exit(2)
-
-
-if __name__ == "__main__":
-    main()

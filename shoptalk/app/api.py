@@ -1,0 +1,81 @@
+"""The HTTP application built from Settings."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from shoptalk.app.engines import build_engine
+from shoptalk.app.parts import Parts
+from shoptalk.domain import (
+    new_id,
+)
+from shoptalk.settings import Settings
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from chatbot.engine.protocol import Engine
+
+
+def build_api(settings: Settings, engine: Engine | None = None) -> FastAPI:
+    """The HTTP application with everything it needs."""
+    from chatbot.api.app import make_app
+    from chatbot.api.limits.addresses import Proxies
+    from chatbot.api.limits.known import KnownKeys
+    from chatbot.api.limits.limiter import Limits
+    from chatbot.api.limits.stores import MemoryBuckets, SharedBuckets
+    from chatbot.api.limits.unnamed import UnnamedProxies
+    from chatbot.api.lines import lines
+    from chatbot.api.metrics import Metrics
+    from chatbot.api.recorder import Recorder
+    from chatbot.api.services import Services
+    from chatbot.console import pages
+    from chatbot.release.loader import Loader
+    from chatbot.release.reconciler import Reconciler
+    from chatbot.router import Router
+    from ingest.inbox.acceptance import ArrivalInbox
+
+    parts = Parts(settings, serving=True)
+    scrubber = parts.scrubber  # its processes load while the engine does
+    engine = engine or build_engine(settings)
+    router = Router(settings.model_alias)
+    inbox = ArrivalInbox(parts.secrets)
+    process = new_id("api")
+    loader = Loader(parts.registry, engine, settings.adapter_slots)
+    metrics, shared = Metrics(), SharedBuckets(parts.store, parts.secrets.digest, time.time)
+    buckets = shared if settings.rate_limits == "database" else MemoryBuckets(time.time)
+    return make_app(
+        Services(
+            settings=settings,
+            store=parts.store,
+            secrets=parts.secrets,
+            artifacts=parts.artifacts,
+            engine=engine,
+            router=router,
+            scrubber=scrubber,
+            inbox=inbox,
+            recorder=Recorder(parts.store, parts.secrets, inbox, scrubber.version),
+            releases=parts.releases,
+            erasures=parts.erasures,
+            imports=parts.importer,
+            loader=loader,
+            reconciler=Reconciler(parts.store, loader, engine, router, process),
+            metrics=metrics,
+            preparing=lines(settings.scrub_processes),
+            limits=Limits(settings, buckets, shared, metrics.refusals),
+            known=KnownKeys(parts.store),
+            proxies=Proxies(settings.trusted_proxies, settings.forwarded_header),
+            unnamed=UnnamedProxies(settings.unnamed_proxies_path),
+        ),
+        pages.router,
+    )
+
+
+def build_protocol(settings: Settings) -> Any:
+    """uvicorn's protocol, with bounds for each address."""
+    from chatbot.api.connections import bounded_protocol
+    from chatbot.api.limits.addresses import Proxies
+
+    proxies = Proxies(settings.trusted_proxies)
+    return bounded_protocol(settings.address_connections, proxies.trusts, lambda peer: proxies.origin(peer, ()).group)

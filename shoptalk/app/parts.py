@@ -1,0 +1,245 @@
+"""What every process shares, built from Settings when it is first used: store, keys, registry, the stages' objects."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from shoptalk.crypto import Secrets, load_secrets
+from shoptalk.domain import (
+    NO_LIMITS,
+    AdapterRef,
+    ApiKey,
+    KeyLimits,
+    Scope,
+)
+from shoptalk.file_modes import tighten
+from shoptalk.models.artifacts import Artifacts
+from shoptalk.models.registry import Registry
+from shoptalk.settings import Settings
+from shoptalk.store import Store
+from shoptalk.store.chat import chats, releases
+from shoptalk.store.ingest import turns
+
+if TYPE_CHECKING:
+    from chatbot.erasure import Withdrawals
+    from chatbot.release.moves import Releases
+    from ingest.erasure import Erasures
+    from ingest.imports.batches import Batches
+    from ingest.imports.importer import Importer
+    from ingest.inbox.quarantine import Quarantine
+    from ingest.scrub.workers.pool import ScrubberPool
+    from labeling.client import LabelStudio
+    from labeling.pull import Pull
+    from labeling.push import Push
+    from monitoring.watcher import Watcher
+    from shoptalk.ports import Eraser
+    from training.dataset import Datasets
+    from training.trainer import Trainer
+
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What every process shares. Each part is made when first asked for."""
+
+    settings: Settings
+    serving: bool = False  # customers wait for what this process does
+
+    @cached_property
+    def store(self) -> Store:
+        """Opened, at the newest schema."""
+        close_home(self.settings.home)
+        store = Store(self.settings.database)
+        store.migrate()
+        return store
+
+    def close(self) -> None:
+        """Close the connections that were opened, and end the processes that were started."""
+        for name in ("store", "label_studio", "scrubber"):
+            if name in self.__dict__:
+                self.__dict__[name].close()
+
+    @cached_property
+    def secrets(self) -> Secrets:
+        return load_secrets(self.settings)
+
+    @cached_property
+    def artifacts(self) -> Artifacts:
+        return Artifacts(self.settings.artifacts)
+
+    @cached_property
+    def registry(self) -> Registry:
+        return Registry(self.store, self.artifacts)
+
+    @cached_property
+    def scrubber(self) -> ScrubberPool:
+        from ingest.scrub import build_scrubber
+
+        return build_scrubber(self.settings, background=not self.serving)
+
+    @cached_property
+    def releases(self) -> Releases:
+        from chatbot.release.moves import Releases
+
+        return Releases(self.store, self.registry)
+
+    @cached_property
+    def datasets(self) -> Datasets:
+        from training.dataset import Datasets
+
+        return Datasets(self.store, self.artifacts, self.settings.prompt, self.settings.holdout_share)
+
+    @cached_property
+    def trainer(self) -> Trainer:
+        from shoptalk.models.basemodel import find_base_model
+        from training.trainer import Trainer
+
+        s = self.settings
+        base = find_base_model(s.models_path, s.base_model)
+        return Trainer(self.store, self.artifacts, self.registry, base, s.dtype, s.home / "work", s.model_alias)
+
+    @cached_property
+    def importer(self) -> Importer:
+        from ingest.imports.importer import Importer
+        from ingest.inbox.acceptance import ArrivalInbox
+        from ingest.inbox.validation import Validator
+
+        def open_conversation(conn: Any, opened: chats.Opened) -> bool:
+            return chats.open_conversation(conn, opened, "import")
+
+        inbox, validator = ArrivalInbox(self.secrets), Validator(self.settings.languages)
+        return Importer(self.store, inbox, self.scrubber, self.secrets, open_conversation, validator)
+
+    @cached_property
+    def quarantine(self) -> Quarantine:
+        from ingest.inbox.acceptance import ArrivalInbox
+        from ingest.inbox.quarantine import Quarantine
+        from ingest.inbox.validation import Validator
+
+        validator = Validator(self.settings.languages)
+        return Quarantine(self.store, self.secrets, ArrivalInbox(self.secrets), self.scrubber, validator)
+
+    @cached_property
+    def batches(self) -> Batches:
+        from ingest.imports.batches import Batches
+
+        return Batches(self.store)
+
+    @cached_property
+    def label_studio(self) -> LabelStudio:
+        from labeling.client import LabelStudio
+
+        return LabelStudio(self.settings.label_studio_url, label_studio_token(self.settings))
+
+    @cached_property
+    def push(self) -> Push:
+        from labeling.push import Push
+
+        return Push(self.store, self.label_studio, self.settings.label_studio_project)
+
+    @cached_property
+    def pull(self) -> Pull:
+        from labeling.pull import Pull
+
+        return Pull(self.store, self.label_studio, self.scrubber.scrub_correction, self.settings.label_studio_project)
+
+    @cached_property
+    def watcher(self) -> Watcher:
+        from monitoring.watcher import Watcher
+
+        s = self.settings
+        return Watcher(self.store, self.artifacts, s.drift_window, s.drift_p_value)
+
+    @cached_property
+    def erasures(self) -> Erasures:
+        from ingest.erasure import Erasures
+
+        return Erasures(self.store, self.secrets, self.erasers, self.settings.erasure_policy)
+
+    @cached_property
+    def withdrawals(self) -> Withdrawals:
+        from chatbot.erasure import Withdrawals
+
+        return Withdrawals(self.store, self.releases, self.registry)
+
+    def erasers(self) -> list[Eraser]:
+        """Of every stage, in the order in which they work: what leads to others goes last."""
+        from chatbot.erasure import ChatEraser
+        from ingest.erasure import IngestEraser
+        from labeling.erasure import LabelEraser
+        from monitoring.erasure import ReportEraser
+        from training.erasure import TrainingEraser
+
+        return [
+            IngestEraser(self.store),
+            ChatEraser(self.store),
+            LabelEraser(self.store, lambda: self.label_studio),
+            ReportEraser(self.store, self.artifacts),
+            TrainingEraser(self.store, self.artifacts, self.registry, self.settings.home / "work"),
+            self.withdrawals,
+        ]
+
+    def new_key(
+        self, name: str, scopes: Iterable[Scope], owner: str | None = None, limits: KeyLimits = NO_LIMITS
+    ) -> tuple[ApiKey, str]:
+        """A new API key and its secret, which is not kept; an owner of its own unless one is named."""
+        from chatbot.keys import create_key
+
+        return create_key(self.store, name, scopes, owner, limits)
+
+    def revoke_key(self, key_id: str) -> None:
+        """Take a key out of use; raises NotFound."""
+        from chatbot.keys import revoke_key
+
+        revoke_key(self.store, key_id)
+
+    def rotate_key(self) -> dict[str, int]:
+        """A new key for everything at rest; how many bodies of each table were sealed anew."""
+        from shoptalk.app.key_rotation import rotate
+        from shoptalk.crypto import key_file
+        from shoptalk.store.chat import answers
+        from shoptalk.store.ingest import inbox as arrivals
+        from shoptalk.store.ingest import quarantine
+
+        tables = {"arrivals": arrivals, "quarantine": quarantine, "answers": answers}
+        file = None if self.settings.secret_key is not None else key_file(self.settings.home)
+        return rotate(self.store, self.secrets, tables, file)
+
+    @property
+    def feature_version(self) -> str:
+        return turns.FEATURES
+
+    def served(self) -> AdapterRef:
+        """What the shop's alias should serve now."""
+        with self.store.read() as conn:
+            desired = releases.desired_of(conn, self.settings.model_alias)
+        return AdapterRef.parse(desired.adapter) if desired else AdapterRef(self.settings.model_alias, 0)
+
+
+def close_home(home: Path) -> None:
+    """Take other users' rights from a data folder that an earlier version made, and say so."""
+    changed = tighten(home)
+    if not changed:
+        return
+    words = "took other users' rights from files in the data folder"
+    if structlog.is_configured():
+        log.warning(words, folder=str(home), files=len(changed))
+    else:  # a command whose output may be read by a program
+        sys.stderr.write(f"shoptalk: {words} {home} ({len(changed)})\n")
+
+
+def label_studio_token(settings: Settings) -> str | None:
+    """From settings, else the local Label Studio's own file."""
+    if settings.label_studio_token is not None:
+        return settings.label_studio_token.get_secret_value()
+    path = settings.home / "label-studio" / "token"
+    return path.read_text().strip() if path.exists() else None

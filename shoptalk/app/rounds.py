@@ -1,0 +1,91 @@
+"""What the stages do in a round, built from Settings."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shoptalk.app.engines import offline_engine
+from shoptalk.app.parts import Parts
+from shoptalk.domain import (
+    AdapterRef,
+    GateDecision,
+    Verdict,
+)
+from shoptalk.settings import Settings
+from shoptalk.store.chat import releases
+
+if TYPE_CHECKING:
+    from shoptalk.store.training.evaluations import Evaluation
+    from training.evaluate import Evaluator, Judge, Progress
+    from training.recipe import Recipe
+    from training.trainer import OnStep
+
+
+@dataclass(frozen=True)
+class StageWork:
+    """See `shoptalk.rounds.steps.Work`."""
+
+    parts: Parts
+    on_step: OnStep | None = None
+    progress: Progress | None = None
+
+    def sample(self, round_id: str) -> int:
+        from labeling.sampling import sample
+
+        novelty = self.parts.watcher.novelty(round_id)
+        chosen = sample(
+            self.parts.store, round_id, self.parts.settings.sample_size, random.Random(round_id), novelty=novelty
+        )
+        return len(chosen)
+
+    def freeze(self, round_id: str) -> str:
+        return self.parts.datasets.freeze(round_id).id
+
+    def train(self, run_id: str, dataset_id: str) -> str:
+        return str(self.parts.trainer.train(run_id, dataset_id, recipe(self.parts.settings), self.on_step).ref)
+
+    def evaluate(self, evaluation_id: str, adapter: str, dataset_id: str) -> Verdict:
+        with offline_engine(self.parts) as engine:
+            evaluator = build_evaluator(self.parts, engine)
+            dataset = self.parts.datasets.read(dataset_id)
+            candidate, live = AdapterRef.parse(adapter), self.parts.served()
+            return evaluator.evaluate(evaluation_id, candidate, live, dataset, self.progress).verdict
+
+    def release(self, adapter: str, evaluation_id: str, actor: str) -> str:
+        with self.parts.store.read() as conn:
+            known = [r for r in releases.newest(conn) if r.evaluation_id == evaluation_id]
+        alias = self.parts.settings.model_alias
+        release = known[0] if known else self.parts.releases.start(alias, adapter, actor, evaluation_id=evaluation_id)
+        if release.state.value == "pending":
+            self.parts.releases.promote(release.id, actor, "the gate said promote")
+        return release.id
+
+
+def build_evaluator(parts: Parts, engine: Judge) -> Evaluator:
+    from training.evaluate import Evaluator
+    from training.gate import GateLimits
+
+    return Evaluator(parts.store, engine, GateLimits(min_examples=parts.settings.gate_min_examples))
+
+
+def recipe(settings: Settings) -> Recipe:
+    from training.recipe import Recipe
+
+    return Recipe(
+        steps=settings.train_steps,
+        batch=settings.train_batch,
+        rank=settings.train_rank,
+        alpha=2 * settings.train_rank,
+        learning_rate=settings.learning_rate,
+        threads=settings.threads,
+    )
+
+
+def judge_again(parts: Parts, record: Evaluation) -> GateDecision:
+    """The gate's verdict on recorded evidence: the same as then, or something was tampered with."""
+    from training.evaluate import replay
+    from training.gate import GateLimits
+
+    return replay(record, GateLimits(min_examples=parts.settings.gate_min_examples))
