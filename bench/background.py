@@ -25,10 +25,11 @@ import httpx
 from shoptalk.app.rounds import recipe
 from shoptalk.demo.helpers import add_dataset
 from shoptalk.demo.shop import Shop
-from shoptalk.domain import Message, new_id, now
+from shoptalk.domain import Message, new_id
 from shoptalk.errors import TrainingFailed
 from shoptalk.store.chat import releases
 from shoptalk.store.training import datasets
+from tests.clocks import now
 from tests.e2e.stack import Stack, models_folder, until
 from training.trainer import Trainer
 

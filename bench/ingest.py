@@ -37,6 +37,7 @@ from bench.retail import chats
 from ingest.formats.files import opened
 from ingest.scrub.scrubber import PresidioScrubber, in_raw
 from ingest.scrub.workers.pool import ScrubberPool
+from shoptalk.clock import SystemTime
 from shoptalk.domain import Message, Role
 from shoptalk.errors import ScrubbingFailed, ScrubbingTimedOut
 
@@ -296,7 +297,7 @@ def imports(count: int) -> dict[str, Any]:
         store = Store(f"sqlite:///{folder}/shoptalk.db")
         store.migrate()
         secrets = Secrets(bytes(32))
-        importer = Importer(store, ArrivalInbox(secrets), scrubber, secrets, opening, Validator(["en"]))
+        importer = Importer(store, ArrivalInbox(secrets), scrubber, secrets, opening, Validator(["en"], SystemTime()))
         wall, cpu = time.perf_counter(), _processor_time(scrubber)
         result = importer.import_conversations(conversations())
         wall, cpu = time.perf_counter() - wall, _processor_time(scrubber) - cpu

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Iterable
 
 from shoptalk import owners
-from shoptalk.domain import NO_LIMITS, ApiKey, KeyLimits, Scope, new_id, now
+from shoptalk.domain import NO_LIMITS, ApiKey, KeyLimits, Scope, new_id
 from shoptalk.errors import InvalidInput, NotFound, Unauthenticated
 from shoptalk.store import Store
 from shoptalk.store.chat import keys
@@ -25,7 +25,7 @@ def create_key(
     secret = PREFIX + secrets.token_urlsafe(32)
     id = new_id("key")
     whose = id if owner is None else owners.checked(owner)
-    key = ApiKey(id, name, frozenset(scopes), whose, now(), limits=limits)
+    key = ApiKey(id=id, name=name, scopes=frozenset(scopes), owner=whose, created_at=store.now(), limits=limits)
     with store.write() as conn:
         if owner is not None and owner.startswith(owners.KEY) and not keys.owner_known(conn, owner):
             raise InvalidInput(

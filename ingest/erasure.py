@@ -9,6 +9,7 @@ forgets whom it was about and keeps a receipt.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -16,7 +17,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from shoptalk.crypto import Secrets
-from shoptalk.domain import Erasure, new_id, now
+from shoptalk.domain import Erasure, ErasurePolicy, new_id
 from shoptalk.errors import NotFound, ShoptalkError
 from shoptalk.owners import IMPORT
 from shoptalk.ports import Erased, Eraser
@@ -34,11 +35,13 @@ CLEAN: Final = "clean"
 class Erasures:
     """Begins erasures and carries them out. Several processes may work on one: each step is idempotent."""
 
-    def __init__(self, store: Store, secrets: Secrets, erasers: Callable[[], Sequence[Eraser]], policy: str) -> None:
+    def __init__(
+        self, store: Store, secrets: Secrets, erasers: Callable[[], Sequence[Eraser]], policy: ErasurePolicy
+    ) -> None:
         """`erasers` are made when they are first needed. `policy` is the default."""
         self._store, self._secrets, self._erasers, self._policy = store, secrets, erasers, policy
 
-    def begin_customer(self, public_id: str, policy: str | None = None) -> str:
+    def begin_customer(self, public_id: str, policy: ErasurePolicy | None = None) -> str:
         """The erasure's id: the running one's where this customer has one. Durable when it returns."""
         customer = self._secrets.customer(public_id)
         with self._store.write() as conn:
@@ -48,7 +51,7 @@ class Erasures:
             quarantine.erase_feedback(conn, customer)
             return self._begin(conn, customer, _conversations(conn, customer), policy)
 
-    def begin_conversation(self, public_id: str, policy: str | None = None, owner: str | None = None) -> str:
+    def begin_conversation(self, public_id: str, policy: ErasurePolicy | None = None, owner: str | None = None) -> str:
         """The same for one conversation, an anonymous one say: of everybody who has one of that id, or of one owner.
 
         Nor can it be brought in any more: by that owner, or where none is named by the shop's own imports.
@@ -60,12 +63,22 @@ class Erasures:
             erasures.bury(conn, erasure_id, [tombstone(self._secrets, public, owner or IMPORT)])
             return erasure_id
 
-    def _begin(self, conn: sa.Connection, customer: str | None, conversations: list[str], policy: str | None) -> str:
+    def _begin(
+        self, conn: sa.Connection, customer: str | None, conversations: list[str], policy: ErasurePolicy | None
+    ) -> str:
         erasure = Erasure(
-            new_id("era"), "running", policy or self._policy, customer, conversations,
-            inferences.of_conversations(conn, conversations), turns.first_admitted(conn, conversations), None, None,
-            now(), now(),
-        )  # fmt: skip
+            id=new_id("era"),
+            state="running",
+            policy=policy or self._policy,
+            customer=customer,
+            conversations=conversations,
+            inferences=inferences.of_conversations(conn, conversations),
+            since=turns.first_admitted(conn, conversations),
+            problem=None,
+            receipt=None,
+            created_at=self._store.now(),
+            updated_at=self._store.now(),
+        )
         erasures.add(conn, erasure)
         if customer:
             erasures.bury(conn, erasure.id, [self._secrets.tombstone(customer)])
@@ -118,7 +131,7 @@ class Erasures:
         if CLEAN not in done:
             self._record(erasure.id, CLEAN, {"database": clean(self._store)})
         with self._store.write() as conn:
-            erasures.finish(conn, erasure.id, _receipt(erasure, erasures.steps(conn, erasure.id)))
+            erasures.finish(conn, erasure.id, _receipt(erasure, erasures.steps(conn, erasure.id), self._store.now()))
         clean(self._store)  # what it was about was in its row until now
         log.info("erased", erasure=erasure.id)
 
@@ -141,12 +154,12 @@ def _what(erasure: Erasure, step: str) -> Erased:
     )  # fmt: skip
 
 
-def _receipt(erasure: Erasure, steps: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _receipt(erasure: Erasure, steps: Mapping[str, Mapping[str, Any]], ended: datetime) -> dict[str, Any]:
     """Counts and hashes; nothing that tells whom it was about."""
     return {
         "id": erasure.id,
         "began": erasure.created_at.isoformat(),
-        "ended": now().isoformat(),
+        "ended": ended.isoformat(),
         "policy": erasure.policy,
         "conversations": len(erasure.conversations or ()),
         "removed": {

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from itertools import combinations
 
 from labeling.config import FLAGS, NEEDS_CORRECTION, NEEDS_HUMAN, VERDICTS
-from shoptalk.domain import Label, Sample
+from shoptalk.domain import Label, LabelVerdict, Sample
 from shoptalk.store.labeling.labels import Annotation
 
 
@@ -23,7 +23,7 @@ def combine(sample: Sample, bot_reply: str | None, annotations: Iterable[Annotat
     answers = _latest_each(annotations)
     if not answers:
         return None
-    verdicts = [a.result["verdict"] for a in answers]
+    verdicts: list[LabelVerdict] = [a.result["verdict"] for a in answers]
     verdict = _majority(verdicts)
     ratings = [a.result["rating"] for a in answers if "rating" in a.result]
     intents = [a.result["intent"] for a in answers if "intent" in a.result]
@@ -81,7 +81,7 @@ def _latest_each(annotations: Iterable[Annotation]) -> list[Annotation]:
     return sorted(latest.values(), key=lambda a: (a.updated_at, a.id))
 
 
-def _majority(verdicts: Sequence[str]) -> str:
+def _majority(verdicts: Sequence[LabelVerdict]) -> LabelVerdict:
     counts = Counter(verdicts)
     return max(counts, key=lambda v: (counts[v], VERDICTS.index(v)))
 
@@ -92,7 +92,9 @@ def _most_common(values: Sequence[str]) -> str | None:
     return max(counts, key=lambda v: (counts[v], max(i for i, x in enumerate(values) if x == v)), default=None)
 
 
-def _reply(verdict: str, flags: Sequence[str], bot_reply: str | None, answers: Sequence[Annotation]) -> str | None:
+def _reply(
+    verdict: LabelVerdict, flags: Sequence[str], bot_reply: str | None, answers: Sequence[Annotation]
+) -> str | None:
     """The text worth learning. An unchanged bot reply is no correction of a reply that was judged wanting."""
     if NEEDS_HUMAN in flags:
         return None

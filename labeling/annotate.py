@@ -7,7 +7,6 @@ tasks.) Knows how to submit answers, not what is right: `answer` decides that.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -15,6 +14,7 @@ from typing import Any
 
 from labeling.client import LabelStudio
 from labeling.results import Answer, to_result
+from shoptalk.clock import MACHINE
 
 Decide = Callable[[Mapping[str, Any]], Answer | None]
 """Given a task's data (`dialog`, `reply`, `sample_id`, `adapter`): the answer, or None to press Skip."""
@@ -37,8 +37,8 @@ class ScriptedAnnotator:
             return sum(pool.map(self._do, tasks))
 
     def _do(self, task: Mapping[str, Any]) -> int:
-        began = time.monotonic()
+        began = MACHINE.monotonic()
         answer = self.answer(task["data"])
         result = to_result(answer) if answer is not None else []
-        self.client.annotate(task["id"], result, lead_time_s=round(time.monotonic() - began, 3), skip=answer is None)
+        self.client.annotate(task["id"], result, lead_time_s=round(MACHINE.monotonic() - began, 3), skip=answer is None)
         return 1

@@ -8,7 +8,9 @@ from __future__ import annotations
 from importlib import resources
 from typing import Final
 
-VERDICTS: Final = ("good", "fixable", "bad")
+from shoptalk.domain import LabelVerdict
+
+VERDICTS: Final[tuple[LabelVerdict, ...]] = ("good", "fixable", "bad")
 """From best to worst."""
 INTENTS: Final = ("order_status", "return_refund", "product_question", "payment", "shipping", "complaint", "other")
 FLAGS: Final = ("pii_leak", "spam", "wrong_fact", "needs_human")

@@ -13,7 +13,7 @@ from labeling.agreement import combine
 from labeling.annotate import Decide
 from labeling.push import dialog
 from labeling.results import from_result, to_result
-from shoptalk.domain import Sample, now
+from shoptalk.domain import Sample
 from shoptalk.store import Store
 from shoptalk.store.ingest import turns
 from shoptalk.store.labeling import labels, samples
@@ -47,7 +47,7 @@ class DirectAnnotator:
         if answer.correction is not None:
             result["correction"], _ = self._scrub([turn.text or "" for turn in path[:-1]], answer.correction)
         number = zlib.crc32(sample.id.encode()) & 0x7FFFFFFF
-        annotation = Annotation(number, sample.id, 1, False, result, None, now())
+        annotation = Annotation(number, sample.id, 1, False, result, None, self._store.now())
         with self._store.write() as conn:
             labels.put_annotation(conn, annotation)
             if label := combine(sample, path[-1].text, [annotation]):

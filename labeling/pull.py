@@ -17,7 +17,7 @@ from typing import Any, Final
 from labeling.agreement import combine
 from labeling.client import LabelStudio
 from labeling.results import Result, from_result, rewrite_texts
-from shoptalk.domain import Sample, Turn, now
+from shoptalk.domain import Sample, Turn
 from shoptalk.errors import ScrubbingFailed
 from shoptalk.store.database import Store
 from shoptalk.store.ingest import turns
@@ -91,7 +91,7 @@ class Pull:
         mended = 0
         for task in self.client.drafted(project_id):
             for draft in task["drafts"] or []:
-                if now() - _time(draft["updated_at"]) < self.draft_age:
+                if self.store.now() - _time(draft["updated_at"]) < self.draft_age:
                     continue
                 with self.store.read() as conn:
                     sample = samples.find(conn, str(task["data"].get("sample_id")))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from labeling.config import FLAGS, INTENTS, VERDICTS
+from shoptalk.domain import LabelVerdict
 
 Result = list[dict[str, Any]]
 
@@ -18,7 +19,7 @@ Result = list[dict[str, Any]]
 class Answer:
     """What one annotator says of one reply."""
 
-    verdict: str
+    verdict: LabelVerdict
     correction: str | None = None
     rating: int | None = None
     intent: str | None = None

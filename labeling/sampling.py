@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from labeling.selection import draw, inclusion_probabilities
 from labeling.usefulness import Signals, usefulness
-from shoptalk.domain import Feedback, Sample, new_id
+from shoptalk.domain import Feedback, Sample, SampleStrategy, new_id
 from shoptalk.store.chat import inferences
 from shoptalk.store.database import Store
 from shoptalk.store.ingest import feedback, turns
@@ -50,9 +50,16 @@ def sample(
     weights = [usefulness(signals[turn]) for turn, _, _ in population]
     conversations = [conversation for _, conversation, _ in population]
     probabilities = inclusion_probabilities(weights, conversations, size, per_conversation)
-    strategy = "novelty" if novelty else "usefulness"
+    strategy: SampleStrategy = "novelty" if novelty else "usefulness"
     chosen = [
-        Sample(new_id("smp"), population[i][0], conversations[i], round_id, probabilities[i], strategy)
+        Sample(
+            id=new_id("smp"),
+            turn_id=population[i][0],
+            conversation_id=conversations[i],
+            round_id=round_id,
+            inclusion_probability=probabilities[i],
+            strategy=strategy,
+        )
         for i in draw(probabilities, conversations, rng)
     ]
     with store.write() as conn:

@@ -16,7 +16,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import IO, Self
 
@@ -24,6 +23,7 @@ import httpx
 
 from labeling import supervisor
 from labeling.datafolder import DataFolder
+from shoptalk.clock import MACHINE
 from shoptalk.errors import ConfigurationError, LabelStudioUnavailable
 
 HOST = "127.0.0.1"
@@ -155,9 +155,9 @@ class LabelStudioServer:
     def _wait_until_ready(self, process: subprocess.Popen[bytes], port: int, token: str) -> None:
         """Ready means: our process says it holds our port, it is healthy, and it takes our token."""
         url = f"http://{HOST}:{port}"
-        deadline = time.monotonic() + self.start_timeout_s
+        deadline = MACHINE.monotonic() + self.start_timeout_s
         with httpx.Client(base_url=url, timeout=10, trust_env=False) as http:
-            while time.monotonic() < deadline:
+            while MACHINE.monotonic() < deadline:
                 log = self.log_tail(200)
                 if "is in use" in log or "already in use" in log:
                     raise _PortLost(f"port {port} was taken while Label Studio started; try again")
@@ -171,7 +171,7 @@ class LabelStudioServer:
                             "there, or remove the folder to begin anew"
                         )
                     return
-                time.sleep(0.1)
+                MACHINE.sleep(0.1)
         raise LabelStudioUnavailable(
             f"Label Studio did not answer at {url} within {self.start_timeout_s:.0f} s:\n{self.log_tail()}"
         )

@@ -15,7 +15,7 @@ import structlog
 
 from monitoring.mmd import mmd_test
 from monitoring.windows import Conversation, Windows, feedback_of, read_windows
-from shoptalk.domain import new_id, now
+from shoptalk.domain import new_id
 from shoptalk.errors import NotEnoughData
 from shoptalk.models.artifacts import Artifacts
 from shoptalk.store import Store, rounds
@@ -80,7 +80,7 @@ class Watcher:
 
         def early(conn: sa.Connection) -> bool:
             last = triggers.newest(conn, 1)
-            return bool(last) and now() - last[0].created_at < timedelta(seconds=every_s)
+            return bool(last) and self._store.now() - last[0].created_at < timedelta(seconds=every_s)
 
         return self._trigger_unless(early, "schedule", f"every {every_s:.0f} s")
 
@@ -110,11 +110,11 @@ class Watcher:
         sides = [np.stack([c.embedding for c in side]) for side in (windows.reference, windows.current)]
         found = mmd_test(*sides, seed=windows.until)
         sizes = (len(windows.reference), len(windows.current))
-        return DriftCheck(new_id("chk"), found.statistic, found.p_value, *sizes, windows.until, None, now())
+        return DriftCheck(new_id("chk"), found.statistic, found.p_value, *sizes, windows.until, None, self._store.now())
 
     def _trigger_unless(self, known: Callable[[sa.Connection], bool], kind: str, reason: str) -> Trigger | None:
         """Raise a trigger unless `known`; of several workers that want to, one does."""
-        trigger = Trigger(new_id("trg"), kind, reason, None, now())
+        trigger = Trigger(new_id("trg"), kind, reason, None, self._store.now())
         with self._store.write() as conn:
             exclusively(conn, "triggers")
             if known(conn):
@@ -155,7 +155,7 @@ class Watcher:
             for side in (windows.reference, windows.current)
         )
         html, figures = render(reference, current, title)
-        report = Report(new_id("rep"), title, self._artifacts.put(html), figures, now())
+        report = Report(new_id("rep"), title, self._artifacts.put(html), figures, self._store.now())
         with self._store.write() as conn:
             reports.add(conn, report)
         return report

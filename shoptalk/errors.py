@@ -7,13 +7,23 @@ from __future__ import annotations
 
 
 class ShoptalkError(Exception):
-    """Something went wrong."""
+    """Something went wrong.
 
-    def __init__(self, message: str | None = None) -> None:
+    `fix` says what to do about it, as one command or sentence; the command line and doctor print it.
+    """
+
+    def __init__(self, message: str | None = None, *, fix: str | None = None) -> None:
         super().__init__(message or (type(self).__doc__ or "").strip().split("\n")[0])
+        self.fix = fix
 
     @property
     def message(self) -> str:
+        """What went wrong, and where it is known, the fix."""
+        return f"{self.problem}; {self.fix}" if self.fix else self.problem
+
+    @property
+    def problem(self) -> str:
+        """What went wrong, alone."""
         return str(self.args[0])
 
 
@@ -23,6 +33,10 @@ class ConfigurationError(ShoptalkError):
 
 class NotFound(ShoptalkError):
     """There is no such thing."""
+
+
+class ModelNotFound(NotFound):
+    """There is no such model, or it cannot be served."""
 
 
 class Conflict(ShoptalkError):
@@ -47,8 +61,10 @@ class InvalidInput(ShoptalkError):
     `field` names the offending part in dotted notation, so that a client can point at it.
     """
 
-    def __init__(self, message: str | None = None, *, field: str | None = None, code: str | None = None) -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str | None = None, *, field: str | None = None, code: str | None = None, fix: str | None = None
+    ) -> None:
+        super().__init__(message, fix=fix)
         self.field = field
         self.code = code
 

@@ -45,9 +45,16 @@ class TurnIn(_Model):
 
     def turn(self, conversation_id: str, customer: str | None) -> Turn:
         return Turn(
-            self.id, conversation_id, self.parent_id, self.role, self.text, self.at, self.inference_id, self.reason,
-            customer,
-        )  # fmt: skip
+            id=self.id,
+            conversation_id=conversation_id,
+            parent_id=self.parent_id,
+            role=self.role,
+            text=self.text,
+            at=self.at,
+            inference_id=self.inference_id,
+            reason=self.reason,
+            customer=customer,
+        )
 
 
 class Exchange(_Model):
@@ -103,7 +110,13 @@ class FeedbackIn(_Model):
 
     def feedback(self, conversation_id: str) -> Feedback:
         return Feedback(
-            self.id, conversation_id, self.inference_id, self.metric, self.value, self.comment, self.at.astimezone(UTC)
+            id=self.id,
+            conversation_id=conversation_id,
+            inference_id=self.inference_id,
+            metric=self.metric,
+            value=self.value,
+            comment=self.comment,
+            created_at=self.at.astimezone(UTC),
         )
 
 

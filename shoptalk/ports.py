@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import sqlalchemy as sa
 
-from shoptalk.domain import Erasure, Message
+from shoptalk.domain import Erasure, ErasurePolicy, Message
 from shoptalk.errors import ScrubbingFailed
 
 
@@ -133,7 +133,7 @@ class Erased:
     """
 
     erasure: str
-    policy: str
+    policy: ErasurePolicy
     customer: str | None
     conversations: tuple[str, ...]
     inferences: tuple[str, ...]
@@ -163,7 +163,7 @@ class Eraser(Protocol):
 class Erasures(Protocol):
     """Erases customers; `ingest.erasure` does it."""
 
-    def begin_customer(self, public_id: str, policy: str | None = None) -> str:
+    def begin_customer(self, public_id: str, policy: ErasurePolicy | None = None) -> str:
         """Durable when it returns the erasure's id: from then on nothing of the customer's past comes in."""
         ...
 

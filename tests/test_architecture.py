@@ -190,6 +190,30 @@ def _cycles(graph: Mapping[str, set[str]]) -> list[str]:
     return found
 
 
+CLOCKS = {("datetime", "now"), ("time", "time"), ("time", "sleep"), ("time", "monotonic"), ("datetime", "utcnow")}
+READS_THE_CLOCK = frozenset({"shoptalk.clock", "labeling.supervisor"})  # the latter is run as a file of its own
+
+
+def test_time_comes_from_the_clocks_only() -> None:
+    wrong = [
+        f"{name}:{node.lineno} reads {ast.unparse(node)}"
+        for name, tree in modules().items()
+        if name not in READS_THE_CLOCK
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and (node.value.id, node.attr) in CLOCKS
+    ]
+    assert wrong == []
+    assert [str(i) for i in imports() if i.name == "time" and _from_time(i)] == []
+
+
+def _from_time(item: Import) -> bool:
+    """Whether an import takes a function out of `time` by its name."""
+    return any(
+        isinstance(n, ast.ImportFrom) and n.module == "time" and n.lineno == item.line
+        for n in ast.walk(modules()[item.module])
+    )
+
+
 def test_sql_is_written_in_the_store_only() -> None:
     wrong = []
     for name, tree in modules().items():

@@ -11,9 +11,10 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from shoptalk.domain import Example, Label, Message, now
+from shoptalk.domain import Example, Label, Message
 from shoptalk.errors import LeakageError, NotEnoughData, NotFound
 from shoptalk.minhash import ALIKE, Signature, bands, signatures, similarity
 from shoptalk.models.artifacts import Artifacts
@@ -53,7 +54,7 @@ class Datasets:
             examples = [e for label in labels.everything(conn) if (e := self._example(conn, label))]
         train, holdout = self._split(examples)
         content = self._content(train, holdout)
-        frozen = _stored(content, self._artifacts, len(train), len(holdout), round_id)
+        frozen = _stored(content, self._artifacts, len(train), len(holdout), round_id, self._store.now())
         with self._store.write() as conn:
             members = [(e.label_id, part, e.conversation_id) for part, es in _parts(train, holdout) for e in es]
             datasets.add(conn, frozen, members)
@@ -99,27 +100,29 @@ class Datasets:
         messages = [Message("system", self._prompt)]
         messages += [Message(turn.role, turn.text or "") for turn in path]
         group = judged[0].customer or customer or label.conversation_id
-        return Example(label.id, label.conversation_id, group, tuple(messages), reply)
+        return Example(
+            label_id=label.id, conversation_id=label.conversation_id, group=group, messages=tuple(messages), reply=reply
+        )
 
     def _content(self, train: Sequence[Example], holdout: Sequence[Example]) -> dict[str, Any]:
         rows = [{"split": part, **_row(e)} for part, es in _parts(train, holdout) for e in es]
         return {"version": 1, "system_prompt": self._prompt, "examples": rows}
 
 
-def rewritten(old: datasets.Dataset, artifacts: Artifacts, gone: set[str]) -> datasets.Dataset:
+def rewritten(old: datasets.Dataset, artifacts: Artifacts, gone: set[str], at: datetime) -> datasets.Dataset:
     """The dataset without these conversations: its file is stored, its row is not."""
     content = json.loads(artifacts.get(old.manifest_sha256))
     content["examples"] = [row for row in content["examples"] if row["conversation_id"] not in gone]
     sizes = Counter(row["split"] for row in content["examples"])
-    return _stored(content, artifacts, sizes[TRAIN], sizes[HOLDOUT], old.round_id)
+    return _stored(content, artifacts, sizes[TRAIN], sizes[HOLDOUT], old.round_id, at)
 
 
 def _stored(
-    content: dict[str, Any], artifacts: Artifacts, train: int, holdout: int, round_id: str | None
+    content: dict[str, Any], artifacts: Artifacts, train: int, holdout: int, round_id: str | None, at: datetime
 ) -> datasets.Dataset:
     data = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
     id = "ds_" + hashlib.sha256(data).hexdigest()[:32]
-    return datasets.Dataset(id, artifacts.put(data), train, holdout, round_id, now())
+    return datasets.Dataset(id, artifacts.put(data), train, holdout, round_id, at)
 
 
 def parse(dataset_id: str, data: bytes) -> FrozenDataset:
@@ -129,7 +132,13 @@ def parse(dataset_id: str, data: bytes) -> FrozenDataset:
     for row in content["examples"]:
         messages = (Message("system", content["system_prompt"]), *(Message(r, t) for r, t in row["messages"]))
         found[row["split"]].append(
-            Example(row["label_id"], row["conversation_id"], row["group"], messages, row["reply"])
+            Example(
+                label_id=row["label_id"],
+                conversation_id=row["conversation_id"],
+                group=row["group"],
+                messages=messages,
+                reply=row["reply"],
+            )
         )
     return FrozenDataset(dataset_id, content["system_prompt"], tuple(found[TRAIN]), tuple(found[HOLDOUT]))
 

@@ -58,7 +58,7 @@ class TrainingEraser:
 
     def _rewrite(self, old: Dataset, what: Erased) -> None:
         gone = set(what.conversations)
-        made = rewritten(old, self._artifacts, gone)
+        made = rewritten(old, self._artifacts, gone, self._store.now())
         if made.id == old.id:
             return
         with self._store.write() as conn:

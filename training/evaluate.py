@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from shoptalk.domain import AdapterRef, Example, GateDecision, Message, now
+from shoptalk.domain import AdapterRef, Example, GateDecision, Message
 from shoptalk.store import Store
 from shoptalk.store.training import evaluations
 from training.dataset import FrozenDataset, invents
@@ -65,7 +65,7 @@ class Evaluator:
             {**dataclasses.asdict(evidence), "figures": dict(decision.figures)},
             decision.verdict,
             decision.reasons,
-            now(),
+            self._store.now(),
         )
         with self._store.write() as conn:
             evaluations.add(conn, record)

@@ -7,7 +7,6 @@ that change something must come from our own pages (Origin checked), so other si
 from __future__ import annotations
 
 import secrets as std_secrets
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -22,6 +21,7 @@ from chatbot.api.sessions import COOKIE
 from chatbot.engine.protocol import Lane
 from chatbot.keys import check_key
 from shoptalk import owners
+from shoptalk.clock import MACHINE
 from shoptalk.domain import NO_LIMITS, KeyLimits, Scope
 from shoptalk.errors import ConfigurationError, Forbidden, Unauthenticated
 from shoptalk.store.chat import keys
@@ -95,7 +95,7 @@ def visitor_session(services: Services) -> str:
 
 def console_session(services: Services, key_id: str) -> str:
     """A cookie for someone who signed in to the console with a key."""
-    return services.secrets.seal({"key": key_id, "until": time.time() + CONSOLE_S}).decode()
+    return services.secrets.seal({"key": key_id, "until": MACHINE.unix() + CONSOLE_S}).decode()
 
 
 def known_visitor(services: Services, cookie: str | None) -> bool:
@@ -120,7 +120,7 @@ def _session(services: Services, cookie: str) -> Caller | None:
             return None
         who = session["visitor"]
         return Caller(WEB_KEY, WEB_SCOPES, owners.visitor(services.secrets.customer(who)), who)
-    if session.get("until", 0) < time.time():
+    if session.get("until", 0) < MACHINE.unix():
         return None
     with services.store.read() as conn:
         key = keys.find(conn, str(session.get("key")))

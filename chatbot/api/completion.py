@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterable
 from typing import Any
 
 from chatbot.api.exchange import Exchange
 from chatbot.engine.protocol import Finished, TokenLogprob
+from shoptalk.clock import MACHINE
 
 DONE = "data: [DONE]\n\n"
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -21,7 +21,7 @@ class Shapes:
     def __init__(self, exchange: Exchange, fingerprint: str) -> None:
         self._head = {
             "id": exchange.id,
-            "created": int(time.time()),
+            "created": int(MACHINE.unix()),
             "model": str(exchange.route.adapter),
             "system_fingerprint": fingerprint,
         }

@@ -7,7 +7,6 @@ and the engine's threads need all of them.
 from __future__ import annotations
 
 import heapq
-import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
@@ -16,6 +15,7 @@ import anyio.to_thread
 from anyio import CapacityLimiter
 
 from chatbot.engine.protocol import Lane
+from shoptalk.clock import MACHINE
 
 T = TypeVar("T")
 REST: Final = 2.0  # times as long as a visitor's text took, its place in the line stays empty
@@ -41,7 +41,7 @@ class Line:
     @property
     def wait_s(self) -> float:
         """How long one more would wait, by what texts took of late."""
-        rests = max(0.0, min(self._rested) - time.monotonic()) if self._rested else 0.0
+        rests = max(0.0, min(self._rested) - MACHINE.monotonic()) if self._rested else 0.0
         return self.count * self._pace / self._limiter.total_tokens + rests
 
     async def run(self, work: Callable[[], T]) -> T:
@@ -50,13 +50,13 @@ class Line:
         await self._limiter.acquire_on_behalf_of(place)
         rested = heapq.heappop(self._rested)
         try:
-            if (rests := rested - time.monotonic()) > 0:
+            if (rests := rested - MACHINE.monotonic()) > 0:
                 await anyio.sleep(rests)
-            began = time.monotonic()
+            began = MACHINE.monotonic()
             try:
                 return await anyio.to_thread.run_sync(work, limiter=self._threads)
             finally:
-                took = time.monotonic() - began
+                took = MACHINE.monotonic() - began
                 self._pace += PACE_SHARE * ((1 + self._rest) * took - self._pace)
                 rested = began + (1 + self._rest) * took
         finally:

@@ -8,8 +8,6 @@ from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from shoptalk.domain import now
-
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
@@ -43,10 +41,10 @@ class Metrics:
             "shoptalk_arrivals_oldest_seconds", "Age of the oldest of these; 0 for none.", registry=self.registry
         )
 
-    def render(self, engine: Mapping[str, float], backlog: tuple[int, datetime | None] | None) -> bytes:
+    def render(self, engine: Mapping[str, float], backlog: tuple[int, datetime | None] | None, at: datetime) -> bytes:
         """`engine` is what the engine says of itself now, `backlog` what waits for a worker, None if unknown."""
         waiting, since = backlog or (math.nan, None)
-        age = max(0.0, (now() - since).total_seconds()) if since else 0.0
+        age = max(0.0, (at - since).total_seconds()) if since else 0.0
         self._waiting.set(waiting)
         self._oldest.set(age if backlog else math.nan)
         for what, value in engine.items():

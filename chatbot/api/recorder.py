@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from chatbot.api.exchange import Exchange, Reply
 from chatbot.api.tree import Match, Sent, match
 from shoptalk.crypto import Secrets
-from shoptalk.domain import Inference, Message, now
+from shoptalk.domain import Inference, Message
 from shoptalk.errors import AlreadyAnswered, IdempotencyMismatch, NotFound
 from shoptalk.ports import Inbox
 from shoptalk.store import Store
@@ -127,7 +127,7 @@ class Recorder:
     ) -> list[dict[str, Any]]:
         turns: list[dict[str, Any]] = []
         parent = found.parent
-        at = now().isoformat()
+        at = self._store.now().isoformat()
         for i in range(found.end, len(sent)):
             place = f"{exchange.conversation}\0{parent}\0{sent[i].digest}"
             turn_id = "trn_" + self._secrets.digest("turn id", place)[:32]
@@ -159,23 +159,24 @@ class Recorder:
             "text": reply.text,
             "reason": reply.problem,
             "inference_id": exchange.id,
-            "at": now().isoformat(),
+            "at": self._store.now().isoformat(),
             "pii": dict(reply.pii),
         }
 
     def _inference(self, exchange: Exchange, reply: Reply) -> Inference:
         done, route = reply.finished, exchange.route
         return Inference(
-            exchange.id,
-            exchange.conversation,
-            route.alias,
-            str(route.adapter),
-            route.variant,
-            route.propensity,
-            done.prompt_tokens,
-            done.completion_tokens,
-            done.ttft_ms,
-            done.latency_ms,
-            done.reason,
-            done.mean_logprob,
+            id=exchange.id,
+            conversation_id=exchange.conversation,
+            alias=route.alias,
+            adapter=str(route.adapter),
+            variant=route.variant,
+            propensity=route.propensity,
+            prompt_tokens=done.prompt_tokens,
+            completion_tokens=done.completion_tokens,
+            ttft_ms=done.ttft_ms,
+            latency_ms=done.latency_ms,
+            finish_reason=done.reason,
+            mean_logprob=done.mean_logprob,
+            created_at=self._store.now(),
         )

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from chatbot.console.drawing import Bar, Sparkline, bars, sparkline
 from chatbot.console.progress import OpenRound, open_rounds
 from chatbot.release.moves import UNDECIDED
-from shoptalk.domain import BASE_VERSION, Adapter, AdapterRef, Release, ReleaseState, now
+from shoptalk.domain import BASE_VERSION, Adapter, AdapterRef, Release, ReleaseState
 from shoptalk.settings import Settings
 from shoptalk.store import Store, adapters, rounds
 from shoptalk.store.chat import chats, inferences, keys, releases
@@ -117,7 +117,7 @@ def read_overview(store: Store, settings: Settings) -> Overview:
         checks = drift_checks.newest(conn, CHECKS)
         line = sparkline([c.p_value for c in reversed(checks)], settings.drift_p_value) if checks else None
         return Overview(
-            at=now(),
+            at=store.now(),
             served=_served(conn, settings.model_alias),
             rounds_open=open_rounds(conn, settings),
             rounds=rounds.newest(conn, SHOWN),

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from shoptalk.domain import now
-
 STEPS = ((60.0, 1.0, "s"), (3600.0, 60.0, "min"), (86400.0, 3600.0, "h"))
 
 
-def ago(when: datetime, at: datetime | None = None) -> str:
+def ago(when: datetime, at: datetime) -> str:
     """'12 s ago', '3 h ago', '5 days ago'."""
-    seconds = ((at or now()) - when).total_seconds()
+    seconds = (at - when).total_seconds()
     if seconds < 1:
         return "just now"
     for limit, unit, name in STEPS:

@@ -8,6 +8,7 @@ import time
 import structlog
 
 from chatbot.engine.protocol import Engine
+from shoptalk.clock import MACHINE
 from shoptalk.domain import AdapterRef
 from shoptalk.errors import NoFreeSlot
 from shoptalk.models.registry import Registry
@@ -48,7 +49,7 @@ class Loader:
         began = time.perf_counter()
         files = self._registry.resolve(ref, base_sha256=self._engine.base_sha256)
         read = time.perf_counter()
-        time.sleep(PAUSE_S)
+        MACHINE.sleep(PAUSE_S)
         resumed = time.perf_counter()
         self._engine.load(ref, files)
         done = time.perf_counter()

@@ -9,7 +9,7 @@ import dataclasses
 
 import sqlalchemy as sa
 
-from shoptalk.domain import BASE_VERSION, AdapterRef, Release, ReleaseState, Verdict, new_id, now
+from shoptalk.domain import BASE_VERSION, AdapterRef, Release, ReleaseState, Verdict, new_id
 from shoptalk.errors import IllegalMove, InvalidInput, NotFound
 from shoptalk.models.registry import Registry
 from shoptalk.store import Store, adapters
@@ -45,7 +45,15 @@ class Releases:
             if serving == adapter:
                 raise IllegalMove(f"alias '{alias}' already serves {adapter}")
             release = Release(
-                new_id("rel"), alias, adapter, serving, ReleaseState.PENDING, evaluation_id, actor, now(), now()
+                id=new_id("rel"),
+                alias=alias,
+                adapter=adapter,
+                previous=serving,
+                state=ReleaseState.PENDING,
+                evaluation_id=evaluation_id,
+                actor=actor,
+                created_at=self._store.now(),
+                updated_at=self._store.now(),
             )
             releases.put(conn, release)
             releases.add_event(conn, release.id, "start", release.state, actor, f"{adapter} to follow {serving}")
@@ -59,11 +67,11 @@ class Releases:
             _not_rejected(conn, release.adapter)  # the gate may have judged since the release was opened
             _not_marked(conn, AdapterRef.parse(release.adapter))
             if former := releases.live(conn, release.alias):
-                releases.put(conn, _moved(former, ReleaseState.SUPERSEDED))
+                releases.put(conn, self._moved(former, ReleaseState.SUPERSEDED))
                 releases.add_event(conn, former.id, "supersede", ReleaseState.SUPERSEDED, actor, release.adapter)
             current = releases.desired_of(conn, release.alias)  # may have moved since the release was opened
             previous = current.adapter if current else release.previous
-            promoted = dataclasses.replace(_moved(release, ReleaseState.LIVE), previous=previous)
+            promoted = dataclasses.replace(self._moved(release, ReleaseState.LIVE), previous=previous)
             releases.put(conn, promoted)
             releases.set_desired(conn, release.alias, release.adapter, previous)
             releases.add_event(conn, release.id, "promote", promoted.state, actor, reason)
@@ -73,7 +81,7 @@ class Releases:
         """End an undecided release; nothing else changes."""
         with self._store.write() as conn:
             releases.alone(conn)
-            aborted = _moved(self._undecided(conn, release_id, "abort"), ReleaseState.ABORTED)
+            aborted = self._moved(self._undecided(conn, release_id, "abort"), ReleaseState.ABORTED)
             releases.put(conn, aborted)
             releases.add_event(conn, release_id, "abort", aborted.state, actor, reason)
         return aborted
@@ -89,13 +97,13 @@ class Releases:
                 others = releases.newest(conn, alias=release.alias)
                 self._go_back(conn, release.alias, release.adapter, others, "rollback", actor, reason)
                 return _found(releases.find(conn, release_id), release_id)
-            back = _moved(release, ReleaseState.ROLLED_BACK)
+            back = self._moved(release, ReleaseState.ROLLED_BACK)
             releases.put(conn, back)
             releases.set_desired(conn, release.alias, release.previous, release.adapter)
             releases.add_event(conn, release_id, "rollback", back.state, actor, reason or f"back to {release.previous}")
             for former in releases.newest(conn, alias=release.alias):
                 if former.adapter == release.previous and former.state is ReleaseState.SUPERSEDED:
-                    releases.put(conn, _moved(former, ReleaseState.LIVE))
+                    releases.put(conn, self._moved(former, ReleaseState.LIVE))
                     releases.add_event(conn, former.id, "restore", ReleaseState.LIVE, actor, f"after {release.adapter}")
                     break
         return back
@@ -112,7 +120,7 @@ class Releases:
                 former = releases.newest(conn, alias=row.alias)
                 for release in former:
                     if release.adapter == adapter and release.state in UNDECIDED:
-                        releases.put(conn, _moved(release, ReleaseState.ABORTED))
+                        releases.put(conn, self._moved(release, ReleaseState.ABORTED))
                         releases.add_event(conn, release.id, "abort", ReleaseState.ABORTED, actor, reason)
                 if row.adapter == adapter:
                     self._go_back(conn, row.alias, adapter, former, "withdraw", actor, reason)
@@ -125,13 +133,13 @@ class Releases:
         """To the latest superseded release whose adapter may be served, else to the base model."""
         live = releases.live(conn, alias)
         if live is not None:
-            releases.put(conn, _moved(live, ReleaseState.ROLLED_BACK))
+            releases.put(conn, self._moved(live, ReleaseState.ROLLED_BACK))
             releases.add_event(conn, live.id, move, ReleaseState.ROLLED_BACK, actor, reason)
         marked = {str(mark.ref) for mark in adapters.all_marks(conn)} | {adapter}
         fit = [r for r in former if r.state is ReleaseState.SUPERSEDED and r.adapter not in marked]
         target = max(fit, key=lambda release: release.updated_at, default=None)
         if target is not None:
-            releases.put(conn, _moved(target, ReleaseState.LIVE))
+            releases.put(conn, self._moved(target, ReleaseState.LIVE))
             releases.add_event(conn, target.id, "restore", ReleaseState.LIVE, actor, f"after {adapter}")
         releases.set_desired(conn, alias, target.adapter if target else str(AdapterRef(alias, BASE_VERSION)), None)
 
@@ -148,6 +156,9 @@ class Releases:
         if release.state not in UNDECIDED:
             raise IllegalMove(f"cannot {move} release {release_id}: it is {release.state.value}")
         return release
+
+    def _moved(self, release: Release, state: ReleaseState) -> Release:
+        return dataclasses.replace(release, state=state, updated_at=self._store.now())
 
 
 def _found(release: Release | None, release_id: str) -> Release:
@@ -166,7 +177,3 @@ def _not_rejected(conn: sa.Connection, adapter: str) -> None:
     judged = evaluations.newest_of(conn, adapter)
     if judged is not None and judged.verdict is Verdict.REJECT:
         raise IllegalMove(f"{adapter} was rejected by the gate: {'; '.join(judged.reasons)}")
-
-
-def _moved(release: Release, state: ReleaseState) -> Release:
-    return dataclasses.replace(release, state=state, updated_at=now())

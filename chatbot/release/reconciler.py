@@ -7,7 +7,6 @@ alias where it is and its problem on record, and is tried again when the desire 
 from __future__ import annotations
 
 import threading
-import time
 from datetime import datetime
 
 import structlog
@@ -86,7 +85,7 @@ class Reconciler:
         ref = AdapterRef.parse(name)
         if self._router.aliases.get(alias) == ref:
             return None
-        if (failed := self._failed.get((alias, name))) and time.monotonic() - failed[0] < RETRY_S:
+        if (failed := self._failed.get((alias, name))) and self._store.clock.machine.monotonic() - failed[0] < RETRY_S:
             return failed[1]
         try:
             self._loader.ensure(ref)
@@ -95,7 +94,7 @@ class Reconciler:
         except Exception as error:  # noqa: BLE001 - whatever it was, the other aliases must still be served
             problem = error.message if isinstance(error, ShoptalkError) else f"{type(error).__name__} while loading it"
             log.error("adapter not loaded", alias=alias, adapter=name, problem=problem)
-            self._failed[alias, name] = (time.monotonic(), problem)
+            self._failed[alias, name] = (self._store.clock.machine.monotonic(), problem)
             return problem
         self._failed.pop((alias, name), None)
         before = self._router.aliases.get(alias)
@@ -112,12 +111,12 @@ class Reconciler:
 
     def _report(self, problems: dict[str, str | None]) -> None:
         state = {alias: (str(ref), problems.get(alias)) for alias, ref in self._router.aliases.items()}
-        if state == self._reported and time.monotonic() - self._reported_at < HEARTBEAT_S:
+        if state == self._reported and self._store.clock.machine.monotonic() - self._reported_at < HEARTBEAT_S:
             return
         with self._store.write() as conn:
             for alias, (adapter, problem) in state.items():
                 releases.set_observed(conn, self._process, alias, adapter, problem)
-        self._reported, self._reported_at = state, time.monotonic()
+        self._reported, self._reported_at = state, self._store.clock.machine.monotonic()
 
     def _run(self) -> None:
         while not self._stopping.is_set():

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from shoptalk.domain import new_id, now
+from shoptalk.domain import new_id
 from shoptalk.store import Store
 from shoptalk.store.ingest import topics
 from shoptalk.store.ingest.topics import TopicModel
@@ -45,7 +45,7 @@ class Topics:
         vectors = _matrix(rows)
         centroids = fit(vectors, min(MOST_TOPICS, round(math.sqrt(len(vectors) / 2))))
         raw = centroids.astype("<f4").tobytes()
-        model = TopicModel(new_id("top"), FEATURES, len(centroids), len(vectors), raw, now())
+        model = TopicModel(new_id("top"), FEATURES, len(centroids), len(vectors), raw, self._store.now())
         with self._store.write() as conn:
             topics.add_model(conn, model)
         return model

@@ -21,7 +21,7 @@ from ingest.formats.files import FileConversation, Problem, parsed
 from ingest.imports.batches import Batches, Figures
 from ingest.inbox.validation import Conversation, Failure, Said, Validator
 from shoptalk.crypto import Secrets
-from shoptalk.domain import Message, new_id, now
+from shoptalk.domain import Message, new_id
 from shoptalk.errors import InvalidInput, ScrubbingFailed
 from shoptalk.owners import IMPORT
 from shoptalk.ports import Inbox, Scrubbed, Scrubber
@@ -199,7 +199,9 @@ class Importer:
                 figures = Figures.of(known.report)
                 figures.unreadable = 0  # reading begins at the beginning
                 return known.id, figures
-            batch = imports.Batch(new_id("bat"), digest, source[:MOST_NAME], "open", [], {}, now(), now())
+            batch = imports.Batch(
+                new_id("bat"), digest, source[:MOST_NAME], "open", [], {}, self._store.now(), self._store.now()
+            )
             imports.open_batch(conn, batch)
             return batch.id, Figures()
 
@@ -279,7 +281,7 @@ class Importer:
         else:
             texts, counts = list(outcome.final), list(outcome.counts)
         rows: list[dict[str, Any]] = []
-        at = item.raw.started_at or now()
+        at = item.raw.started_at or self._store.now()
         for position, turn in enumerate(item.raw.turns):
             at = _later(turn.at, at if position else at - timedelta(microseconds=1))
             digest = self._secrets.digest("import turn", f"{item.conversation}\0{position}\0{turn.role}\0{turn.text}")

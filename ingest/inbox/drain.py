@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,7 +20,6 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from shoptalk.crypto import Secrets
-from shoptalk.domain import now
 from shoptalk.errors import ConfigurationError, InvalidInput, ScrubbingFailed
 from shoptalk.events import Caller, Exchange, FeedbackIn, read
 from shoptalk.store import Store
@@ -101,7 +99,7 @@ class Drain:
         try:
             while taken < limit:
                 with self._store.write() as conn:
-                    found = inbox.claim(conn, limit, now() + CLAIM, after=after)
+                    found = inbox.claim(conn, limit, self._store.clock.machine.now() + CLAIM, after=after)
                 claimed |= {arrival.seq for arrival in found}
                 for arrival in found:
                     try:
@@ -120,8 +118,8 @@ class Drain:
                 after = found[-1].seq
         finally:
             self._give_back(sorted(claimed))
-        if locked and time.monotonic() >= self._tell_at:
-            self._tell_at = time.monotonic() + TELL_EVERY_S
+        if locked and self._store.clock.machine.monotonic() >= self._tell_at:
+            self._tell_at = self._store.clock.machine.monotonic() + TELL_EVERY_S
             log.error(
                 "arrivals were encrypted with another key and wait; give the API and all workers the same "
                 "SHOPTALK_SECRET_KEY",
@@ -163,7 +161,7 @@ class Drain:
             inference = inferences.find(conn, item.inference_id or "")
             opened = chats.find(conn, inference.conversation_id) if inference else None
         if inference is None:
-            if arrival.created_at > now() - EARLY:
+            if arrival.created_at > self._store.now() - EARLY:
                 raise _NotYet
             raise InvalidInput("inference_id: no such inference came within an hour", field="inference_id")
         if opened is None or opened.owner != caller.whose or caller.customer not in (None, opened.customer):

@@ -14,7 +14,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from ingest.features.language import Languages
-from shoptalk.domain import Role, now
+from shoptalk.clock import BusinessTime
+from shoptalk.domain import Role
 
 LONGEST_TURN: Final = 16_000  # characters
 MOST_IN_A_ROW: Final = 20  # turns by one side
@@ -66,7 +67,8 @@ class Check:
 class Validator:
     """The checks of one shop, which serves customers in certain languages."""
 
-    def __init__(self, languages: Sequence[str]) -> None:
+    def __init__(self, languages: Sequence[str], time: BusinessTime) -> None:
+        self._time = time
         self._languages, self._guess = frozenset(languages), Languages()
         self.checks: Final = (
             Check("customer", "a customer says something", _no_customer, of_whole=True),
@@ -75,11 +77,20 @@ class Validator:
             Check("oversized", f"no turn has more than {LONGEST_TURN} characters", _oversized),
             Check("encoding", "texts are what was typed: no replacement or control characters, nothing decoded twice",
                   _encoding),
-            Check("timestamps", "times lie between 2000 and now, and do not run backwards", _timestamps),
+            Check("timestamps", "times lie between 2000 and now, and do not run backwards", self._timestamps),
             Check("repeated", f"nobody says the same thing more than {MOST_REPEATS} times", _repeated, of_whole=True),
             Check("language", f"customers write in {', '.join(sorted(self._languages)) or 'any language'}",
                   self._language, of_whole=True),
         )  # fmt: skip
+
+    def _timestamps(self, conversation: Conversation) -> Iterator[str]:
+        latest, present = FIRST_TIME, self._time.now()
+        for i, turn in enumerate(conversation.turns):
+            if turn.at is None:
+                continue
+            if not max(FIRST_TIME, latest - CLOCKS) <= turn.at <= present + CLOCKS:
+                yield f"turns.{i}.at"
+            latest = max(latest, min(turn.at, present))
 
     def failures(self, conversation: Conversation) -> list[Failure]:
         """The first field of each check that fails."""
@@ -136,16 +147,6 @@ def _encoding(conversation: Conversation) -> Iterator[str]:
         broken = any(c == "\ufffd" or "\ud800" <= c <= "\udfff" or (c < " " and c not in _FINE) for c in text)
         if broken or len(_MOJIBAKE.findall(text)) > 1:
             yield f"turns.{i}.text"
-
-
-def _timestamps(conversation: Conversation) -> Iterator[str]:
-    latest = FIRST_TIME
-    for i, turn in enumerate(conversation.turns):
-        if turn.at is None:
-            continue
-        if not max(FIRST_TIME, latest - CLOCKS) <= turn.at <= now() + CLOCKS:
-            yield f"turns.{i}.at"
-        latest = max(latest, min(turn.at, now()))
 
 
 def _repeated(conversation: Conversation) -> Iterator[str]:

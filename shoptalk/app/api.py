@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from shoptalk.app.engines import build_engine
 from shoptalk.app.parts import Parts
+from shoptalk.clock import MACHINE
 from shoptalk.domain import (
     new_id,
 )
@@ -43,8 +43,8 @@ def build_api(settings: Settings, engine: Engine | None = None) -> FastAPI:
     inbox = ArrivalInbox(parts.secrets)
     process = new_id("api")
     loader = Loader(parts.registry, engine, settings.adapter_slots)
-    metrics, shared = Metrics(), SharedBuckets(parts.store, parts.secrets.digest, time.time)
-    buckets = shared if settings.rate_limits == "database" else MemoryBuckets(time.time)
+    metrics, shared = Metrics(), SharedBuckets(parts.store, parts.secrets.digest, MACHINE.unix)
+    buckets = shared if settings.rate_limits == "database" else MemoryBuckets(MACHINE.unix)
     return make_app(
         Services(
             settings=settings,

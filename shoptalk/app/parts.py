@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from shoptalk.clock import Clock
 from shoptalk.crypto import Secrets, load_secrets
 from shoptalk.domain import (
     NO_LIMITS,
@@ -53,12 +54,13 @@ class Parts:
 
     settings: Settings
     serving: bool = False  # customers wait for what this process does
+    clock: Clock = field(default_factory=Clock)
 
     @cached_property
     def store(self) -> Store:
         """Opened, at the newest schema."""
         close_home(self.settings.home)
-        store = Store(self.settings.database)
+        store = Store(self.settings.database, self.clock)
         store.migrate()
         return store
 
@@ -116,7 +118,7 @@ class Parts:
         def open_conversation(conn: Any, opened: chats.Opened) -> bool:
             return chats.open_conversation(conn, opened, "import")
 
-        inbox, validator = ArrivalInbox(self.secrets), Validator(self.settings.languages)
+        inbox, validator = ArrivalInbox(self.secrets), Validator(self.settings.languages, self.store.clock.business)
         return Importer(self.store, inbox, self.scrubber, self.secrets, open_conversation, validator)
 
     @cached_property
@@ -125,7 +127,7 @@ class Parts:
         from ingest.inbox.quarantine import Quarantine
         from ingest.inbox.validation import Validator
 
-        validator = Validator(self.settings.languages)
+        validator = Validator(self.settings.languages, self.store.clock.business)
         return Quarantine(self.store, self.secrets, ArrivalInbox(self.secrets), self.scrubber, validator)
 
     @cached_property

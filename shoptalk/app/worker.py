@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from shoptalk.app.parts import Parts, label_studio_token
 from shoptalk.app.rounds import StageWork
+from shoptalk.clock import MACHINE
 from shoptalk.settings import Settings
 from shoptalk.store import rounds
 
@@ -67,9 +67,9 @@ class SparingPull:
         """Pull if it is time to."""
         with self._parts.store.read() as conn:
             waiting = any(r.state == "waiting" for r in rounds.unfinished(conn))
-        due = waiting or time.monotonic() - self._last >= self._calm
+        due = waiting or MACHINE.monotonic() - self._last >= self._calm
         if not due or not label_studio_token(self._parts.settings):
             return None
         result = self._parts.pull.run_once()
-        self._last = time.monotonic()  # only now: after a failure the worker decides when to try again
+        self._last = MACHINE.monotonic()  # only now: after a failure the worker decides when to try again
         return result

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import enum
 from typing import Annotated
 
 import typer
 
 from shoptalk.cli.output import Json, show
+from shoptalk.domain import ErasurePolicy
 from shoptalk.settings import load_settings
 
 
@@ -15,18 +15,11 @@ def add(app: typer.Typer) -> None:
     app.command()(erase)
 
 
-class Policy(enum.StrEnum):
-    """When an adapter that was trained on what is erased leaves service."""
-
-    NOW = "now"
-    WHEN_REPLACED = "when_replaced"
-
-
 def erase(
     customer: Annotated[str | None, typer.Argument(help="The customer's id, as requests name it in 'user'.")] = None,
     conversation: Annotated[str | None, typer.Option(help="A conversation's id instead, an anonymous one say.")] = None,
     owner: Annotated[str | None, typer.Option(help="With --conversation: only this owner's of that id.")] = None,
-    policy: Annotated[Policy | None, typer.Option(help="When adapters trained on it leave service.")] = None,
+    policy: Annotated[ErasurePolicy | None, typer.Option(help="When adapters trained on it leave service.")] = None,
     receipt: Annotated[str | None, typer.Option(help="Show the receipt of an erasure.")] = None,
     json: Json = False,
 ) -> None:
@@ -43,11 +36,10 @@ def erase(
     if receipt is not None:
         found = parts.erasures.find(receipt)
     else:
-        chosen = policy.value if policy else None
         if customer is not None:
-            erasure_id = parts.erasures.begin_customer(customer, chosen)
+            erasure_id = parts.erasures.begin_customer(customer, policy)
         else:
-            erasure_id = parts.erasures.begin_conversation(str(conversation), chosen, owner)
+            erasure_id = parts.erasures.begin_conversation(str(conversation), policy, owner)
         found = parts.erasures.run(erasure_id)
     waits = {
         "erasure": found.id,

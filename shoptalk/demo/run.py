@@ -8,8 +8,6 @@ import logging
 import signal
 import statistics
 import sys
-import time
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from rich.table import Table
 from shoptalk import logs
 from shoptalk.app.label_studio import label_studio_server
 from shoptalk.app.parts import Parts
+from shoptalk.clock import MACHINE
 from shoptalk.demo import stages
 from shoptalk.demo.conversation import Recorded, recorded_from
 from shoptalk.demo.helpers import read_conversations
@@ -43,10 +42,10 @@ def run_demo(
 ) -> None:
     """Run the demo; raises ShoptalkError where a stage does not do what it should."""
     logs.configure(level=logging.WARNING)  # the narration says what happens
-    began = time.monotonic()
+    began = MACHINE.monotonic()
     signal.signal(signal.SIGTERM, _interrupt)
     console = Console()
-    home = folder or base.home / "demo" / datetime.now().strftime("%Y-%m-%d-%H%M%S")
+    home = folder or base.home / "demo" / MACHINE.now().astimezone().strftime("%Y-%m-%d-%H%M%S")
     plan = QUICK if quick else Plan()
     settings, environment = settings_for(base, home, plan)
     shop = Shop()
@@ -61,7 +60,7 @@ def run_demo(
         with demo.stage("start", "Starting" + (" Label Studio," if label_studio else "") + " the API and the worker"):
             _start(demo, running, environment, label_studio)
         result = _perform(demo, label_studio)
-        result["seconds"] = {**demo.seconds, "total": round(time.monotonic() - began, 1)}
+        result["seconds"] = {**demo.seconds, "total": round(MACHINE.monotonic() - began, 1)}
         if summary:
             summary.write_text(json.dumps(result, indent=1) + "\n")
         _finish(demo, result)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from shoptalk.app.parts import Parts
+from shoptalk.clock import MACHINE
 from shoptalk.demo.conversation import Recorded
 from shoptalk.demo.plan import Plan
 from shoptalk.errors import ShoptalkError
@@ -45,9 +45,9 @@ class Demo:
     def stage(self, name: str, title: str) -> Iterator[None]:
         """Narrate and time a stage."""
         self.console.rule(f"[bold]{title}", align="left")
-        began = time.monotonic()
+        began = MACHINE.monotonic()
         yield
-        self.seconds[name] = round(time.monotonic() - began, 1)
+        self.seconds[name] = round(MACHINE.monotonic() - began, 1)
 
     def say(self, text: str) -> None:
         lines = map(printable, text.split("\n"))  # it may quote a reply or a file
@@ -73,11 +73,11 @@ class Demo:
 
     def until(self, what: str, test: Any, timeout_s: float = 300.0) -> Any:
         """Poll the store until `test(conn)` is true; returns what it returned."""
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
+        deadline = MACHINE.monotonic() + timeout_s
+        while MACHINE.monotonic() < deadline:
             self.check_children()
             with self.parts.store.read() as conn:
                 if value := test(conn):
                     return value
-            time.sleep(0.2)
+            MACHINE.sleep(0.2)
         raise ShoptalkError(f"waited {timeout_s:.0f} s in vain for {what}; see {self.settings.home / 'logs'}")

@@ -5,10 +5,10 @@ annotators in Label Studio, an engineer who watches. Knows neither how those wer
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from shoptalk.clock import MACHINE
 from shoptalk.demo import helpers, swap
 from shoptalk.demo.annotators import Annotators
 from shoptalk.demo.conversation import Recorded
@@ -80,15 +80,15 @@ def learn(demo: Demo, round_id: str) -> dict[str, Any]:
     chatting.start()
     try:
         with demo.bar("round", demo.settings.train_steps) as advance:
-            deadline = time.monotonic() + LONGEST_ROUND_S
+            deadline = MACHINE.monotonic() + LONGEST_ROUND_S
             while (state := _round_state(demo, round_id))[0] not in ("done", "failed"):
                 demo.check_children()
-                if time.monotonic() > deadline:
+                if MACHINE.monotonic() > deadline:
                     raise ShoptalkError(
                         f"the round took over {LONGEST_ROUND_S:.0f} s; see {demo.settings.home / 'logs'}"
                     )
                 advance(to=state[2], what=f"{state[1]}")
-                time.sleep(0.5)
+                MACHINE.sleep(0.5)
     finally:
         stop.set()
         chatting.join()

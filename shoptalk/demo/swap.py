@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,9 +16,10 @@ from dataclasses import dataclass
 import httpx
 
 from shoptalk.app.parts import Parts
+from shoptalk.clock import MACHINE
 from shoptalk.demo.helpers import add_dataset
 from shoptalk.demo.traffic import Customers, Said
-from shoptalk.domain import Example, Message, now
+from shoptalk.domain import Example, Message
 from shoptalk.errors import ShoptalkError
 from shoptalk.store.training import datasets
 
@@ -109,12 +109,12 @@ def _move(http: httpx.Client, adapter: str) -> None:
     opened = http.post("/v1/releases", json={"adapter": adapter, "alias": ALIAS})
     opened.raise_for_status()
     http.post(f"/v1/releases/{opened.json()['id']}/promote", json={"reason": "swap test"}).raise_for_status()
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
+    deadline = MACHINE.monotonic() + 20
+    while MACHINE.monotonic() < deadline:
         served = {row["id"]: row["serves"] for row in http.get("/v1/models").json()["data"]}
         if served.get(ALIAS) == adapter:
             return
-        time.sleep(0.05)
+        MACHINE.sleep(0.05)
     raise ShoptalkError(f"{adapter} was not served within 20 s")
 
 
@@ -122,7 +122,13 @@ def _marked_dataset(parts: Parts, messages: Sequence[str], sentence: str) -> str
     """A dataset that gives one answer to everything; stored like any other, apart from the shop's own."""
     system = Message("system", parts.settings.prompt)
     rows = [
-        Example(f"mark_{i}", f"mark_{i}", f"mark_{i}", (system, Message("user", text)), sentence)
+        Example(
+            label_id=f"mark_{i}",
+            conversation_id=f"mark_{i}",
+            group=f"mark_{i}",
+            messages=(system, Message("user", text)),
+            reply=sentence,
+        )
         for i, text in enumerate(messages)
     ]
     content = {
@@ -142,4 +148,6 @@ def _marked_dataset(parts: Parts, messages: Sequence[str], sentence: str) -> str
     }
     data = json.dumps(content, ensure_ascii=False, sort_keys=True).encode()
     dataset_id = "ds_" + hashlib.sha256(data).hexdigest()[:32]
-    return add_dataset(parts, datasets.Dataset(dataset_id, parts.artifacts.put(data), len(rows), 0, "demo", now()))
+    return add_dataset(
+        parts, datasets.Dataset(dataset_id, parts.artifacts.put(data), len(rows), 0, "demo", parts.store.now())
+    )

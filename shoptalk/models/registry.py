@@ -6,7 +6,7 @@ written last: an adapter that can be found is whole.
 
 from __future__ import annotations
 
-from shoptalk.domain import Adapter, AdapterRef, now
+from shoptalk.domain import Adapter, AdapterRef, ErasurePolicy
 from shoptalk.errors import AdapterRefused, ArtifactCorrupt, ArtifactMissing, NotFound
 from shoptalk.models.adapterfile import AdapterFiles, verify
 from shoptalk.models.artifacts import Artifacts
@@ -37,7 +37,17 @@ class Registry:
             if run_id is not None and (known := adapters.of_run(conn, run_id)):
                 return known
             size = len(files.weights)
-            adapter = Adapter(ref, weights, config, size, facts.rank, base_sha256, dataset_id, run_id, now())
+            adapter = Adapter(
+                ref=ref,
+                weights_sha256=weights,
+                config_sha256=config,
+                size_bytes=size,
+                rank=facts.rank,
+                base_sha256=base_sha256,
+                dataset_id=dataset_id,
+                run_id=run_id,
+                created_at=self._store.now(),
+            )
             adapters.add(conn, adapter)
             trained_on = datasets.find(conn, dataset_id) if dataset_id else None
             if trained_on is not None and trained_on.erasure_id:  # while it was being trained
@@ -70,7 +80,7 @@ class Registry:
             raise AdapterRefused(f"{ref} was not loaded: {type(error).__name__} while reading its files") from error
         return AdapterFiles(config, weights, adapter.weights_sha256 + adapter.config_sha256)
 
-    def mark(self, ref: AdapterRef, erasure_id: str, policy: str) -> None:
+    def mark(self, ref: AdapterRef, erasure_id: str, policy: ErasurePolicy) -> None:
         """It was trained on what was erased: no release of it begins any more."""
         with self._store.write() as conn:
             adapters.mark(conn, ref, erasure_id, policy)

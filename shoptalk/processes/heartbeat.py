@@ -6,9 +6,10 @@ Knows nothing of what the worker does. Workers of one host share the file, so it
 from __future__ import annotations
 
 import socket
-import time
 from pathlib import Path
 from typing import Final
+
+from shoptalk.clock import MACHINE
 
 EVERY_S: Final = 5.0
 STALE_S: Final = 300.0  # longer than a reconciler takes: the pull of some hundred tasks on a busy machine
@@ -28,7 +29,7 @@ class Heartbeat:
     def age_s(self) -> float | None:
         """Seconds since the last beat; None where there was none."""
         try:
-            return max(0.0, time.time() - self.path.stat().st_mtime)
+            return max(0.0, MACHINE.unix() - self.path.stat().st_mtime)
         except FileNotFoundError:
             return None
 

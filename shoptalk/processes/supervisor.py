@@ -8,7 +8,6 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -19,6 +18,7 @@ import httpx
 import structlog
 import typer
 
+from shoptalk.clock import MACHINE
 from shoptalk.errors import ConfigurationError, ShoptalkError
 from shoptalk.settings import Settings
 
@@ -69,8 +69,8 @@ class Supervisor:
 
     def wait_ready(self) -> None:
         """Until the API answers; raises ShoptalkError where it died or takes too long."""
-        deadline = time.monotonic() + READY_S
-        while time.monotonic() < deadline:
+        deadline = MACHINE.monotonic() + READY_S
+        while MACHINE.monotonic() < deadline:
             if (code := self._children["serve"].poll()) is not None:
                 raise ShoptalkError(f"the API ended with status {code}; {self._where('serve')}")
             try:
@@ -78,7 +78,7 @@ class Supervisor:
                     return
             except httpx.TransportError:
                 pass
-            time.sleep(0.1)
+            MACHINE.sleep(0.1)
         raise ShoptalkError(f"the API was not ready after {READY_S:.0f} s; {self._where('serve')}")
 
     def watch(self) -> None:
@@ -86,12 +86,12 @@ class Supervisor:
         failures = dict.fromkeys(self._children, 0)
         try:
             while True:
-                time.sleep(0.5)
+                MACHINE.sleep(0.5)
                 for name, child in list(self._children.items()):
                     if child.poll() is not None:
                         failures[name] += 1
                         log.error("process ended; starting it again", process=name, status=child.returncode)
-                        time.sleep(min(30.0, 0.5 * 2 ** min(failures[name], 6)))
+                        MACHINE.sleep(min(30.0, 0.5 * 2 ** min(failures[name], 6)))
                         self.start(name)
         except KeyboardInterrupt:
             typer.echo("stopping")

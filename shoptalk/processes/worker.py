@@ -7,7 +7,6 @@ when it begins and when it is over, not at every attempt between.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -41,7 +40,7 @@ class Worker:
     """One worker process."""
 
     def __init__(self, store: Store, jobs: Jobs, reconcilers: Sequence[Reconciler]) -> None:
-        self._store, self._jobs = store, jobs
+        self._store, self._jobs, self._machine = store, jobs, store.clock.machine
         self._reconcilers = [
             *reconcilers,
             Reconciler("rounds", 1.0, self._rounds),
@@ -55,7 +54,7 @@ class Worker:
         log.info("worker started", executor=self._jobs.executor)
         try:
             while not self._stopping.is_set():
-                self._stopping.wait(max(0.0, self.run_due() - time.monotonic()))
+                self._stopping.wait(max(0.0, self.run_due() - self._machine.monotonic()))
         finally:
             self._jobs.stop()
             log.info("worker stopped")
@@ -66,7 +65,7 @@ class Worker:
     def run_due(self) -> float:
         """Run every reconciler that is due; returns when the next one is."""
         for item in self._reconcilers:
-            if time.monotonic() >= item.due and not self._stopping.is_set():
+            if self._machine.monotonic() >= item.due and not self._stopping.is_set():
                 self._attempt(item)
         return min(item.due for item in self._reconcilers)
 
@@ -82,12 +81,12 @@ class Worker:
             if problem != item.problem:
                 log.warning("reconciler failed", reconciler=item.name, problem=problem, again_in_s=round(pause, 1))
                 item.problem = problem
-            item.due = time.monotonic() + pause
+            item.due = self._machine.monotonic() + pause
             return
         if item.failures:
             log.info("reconciler works again", reconciler=item.name, failures=item.failures)
         item.failures, item.problem = 0, None
-        item.due = time.monotonic() + item.every_s
+        item.due = self._machine.monotonic() + item.every_s
 
     def _rounds(self) -> None:
         """Start a round for each trigger that has none, and make sure each open round's workflow exists."""

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from shoptalk.domain import Verdict, now
+from shoptalk.domain import Verdict
 from shoptalk.errors import NotEnoughData, NotFound
 from shoptalk.store import Store, rounds
 from shoptalk.store.labeling import labels
@@ -96,7 +96,7 @@ class RoundSteps:
         sampled = done["sample"]["samples"]
         if not sampled and not total:
             return {"end": "nothing_to_label"}
-        late = now() - found.created_at > timedelta(seconds=self._plan.labels_wait_s)
+        late = self._store.now() - found.created_at > timedelta(seconds=self._plan.labels_wait_s)
         if here >= min(self._plan.labels_wanted, sampled) or answered >= sampled or (late and total):
             if not total:
                 return {"end": "no_labels"}

@@ -9,8 +9,8 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from shoptalk.domain import Adapter, AdapterRef, now
-from shoptalk.store.database import exclusively, insert_new
+from shoptalk.domain import Adapter, AdapterRef, ErasurePolicy
+from shoptalk.store.database import exclusively, insert_new, now
 from shoptalk.store.schema import adapter_marks as marks
 from shoptalk.store.schema import adapters as t
 
@@ -23,7 +23,7 @@ class Mark:
 
     ref: AdapterRef
     erasure_id: str
-    policy: str
+    policy: ErasurePolicy
     created_at: datetime
     withdrawn_at: datetime | None
     deleted_at: datetime | None
@@ -69,15 +69,15 @@ def everything(conn: sa.Connection) -> list[Adapter]:
 def _adapter(row: sa.Row[tuple[object, ...]]) -> Adapter:
     r = row._mapping
     return Adapter(
-        AdapterRef(r["name"], r["version"]),
-        r["weights_sha256"],
-        r["config_sha256"],
-        r["size_bytes"],
-        r["rank"],
-        r["base_sha256"],
-        r["dataset_id"],
-        r["run_id"],
-        r["created_at"],
+        ref=AdapterRef(r["name"], r["version"]),
+        weights_sha256=r["weights_sha256"],
+        config_sha256=r["config_sha256"],
+        size_bytes=r["size_bytes"],
+        rank=r["rank"],
+        base_sha256=r["base_sha256"],
+        dataset_id=r["dataset_id"],
+        run_id=r["run_id"],
+        created_at=r["created_at"],
     )
 
 
@@ -86,10 +86,10 @@ def of_datasets(conn: sa.Connection, dataset_ids: Sequence[str]) -> list[Adapter
     return [_adapter(row) for row in conn.execute(query)]
 
 
-def mark(conn: sa.Connection, ref: AdapterRef, erasure_id: str, policy: str) -> None:
+def mark(conn: sa.Connection, ref: AdapterRef, erasure_id: str, policy: ErasurePolicy) -> None:
     """It was trained on what this erasure erased. Of two erasures the one that cannot wait counts."""
     values = {"name": ref.name, "version": ref.version, "erasure_id": erasure_id, "policy": policy}
-    if not insert_new(conn, marks, {**values, "created_at": now()}) and policy == "now":
+    if not insert_new(conn, marks, {**values, "created_at": now(conn)}) and policy == "now":
         mine = sa.update(marks).where(marks.c.name == ref.name, marks.c.version == ref.version)
         conn.execute(mine.where(marks.c.policy != "now").values(erasure_id=erasure_id, policy=policy))
 
@@ -106,13 +106,13 @@ def all_marks(conn: sa.Connection) -> list[Mark]:
 def withdraw(conn: sa.Connection, ref: AdapterRef) -> None:
     """From now on it is not loaded any more."""
     mine = sa.update(marks).where(marks.c.name == ref.name, marks.c.version == ref.version)
-    conn.execute(mine.where(marks.c.withdrawn_at.is_(None)).values(withdrawn_at=now()))
+    conn.execute(mine.where(marks.c.withdrawn_at.is_(None)).values(withdrawn_at=now(conn)))
 
 
 def deleted(conn: sa.Connection, ref: AdapterRef) -> None:
     """Its files are gone."""
     mine = sa.update(marks).where(marks.c.name == ref.name, marks.c.version == ref.version)
-    conn.execute(mine.values(deleted_at=now()))
+    conn.execute(mine.values(deleted_at=now(conn)))
 
 
 def _mark(row: sa.Row[tuple[object, ...]]) -> Mark:

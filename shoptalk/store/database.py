@@ -8,9 +8,9 @@ is deleted.
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import event
 
+from shoptalk.clock import Clock
 from shoptalk.errors import ConfigurationError, Conflict
 
 PRAGMAS = (
@@ -31,11 +32,15 @@ PRAGMAS = (
 )
 
 
+CLOCK = "shoptalk_clock"
+
+
 class Store:
     """A database, opened lazily; thread-safe. Close it when done."""
 
-    def __init__(self, url: str) -> None:
-        """`url` is an SQLAlchemy URL; a bare `postgresql://` means psycopg 3."""
+    def __init__(self, url: str, clock: Clock | None = None) -> None:
+        """`url` is an SQLAlchemy URL; a bare `postgresql://` means psycopg 3. Rows are stamped by `clock`."""
+        self.clock = clock or Clock()
         parsed = sa.make_url(url)
         if parsed.drivername == "postgresql":
             parsed = parsed.set(drivername="postgresql+psycopg")
@@ -66,6 +71,7 @@ class Store:
     def read(self) -> Iterator[sa.Connection]:
         """One consistent snapshot."""
         with self.engine.connect() as conn:
+            conn = conn.execution_options(**{CLOCK: self.clock})
             if not self.sqlite:  # whose default lets each statement see what others committed meanwhile
                 conn = conn.execution_options(isolation_level="REPEATABLE READ")
             with conn.begin():
@@ -75,12 +81,28 @@ class Store:
     def write(self) -> Iterator[sa.Connection]:
         """One transaction: all or nothing, durable when the block ends."""
         with self.engine.connect() as conn:
-            conn = conn.execution_options(shoptalk_write=True)
+            conn = conn.execution_options(shoptalk_write=True, **{CLOCK: self.clock})
             with conn.begin():
                 yield conn
 
+    def now(self) -> datetime:
+        """Return business time, by which rows are stamped."""
+        return self.clock.business.now()
+
     def close(self) -> None:
         self.engine.dispose()
+
+
+def now(conn: sa.Connection) -> datetime:
+    """Return business time, by the clock of the store that opened the transaction."""
+    clock: Clock = conn.get_execution_options()[CLOCK]
+    return clock.business.now()
+
+
+def machine_now(conn: sa.Connection) -> datetime:
+    """Return machine time, for leases and heartbeats."""
+    clock: Clock = conn.get_execution_options()[CLOCK]
+    return clock.machine.now()
 
 
 def _prepare_sqlite(dbapi: sqlite3.Connection, _record: Any) -> None:
@@ -147,7 +169,7 @@ def clean(store: Store, patience_s: float = 30.0) -> str:
         with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
             conn.exec_driver_sql("VACUUM")
         return "vacuumed"
-    deadline = time.monotonic() + patience_s
+    deadline = store.clock.machine.monotonic() + patience_s
     while True:
         with store.engine.connect() as conn:
             raw = conn.connection.driver_connection
@@ -155,6 +177,6 @@ def clean(store: Store, patience_s: float = 30.0) -> str:
             (busy, *_) = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if not busy:
             return "the write-ahead log was emptied"
-        if time.monotonic() >= deadline:
+        if store.clock.machine.monotonic() >= deadline:
             raise Conflict("the database's log is busy; it is emptied when its readers are done")
-        time.sleep(0.1)
+        store.clock.machine.sleep(0.1)

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from shoptalk.domain import Erasure, now
-from shoptalk.store.database import insert_new
+from shoptalk.domain import Erasure
+from shoptalk.store.database import insert_new, now
 from shoptalk.store.schema import erasure_steps, tombstones
 from shoptalk.store.schema import erasures as t
 
@@ -53,15 +53,15 @@ def finish(conn: sa.Connection, erasure_id: str, receipt: Mapping[str, Any]) -> 
         .where(t.c.id == erasure_id)
         .values(
             state="done", receipt=dict(receipt), customer=None, conversations=sa.null(), inferences=sa.null(),
-            since=None, problem=None, updated_at=now(),
+            since=None, problem=None, updated_at=now(conn),
         )
     )  # fmt: skip
 
 
 def step_done(conn: sa.Connection, erasure_id: str, step: str, counts: Mapping[str, Any]) -> None:
-    values = {"erasure_id": erasure_id, "step": step, "counts": dict(counts), "created_at": now()}
+    values = {"erasure_id": erasure_id, "step": step, "counts": dict(counts), "created_at": now(conn)}
     insert_new(conn, erasure_steps, values)
-    conn.execute(sa.update(t).where(t.c.id == erasure_id).values(updated_at=now()))
+    conn.execute(sa.update(t).where(t.c.id == erasure_id).values(updated_at=now(conn)))
 
 
 def steps(conn: sa.Connection, erasure_id: str) -> dict[str, dict[str, Any]]:
@@ -75,7 +75,7 @@ def steps(conn: sa.Connection, erasure_id: str) -> dict[str, dict[str, Any]]:
 def bury(conn: sa.Connection, erasure_id: str, ids: Iterable[str]) -> None:
     """Whatever has one of these tombstones is not taken in again."""
     for id in ids:
-        insert_new(conn, tombstones, {"id": id, "erasure_id": erasure_id, "created_at": now()})
+        insert_new(conn, tombstones, {"id": id, "erasure_id": erasure_id, "created_at": now(conn)})
 
 
 def buried(conn: sa.Connection, ids: Sequence[str]) -> bool:

@@ -9,8 +9,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from shoptalk.domain import now
-from shoptalk.store.database import insert_new, upsert
+from shoptalk.store.database import insert_new, now, upsert
 from shoptalk.store.schema import round_steps, triggers
 from shoptalk.store.schema import rounds as t
 
@@ -37,11 +36,11 @@ def open_for(conn: sa.Connection, trigger_id: str, round_id: str) -> bool:
     if conn.execute(taken.values(round_id=round_id)).rowcount != 1:
         return False
     values = {"id": round_id, "trigger_id": trigger_id, "state": "running", "step": "start"}
-    return insert_new(conn, t, {**values, "created_at": now(), "updated_at": now()})
+    return insert_new(conn, t, {**values, "created_at": now(conn), "updated_at": now(conn)})
 
 
 def move(conn: sa.Connection, round_id: str, state: str, step: str, problem: str | None = None) -> None:
-    values = {"state": state, "step": step, "problem": problem, "updated_at": now()}
+    values = {"state": state, "step": step, "problem": problem, "updated_at": now(conn)}
     conn.execute(sa.update(t).where(t.c.id == round_id).values(**values))
 
 
@@ -75,5 +74,5 @@ def results(conn: sa.Connection, round_id: str) -> dict[str, dict[str, Any]]:
 
 
 def set_result(conn: sa.Connection, round_id: str, step: str, value: Mapping[str, Any]) -> None:
-    values = {"round_id": round_id, "step": step, "result": dict(value), "created_at": now()}
+    values = {"round_id": round_id, "step": step, "result": dict(value), "created_at": now(conn)}
     upsert(conn, round_steps, values, ["round_id", "step"])

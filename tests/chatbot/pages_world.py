@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from datetime import timedelta
 
-from shoptalk.domain import (
+from shoptalk.domain import (  # fmt: skip
     Adapter,
     AdapterRef,
     Feedback,
@@ -17,14 +17,14 @@ from shoptalk.domain import (
     Turn,
     Verdict,
     new_id,
-    now,
-)  # fmt: skip
+)
 from shoptalk.store import Store, adapters, rounds
 from shoptalk.store.chat import chats, inferences, releases
 from shoptalk.store.ingest import feedback, quarantine, turns
 from shoptalk.store.labeling import labels, samples
 from shoptalk.store.monitoring import drift_checks, reports, triggers
 from shoptalk.store.training import datasets, evaluations, runs
+from tests.clocks import now
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{7*7}}"
 P_VALUES = (0.62, 0.31, 0.84, 0.45, 0.12, 0.55, 0.2, 0.071, 0.34, 0.018, 0.0061, 0.0004, 2e-6, 0.4, 0.73)
@@ -55,20 +55,68 @@ def add_conversations(store: Store, count: int, alias: str = "shop") -> None:
             conversation, at = f"con_{n:032x}", now() - timedelta(hours=count - n)
             chats.open_conversation(conn, chats.Opened(conversation, "web", f"cus_{n:032x}"), "chat")
             made = Inference(
-                f"inf_{n:032x}", conversation, alias, f"{alias}@v{min(2, n // 8)}", "live", 1.0, 90, 30, 80.0, 900.0,
-                "stop", -0.4, at,
-            )  # fmt: skip
+                id=f"inf_{n:032x}",
+                conversation_id=conversation,
+                alias=alias,
+                adapter=f"{alias}@v{min(2, n // 8)}",
+                variant="live",
+                propensity=1.0,
+                prompt_tokens=90,
+                completion_tokens=30,
+                ttft_ms=80.0,
+                latency_ms=900.0,
+                finish_reason="stop",
+                mean_logprob=-0.4,
+                created_at=at,
+            )
             inferences.add(conn, made)
-            question = Turn(f"trn_q{n:031x}", conversation, None, "user", "Where is <ORDER_ID_1>?", at)
-            answer = Turn(f"trn_a{n:031x}", conversation, question.id, "assistant", "On its way.", at, made.id)
+            question = Turn(
+                id=f"trn_q{n:031x}",
+                conversation_id=conversation,
+                parent_id=None,
+                role="user",
+                text="Where is <ORDER_ID_1>?",
+                at=at,
+            )
+            answer = Turn(
+                id=f"trn_a{n:031x}",
+                conversation_id=conversation,
+                parent_id=question.id,
+                role="assistant",
+                text="On its way.",
+                at=at,
+                inference_id=made.id,
+            )
             turns.add(conn, question, 2 * n + 1, sha(question.id))
             turns.add(conn, answer, 2 * n + 2, sha(answer.id))
             counts = {"ORDER_ID": 1, "EMAIL_ADDRESS": n % 2, "PERSON": n % 3, "PHONE_NUMBER": int(n % 7 == 0)}
             turns.add_pii_counts(conn, f"arr_{n}", conversation, {k: v for k, v in counts.items() if v}, "1")
             if n % 3 == 0:
-                feedback.add(conn, Feedback(new_id("fbk"), conversation, made.id, "thumbs", float(n % 2), None, at))
+                feedback.add(
+                    conn,
+                    Feedback(
+                        id=new_id("fbk"),
+                        conversation_id=conversation,
+                        inference_id=made.id,
+                        metric="thumbs",
+                        value=float(n % 2),
+                        comment=None,
+                        created_at=at,
+                    ),
+                )
             if n % 8 == 0:
-                feedback.add(conn, Feedback(new_id("fbk"), conversation, None, "rating", 4.0, None, at))
+                feedback.add(
+                    conn,
+                    Feedback(
+                        id=new_id("fbk"),
+                        conversation_id=conversation,
+                        inference_id=None,
+                        metric="rating",
+                        value=4.0,
+                        comment=None,
+                        created_at=at,
+                    ),
+                )
 
 
 def add_learning(store: Store, alias: str = "shop") -> None:
@@ -84,16 +132,34 @@ def add_learning(store: Store, alias: str = "shop") -> None:
     with store.write() as conn:
         for n in range(12):
             sample = Sample(
-                f"smp_{n}", f"trn_a{n:031x}", f"con_{n:032x}", "rnd_old", 0.5, "usefulness", n + 1 if n < 10 else None
+                id=f"smp_{n}",
+                turn_id=f"trn_a{n:031x}",
+                conversation_id=f"con_{n:032x}",
+                round_id="rnd_old",
+                inclusion_probability=0.5,
+                strategy="usefulness",
+                task_id=n + 1 if n < 10 else None,
             )
             samples.add(conn, sample)
             if n < 8:
                 verdict = ("good", "good", "corrected", "good", "corrected", "bad", "good", "good")[n]
                 labels.put(
                     conn,
-                    Label(f"lab_{n}", sample.id, sample.turn_id, sample.conversation_id, verdict, "On its way.",
-                          None, None, (), 1, None, now()),
-                )  # fmt: skip
+                    Label(
+                        id=f"lab_{n}",
+                        sample_id=sample.id,
+                        turn_id=sample.turn_id,
+                        conversation_id=sample.conversation_id,
+                        verdict=verdict,
+                        reply="On its way.",
+                        rating=None,
+                        intent=None,
+                        flags=(),
+                        annotators=1,
+                        agreement=None,
+                        updated_at=now(),
+                    ),
+                )
         for version, (verdict, why) in reasons.items():
             at = now() - timedelta(hours=20 - 4 * version)
             dataset, run = f"dst_{sha(str(version))[:24]}", f"run_{sha(f'r{version}')[:32]}"
@@ -102,7 +168,20 @@ def add_learning(store: Store, alias: str = "shop") -> None:
             runs.progress(conn, run, 48, {"loss": 1.9 / version, "first_loss": 3.41})
             runs.finish(conn, run, adapter=f"{alias}@v{version}")
             ref = AdapterRef(alias, version)
-            adapters.add(conn, Adapter(ref, sha(run), sha(dataset), 9_800_000, 16, sha("base"), dataset, run, at))
+            adapters.add(
+                conn,
+                Adapter(
+                    ref=ref,
+                    weights_sha256=sha(run),
+                    config_sha256=sha(dataset),
+                    size_bytes=9_800_000,
+                    rank=16,
+                    base_sha256=sha("base"),
+                    dataset_id=dataset,
+                    run_id=run,
+                    created_at=at,
+                ),
+            )
             evaluations.add(
                 conn,
                 evaluations.Evaluation(
@@ -124,7 +203,20 @@ def add_releases(store: Store, alias: str, ids: dict[str, str]) -> None:
         for id, version, before, where, hours in rows:
             at = now() - timedelta(hours=hours)
             adapter, previous = f"{alias}@v{version}", f"{alias}@v{before}"
-            releases.put(conn, Release(id, alias, adapter, previous, where, None, "cli", at, at))
+            releases.put(
+                conn,
+                Release(
+                    id=id,
+                    alias=alias,
+                    adapter=adapter,
+                    previous=previous,
+                    state=where,
+                    evaluation_id=None,
+                    actor="cli",
+                    created_at=at,
+                    updated_at=at,
+                ),
+            )
             releases.add_event(conn, id, "start", state.PENDING, "cli", f"{adapter} to follow {previous}")
             if where is not state.PENDING:
                 releases.add_event(
@@ -164,7 +256,17 @@ def fill_with_hostile_text(store: Store) -> None:
     with store.write() as conn:
         adapters.add(
             conn,
-            Adapter(AdapterRef(text, 1), sha("w"), sha("c"), 10, 16, sha("b"), f"dst_{text}", f"run_{text}", now()),
+            Adapter(
+                ref=AdapterRef(text, 1),
+                weights_sha256=sha("w"),
+                config_sha256=sha("c"),
+                size_bytes=10,
+                rank=16,
+                base_sha256=sha("b"),
+                dataset_id=f"dst_{text}",
+                run_id=f"run_{text}",
+                created_at=now(),
+            ),
         )
         name = str(AdapterRef(text, 1))
         evaluations.add(
@@ -177,7 +279,17 @@ def fill_with_hostile_text(store: Store) -> None:
         runs.start(conn, f"run_{text}", f"dst_{text}", {}, 3)
         runs.progress(conn, f"run_{text}", 1, {f"metric {text}": 1.5})
         runs.finish(conn, f"run_{text}", problem=f"problem {text}")
-        release = Release(f"rel_{text}", "shop", name, f"before {text}", ReleaseState.LIVE, None, text, now(), now())
+        release = Release(
+            id=f"rel_{text}",
+            alias="shop",
+            adapter=name,
+            previous=f"before {text}",
+            state=ReleaseState.LIVE,
+            evaluation_id=None,
+            actor=text,
+            created_at=now(),
+            updated_at=now(),
+        )
         releases.put(conn, release)
         releases.add_event(conn, release.id, f"move {text}", ReleaseState.LIVE, f"actor {text}", f"why {text}")
         releases.set_observed(conn, f"api_{text}", f"alias {text}", f"adapter {text}", f"observed {text}")
@@ -190,6 +302,44 @@ def fill_with_hostile_text(store: Store) -> None:
         quarantine.add(conn, "qua_h", "exchange", None, f"quarantined {text}", None)
         turns.add_pii_counts(conn, "arr_h", "con_h", {f"TYPE {text}"[:64]: 2}, "1")
         chats.open_conversation(conn, chats.Opened("con_h", "web", None), "chat")
-        feedback.add(conn, Feedback("fbk_h", "con_h", None, f"m {text}"[:32], 1.0, f"comment {text}", now()))
-        samples.add(conn, Sample("smp_h", "trn_h", "con_h", "rnd_h", 0.5, "usefulness", 1))
-        labels.put(conn, Label("lab_h", "smp_h", "trn_h", "con_h", "<b>bad</b>", text, 1, text, (), 1, None, now()))
+        feedback.add(
+            conn,
+            Feedback(
+                id="fbk_h",
+                conversation_id="con_h",
+                inference_id=None,
+                metric=f"m {text}"[:32],
+                value=1.0,
+                comment=f"comment {text}",
+                created_at=now(),
+            ),
+        )
+        samples.add(
+            conn,
+            Sample(
+                id="smp_h",
+                turn_id="trn_h",
+                conversation_id="con_h",
+                round_id="rnd_h",
+                inclusion_probability=0.5,
+                strategy="usefulness",
+                task_id=1,
+            ),
+        )
+        labels.put(
+            conn,
+            Label(
+                id="lab_h",
+                sample_id="smp_h",
+                turn_id="trn_h",
+                conversation_id="con_h",
+                verdict="<b>bad</b>",
+                reply=text,
+                rating=1,
+                intent=text,
+                flags=(),
+                annotators=1,
+                agreement=None,
+                updated_at=now(),
+            ),
+        )

@@ -24,11 +24,12 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 from shoptalk.app.parts import Parts
-from shoptalk.domain import ReleaseState, Scope, now
+from shoptalk.domain import ReleaseState, Scope
 from shoptalk.settings import Settings
 from shoptalk.store.chat import chats, releases
 from shoptalk.store.ingest import inbox, quarantine
 from tests.chatbot.pages_world import fill
+from tests.clocks import now
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 ROOT = Path(__file__).parents[2]

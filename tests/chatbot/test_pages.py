@@ -22,13 +22,14 @@ from chatbot.engine.null import NullEngine
 from chatbot.keys import create_key
 from chatbot.release.moves import Releases
 from shoptalk.app.api import build_api
-from shoptalk.domain import ReleaseState, Scope, now
+from shoptalk.domain import ReleaseState, Scope
 from shoptalk.models.registry import Registry
 from shoptalk.settings import Settings
 from shoptalk.store import Store
 from shoptalk.store.chat import keys, releases
 from shoptalk.store.ingest import inbox
 from tests.chatbot.pages_world import HOSTILE, fill, fill_with_hostile_text
+from tests.clocks import now
 
 pytestmark = pytest.mark.slow
 

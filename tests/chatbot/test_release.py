@@ -14,7 +14,7 @@ from chatbot.release.loader import Loader
 from chatbot.release.moves import Releases
 from chatbot.release.reconciler import Reconciler
 from chatbot.router import Router
-from shoptalk.domain import AdapterRef, Release, ReleaseState, Verdict, now
+from shoptalk.domain import AdapterRef, Release, ReleaseState, Verdict
 from shoptalk.errors import IllegalMove, InvalidInput, NoFreeSlot, NotFound
 from shoptalk.models.artifacts import Artifacts
 from shoptalk.models.registry import Registry
@@ -22,6 +22,7 @@ from shoptalk.store import Store
 from shoptalk.store.chat import releases
 from shoptalk.store.training import evaluations
 from tests.chatbot.engines import BASE, answer
+from tests.clocks import now
 from tests.shoptalk.adapters import adapter
 
 pytestmark = pytest.mark.slow

@@ -43,7 +43,7 @@ from shoptalk.app.lineage import trace
 from shoptalk.app.parts import Parts
 from shoptalk.cli.main import app
 from shoptalk.demo.helpers import annotate
-from shoptalk.domain import AdapterRef, ApiKey, Message, Scope, Verdict, now
+from shoptalk.domain import AdapterRef, ApiKey, Message, Scope, Verdict
 from shoptalk.errors import EngineStopped, IllegalMove, NotFound
 from shoptalk.settings import Settings, load_settings
 from shoptalk.store import schema
@@ -51,6 +51,7 @@ from shoptalk.store.chat import releases
 from shoptalk.store.ingest import quarantine
 from shoptalk.store.monitoring import reports
 from shoptalk.store.training import datasets, evaluations, runs
+from tests.clocks import now
 from tests.e2e.stack import ROOT, until
 from tests.e2e.test_gate_release import adapter_files
 from tests.postgres import PostgresServer

@@ -19,12 +19,13 @@ from shoptalk.app.parts import Parts
 from shoptalk.app.rounds import StageWork, recipe
 from shoptalk.demo.helpers import add_dataset
 from shoptalk.demo.shop import Shop
-from shoptalk.domain import AdapterRef, Example, Message, Verdict, new_id, now
+from shoptalk.domain import AdapterRef, Example, Message, Verdict, new_id
 from shoptalk.errors import IllegalMove
 from shoptalk.models.adapterfile import AdapterFiles
 from shoptalk.settings import load_settings
 from shoptalk.store.chat import releases
 from shoptalk.store.training import datasets, evaluations
+from tests.clocks import now
 from tests.e2e.stack import Stack, models_folder, until
 from training.dataset import without_overlap
 
@@ -161,4 +162,10 @@ def test_an_adapter_trained_on_shuffled_answers_is_rejected(tmp_path: Path) -> N
 
 def _example(row: dict[str, Any]) -> Example:
     messages = tuple(Message(role, text) for role, text in row["messages"])
-    return Example(row["label_id"], row["conversation_id"], row["group"], messages, row["reply"])
+    return Example(
+        label_id=row["label_id"],
+        conversation_id=row["conversation_id"],
+        group=row["group"],
+        messages=messages,
+        reply=row["reply"],
+    )

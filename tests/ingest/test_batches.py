@@ -23,13 +23,15 @@ from ingest.inbox.drain import Drain, DrainResult
 from ingest.inbox.quarantine import Quarantine
 from ingest.inbox.validation import Validator
 from ingest.scrub.scrubber import PresidioScrubber
+from shoptalk.clock import SystemTime
 from shoptalk.crypto import Secrets
-from shoptalk.domain import Role, Sample, now
+from shoptalk.domain import Role, Sample
 from shoptalk.errors import Conflict, InvalidInput, NotFound
 from shoptalk.store import Store, schema
 from shoptalk.store.chat import chats
 from shoptalk.store.ingest import imports, inbox, quarantine, turns
 from shoptalk.store.labeling import samples
+from tests.clocks import now
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.slow
@@ -59,7 +61,7 @@ def usual(name: str, count: int = 40) -> list[FileConversation]:
 
 @pytest.fixture
 def importer(store: Store, secrets: Secrets, scrubber: PresidioScrubber) -> Importer:
-    return Importer(store, ArrivalInbox(secrets), scrubber, secrets, open_conversation, Validator(["en"]))
+    return Importer(store, ArrivalInbox(secrets), scrubber, secrets, open_conversation, Validator(["en"], SystemTime()))
 
 
 @pytest.fixture
@@ -136,7 +138,17 @@ def test_what_people_were_asked_about_stays(store: Store, importer: Importer, dr
     drain.run_once()
     with store.write() as conn:
         (reply,) = [t for t in turns.newest(conn, 9) if t.role == "assistant"]
-        samples.add(conn, Sample("smp_1", reply.id, reply.conversation_id, "rnd_1", 0.5, "usefulness"))
+        samples.add(
+            conn,
+            Sample(
+                id="smp_1",
+                turn_id=reply.id,
+                conversation_id=reply.conversation_id,
+                round_id="rnd_1",
+                inclusion_probability=0.5,
+                strategy="usefulness",
+            ),
+        )
     importer.import_conversations([talk("c1", "is it blue", "No.")])
     drain.run_once()
     assert sorted(filter(None, texts(store))) == ["No.", "Yes.", "is it blue"]
@@ -162,7 +174,7 @@ def test_what_fails_a_check_can_be_mended_and_replayed(
     assert [e.reason for e in (first, second, third)] == [
         "validation: encoding: turns.0.text", "validation: language: turns", "validation: empty: turns.1.text"
     ]  # fmt: skip
-    desk = Quarantine(store, secrets, ArrivalInbox(secrets), scrubber, Validator(["en"]))
+    desk = Quarantine(store, secrets, ArrivalInbox(secrets), scrubber, Validator(["en"], SystemTime()))
     shown = desk.show(first.id)
     assert shown["turns"][0]["text"] == "the caf\ufffd machine leaks, says <EMAIL_ADDRESS_1>"
     with pytest.raises(Conflict, match="fails a check still"):
@@ -197,7 +209,7 @@ def test_what_the_second_scan_found_is_scrubbed_before_it_is_admitted(
         ArrivalInbox(secrets).accept(conn, "a1", "exchange", "con_1", payload)
         ArrivalInbox(secrets).accept(conn, "f1", "feedback", "con_1", comment)
     assert drain.run_once() == DrainResult(quarantined=2)
-    desk = Quarantine(store, secrets, ArrivalInbox(secrets), scrubber, Validator(["en"]))
+    desk = Quarantine(store, secrets, ArrivalInbox(secrets), scrubber, Validator(["en"], SystemTime()))
     assert "quuxley" not in repr([desk.show(entry.id) for entry in entries(store)])
     for entry in entries(store):
         desk.replay(entry.id)
@@ -223,7 +235,7 @@ def test_wrong_mends_are_refused(
     importer.import_conversations([talk("c1", "caf\ufffd", "oh")])
     drain.run_once()
     (entry,) = entries(store)
-    desk = Quarantine(store, secrets, ArrivalInbox(secrets), scrubber, Validator(["en"]))
+    desk = Quarantine(store, secrets, ArrivalInbox(secrets), scrubber, Validator(["en"], SystemTime()))
     wrong: Sequence[tuple[Mapping[str, str], Sequence[int]]] = [
         ({"turns.9.role": "user"}, ()), ({"turns.0.id": "x"}, ()), ({"scrubber": "x"}, ()), ({}, (7,))
     ]  # fmt: skip

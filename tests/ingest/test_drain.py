@@ -17,10 +17,11 @@ from ingest.inbox.acceptance import ArrivalInbox
 from ingest.inbox.drain import Drain, DrainResult, content_hash
 from ingest.scrub.scrubber import PresidioScrubber
 from shoptalk.crypto import Secrets
-from shoptalk.domain import Inference, Message, now
+from shoptalk.domain import Inference, Message
 from shoptalk.store import Store, schema
 from shoptalk.store.chat import chats, inferences
 from shoptalk.store.ingest import feedback, inbox, quarantine, turns
+from tests.clocks import now
 
 AT = datetime(2026, 1, 1, tzinfo=UTC).isoformat()
 
@@ -147,7 +148,24 @@ def reply(store: Store, customer: str | None = "cus_1") -> None:
     """The inference that early feedback was about."""
     with store.write() as conn:
         chats.open_conversation(conn, chats.Opened("con_1", "key_1", customer), "chat")
-        inferences.add(conn, Inference("inf_1", "con_1", "shop", "shop@v0", "live", 1.0, 5, 5, 1.0, 2.0, "stop", -0.5))
+        inferences.add(
+            conn,
+            Inference(
+                id="inf_1",
+                conversation_id="con_1",
+                alias="shop",
+                adapter="shop@v0",
+                variant="live",
+                propensity=1.0,
+                prompt_tokens=5,
+                completion_tokens=5,
+                ttft_ms=1.0,
+                latency_ms=2.0,
+                finish_reason="stop",
+                mean_logprob=-0.5,
+                created_at=now(),
+            ),
+        )
 
 
 def test_feedback_waits_for_its_inference(store: Store, secrets: Secrets, drain: Drain) -> None:

@@ -9,15 +9,18 @@ import numpy as np
 import pytest
 
 from ingest.features.duplicates import place
-from shoptalk.domain import Role, Turn, now
+from shoptalk.domain import Role, Turn
 from shoptalk.minhash import ALIKE, NUMBERS, bands, signatures, similarity
 from shoptalk.store import Store
+from tests.clocks import now
 
 LONG = "Hello, the blue kettle I bought from you last week leaks at the bottom and I would like to send it back, please"
 
 
 def turn(id: str, text: str, role: Role = "user") -> Turn:
-    return Turn(id, "con_1", None, role, text, now(), None, None)
+    return Turn(
+        id=id, conversation_id="con_1", parent_id=None, role=role, text=text, at=now(), inference_id=None, reason=None
+    )
 
 
 def placed(store: Store, *turns: Turn) -> list[str]:

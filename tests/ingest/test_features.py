@@ -10,10 +10,11 @@ import pytest
 
 from ingest.features.computer import DIMENSIONS, Embedder, FeatureComputer, refuses
 from ingest.inbox.drain import content_hash
-from shoptalk.domain import Inference, Role, Turn, now
+from shoptalk.domain import Inference, Role, Turn
 from shoptalk.store import Store
 from shoptalk.store.chat import inferences
 from shoptalk.store.ingest import turns
+from tests.clocks import now
 
 
 class Ones:
@@ -26,7 +27,19 @@ class Ones:
 def admit(store: Store, id: str, text: str | None, role: Role = "user") -> None:
     with store.write() as conn:
         turns.add(
-            conn, Turn(id, "con_1", None, role, text, now(), None, None if text else "why"), 1, content_hash(text)
+            conn,
+            Turn(
+                id=id,
+                conversation_id="con_1",
+                parent_id=None,
+                role=role,
+                text=text,
+                at=now(),
+                inference_id=None,
+                reason=None if text else "why",
+            ),
+            1,
+            content_hash(text),
         )
 
 
@@ -53,8 +66,34 @@ def test_what_else_is_computed(store: Store) -> None:
     admit(store, "t2", "this is TERRIBLE - my kettle leaks and I hate it")
     admit(store, "t3", "Das ist sehr schade, mein Wasserkocher ist leider undicht.")
     with store.write() as conn:
-        inferences.add(conn, Inference("inf_1", "con_1", "shop", "shop@v1", "live", 1.0, 5, 5, 1.0, 2.0, "stop", -0.75))
-        said = Turn("t4", "con_1", "t1", "assistant", "I am so glad to help you with that!", now(), "inf_1", None)
+        inferences.add(
+            conn,
+            Inference(
+                id="inf_1",
+                conversation_id="con_1",
+                alias="shop",
+                adapter="shop@v1",
+                variant="live",
+                propensity=1.0,
+                prompt_tokens=5,
+                completion_tokens=5,
+                ttft_ms=1.0,
+                latency_ms=2.0,
+                finish_reason="stop",
+                mean_logprob=-0.75,
+                created_at=now(),
+            ),
+        )
+        said = Turn(
+            id="t4",
+            conversation_id="con_1",
+            parent_id="t1",
+            role="assistant",
+            text="I am so glad to help you with that!",
+            at=now(),
+            inference_id="inf_1",
+            reason=None,
+        )
         turns.add(conn, said, 2, content_hash(said.text))
     FeatureComputer(store, Ones()).run_once()
     with store.read() as conn:

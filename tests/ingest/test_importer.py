@@ -19,6 +19,7 @@ from ingest.inbox.drain import Drain
 from ingest.inbox.validation import Validator
 from ingest.scrub.scrubbed import Scrubbed
 from ingest.scrub.scrubber import PresidioScrubber
+from shoptalk.clock import SystemTime
 from shoptalk.crypto import Secrets
 from shoptalk.domain import Message
 from shoptalk.errors import InvalidInput, ScrubbingFailed
@@ -54,7 +55,7 @@ def import_file(importer: Importer, path: Path, **more: Any) -> ImportResult:
 
 @pytest.fixture
 def importer(store: Store, secrets: Secrets, scrubber: PresidioScrubber) -> Importer:
-    return Importer(store, ArrivalInbox(secrets), scrubber, secrets, open_conversation, Validator([]))
+    return Importer(store, ArrivalInbox(secrets), scrubber, secrets, open_conversation, Validator([], SystemTime()))
 
 
 def test_imports_once(
@@ -120,7 +121,9 @@ def test_failed_scrubbing_keeps_no_text(store: Store, secrets: Secrets, tmp_path
         ) -> Sequence[Scrubbed | ScrubbingFailed]:
             return [ScrubbingFailed("no reason") for _ in conversations]
 
-    importer = Importer(store, ArrivalInbox(secrets), Failing(), secrets, open_conversation, Validator([]))
+    importer = Importer(
+        store, ArrivalInbox(secrets), Failing(), secrets, open_conversation, Validator([], SystemTime())
+    )
     result = import_file(importer, written(tmp_path / "a.jsonl", GOOD[1:]))
     assert (result.new, result.failed, result.turns) == (1, 1, 3)
     assert result.problems == ["line 1: scrubbing failed: no reason; kept without text"]

@@ -10,10 +10,11 @@ import pytest
 from ingest.features import topics as module
 from ingest.features.topics import Topics, fit
 from ingest.inbox.drain import content_hash
-from shoptalk.domain import Turn, now
+from shoptalk.domain import Turn
 from shoptalk.store import Store
 from shoptalk.store.ingest import topics, turns
 from shoptalk.store.ingest.turns import FEATURES, Features
+from tests.clocks import now
 
 ABOUT = 4
 
@@ -26,7 +27,16 @@ def add(store: Store, first: int, count: int) -> None:
             vector = 0.1 * noise.normal(size=16)
             vector[n % ABOUT] += 1
             raw = (vector / np.linalg.norm(vector)).astype("<f4").tobytes()
-            turn = Turn(f"t{n:05}", "con_1", None, "user", f"text {n}", now(), None, None)
+            turn = Turn(
+                id=f"t{n:05}",
+                conversation_id="con_1",
+                parent_id=None,
+                role="user",
+                text=f"text {n}",
+                at=now(),
+                inference_id=None,
+                reason=None,
+            )
             turns.add(conn, turn, n, content_hash(turn.text))
             turns.add_features(conn, FEATURES, [Features(turn.id, 6, 2, False, raw)])
 

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ingest.inbox.validation import Conversation, Said, Validator
-from shoptalk.domain import now
+from shoptalk.clock import SystemTime
+from tests.clocks import now
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 FINE = [
@@ -21,7 +22,7 @@ FINE = [
 
 @pytest.fixture(scope="module")
 def validator() -> Validator:
-    return Validator(["en"])
+    return Validator(["en"], SystemTime())
 
 
 def test_ordinary_conversations_pass(validator: Validator) -> None:
@@ -55,5 +56,5 @@ def test_failures(validator: Validator, turns: list[Said], told: str) -> None:
 
 def test_a_shop_says_which_languages_it_serves() -> None:
     german = Conversation([Said("user", "Wo ist meine Bestellung? Sie sollte am Montag da sein.", None)], True)
-    assert Validator(["en", "de"]).failures(german) == []
-    assert Validator([]).failures(german) == []
+    assert Validator(["en", "de"], SystemTime()).failures(german) == []
+    assert Validator([], SystemTime()).failures(german) == []

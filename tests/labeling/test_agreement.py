@@ -15,7 +15,9 @@ from shoptalk.store.labeling.labels import Annotation
 
 from .world import START
 
-SAMPLE = Sample("smp_1", "turn_1", "c", "r", 0.5, "usefulness")
+SAMPLE = Sample(
+    id="smp_1", turn_id="turn_1", conversation_id="c", round_id="r", inclusion_probability=0.5, strategy="usefulness"
+)
 BOT = "Your order ships soon."
 
 

@@ -121,7 +121,17 @@ def test_erased_text_is_not_pushed(store: Store, client: LabelStudio, project: s
     from shoptalk.domain import Sample
 
     with store.write() as conn:
-        samples.add(conn, Sample("smp_gone", "turn_gone", "gone", "r", 0.5, "usefulness"))
+        samples.add(
+            conn,
+            Sample(
+                id="smp_gone",
+                turn_id="turn_gone",
+                conversation_id="gone",
+                round_id="r",
+                inclusion_probability=0.5,
+                strategy="usefulness",
+            ),
+        )
     add_samples(store, 2)
     assert Push(store, client, project).run_once() == 2
     assert Push(store, client, project).run_once() == 0
@@ -294,7 +304,17 @@ def test_erasure_leaves_nothing_in_label_studio(
     project_id = pushed(store, client, project, 3)
     (turn,) = add_conversation(store, "con_jo", [(f"my {marker} leaks", "A new one is on its way.")])
     with store.write() as conn:
-        samples.add(conn, Sample("smp_jo", turn, "con_jo", "round_1", 0.5, "usefulness"))
+        samples.add(
+            conn,
+            Sample(
+                id="smp_jo",
+                turn_id=turn,
+                conversation_id="con_jo",
+                round_id="round_1",
+                inclusion_probability=0.5,
+                strategy="usefulness",
+            ),
+        )
     assert Push(store, client, project).run_once() == 1
     corrected = Answer("fixable", correction=f"About the {marker}: sorry!")
     ScriptedAnnotator(client, lambda data: corrected if marker in str(data) else Answer("good")).work(project_id)

@@ -77,10 +77,16 @@ def test_complaints_and_novelty_weigh_as_stated(store: Store) -> None:
 def test_usefulness_is_bounded() -> None:
     assert usefulness(Signals()) == BASE
     down = [("thumbs", 0.0), ("rating", 1.0), ("resolved", 0.0), ("correction", 1.0)]
-    worst = tuple(Feedback(m, "c", "i", m, v, None, START) for m, v in down)
+    worst = tuple(
+        Feedback(id=m, conversation_id="c", inference_id="i", metric=m, value=v, comment=None, created_at=START)
+        for m, v in down
+    )
     assert usefulness(Signals(-9.0, worst, True, 5.0)) == MOST
     assert usefulness(Signals(-9.0, worst * 3, True, 5.0)) == MOST
-    praise = tuple(Feedback(m, "c", "i", m, v, None, START) for m, v in [("thumbs", 1), ("rating", 5), ("resolved", 1)])
+    praise = tuple(
+        Feedback(id=m, conversation_id="c", inference_id="i", metric=m, value=v, comment=None, created_at=START)
+        for m, v in [("thumbs", 1), ("rating", 5), ("resolved", 1)]
+    )
     assert usefulness(Signals(0.0, praise)) == BASE
     assert usefulness(Signals(math.nan)) == BASE
     assert usefulness(Signals(-math.inf)) > BASE

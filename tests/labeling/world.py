@@ -29,11 +29,31 @@ def add_conversation(
         for n, (question, reply) in enumerate(exchanges):
             at = START + timedelta(minutes=seq + 2 * n)
             inference = Inference(
-                f"inf_{name}_{n}", name, "shop", "shop@v1", "champion", 1.0, 10, 5, 1.0, 2.0, "stop", logprob, at
+                id=f"inf_{name}_{n}",
+                conversation_id=name,
+                alias="shop",
+                adapter="shop@v1",
+                variant="champion",
+                propensity=1.0,
+                prompt_tokens=10,
+                completion_tokens=5,
+                ttft_ms=1.0,
+                latency_ms=2.0,
+                finish_reason="stop",
+                mean_logprob=logprob,
+                created_at=at,
             )
             inferences.add(conn, inference)
             for role, text, made_by in (("user", question, None), ("assistant", reply, inference.id)):
-                turn = Turn(f"turn_{name}_{n}_{role}", name, parent, role, text, at, made_by)  # type: ignore[arg-type]
+                turn = Turn(
+                    id=f"turn_{name}_{n}_{role}",
+                    conversation_id=name,
+                    parent_id=parent,
+                    role=role,
+                    text=text,
+                    at=at,
+                    inference_id=made_by,
+                )  # type: ignore[arg-type]
                 seq += 1
                 turns.add(conn, turn, seq, hashlib.sha256(text.encode()).hexdigest())
                 parent = turn.id
@@ -43,7 +63,18 @@ def add_conversation(
 
 def add_feedback(store: Store, conversation: str, inference: str | None, metric: str, value: float) -> None:
     with store.write() as conn:
-        feedback.add(conn, Feedback(new_id("fb"), conversation, inference, metric, value, None, START))
+        feedback.add(
+            conn,
+            Feedback(
+                id=new_id("fb"),
+                conversation_id=conversation,
+                inference_id=inference,
+                metric=metric,
+                value=value,
+                comment=None,
+                created_at=START,
+            ),
+        )
 
 
 def add_samples(store: Store, count: int, round_id: str = "round_1", prefix: str = "c") -> list[Sample]:
@@ -55,7 +86,16 @@ def add_samples(store: Store, count: int, round_id: str = "round_1", prefix: str
             f"{prefix}{i}",
             [(f"Where is order <ORDER_ID_1>? ({i})", f"Your order <ORDER_ID_1> ships soon. ({i})")],
         )
-        made.append(Sample(f"smp_{prefix}{i}", turn, f"{prefix}{i}", round_id, 0.5, "usefulness"))
+        made.append(
+            Sample(
+                id=f"smp_{prefix}{i}",
+                turn_id=turn,
+                conversation_id=f"{prefix}{i}",
+                round_id=round_id,
+                inclusion_probability=0.5,
+                strategy="usefulness",
+            )
+        )
     with store.write() as conn:
         for item in made:
             samples.add(conn, item)

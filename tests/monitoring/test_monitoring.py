@@ -14,13 +14,14 @@ import pytest
 from monitoring.mmd import mmd_test
 from monitoring.watcher import Watcher
 from monitoring.windows import read_windows
-from shoptalk.domain import Feedback, Turn, now
+from shoptalk.domain import Feedback, Turn
 from shoptalk.errors import NotEnoughData
 from shoptalk.models.artifacts import Artifacts
 from shoptalk.store import Store, rounds
 from shoptalk.store.ingest import feedback, turns
 from shoptalk.store.monitoring import reports, triggers
 from shoptalk.store.training import datasets
+from tests.clocks import now
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 DIM = 16
@@ -67,8 +68,18 @@ def chat(store: Store, count: int, *, topic: int, text: str = "Where is my order
             seq = turns.last_seq(conn)
             name = f"{topic}_{n}"
             at = T0 + timedelta(minutes=seq)
-            asked = Turn(f"u{name}", f"con_{name}", None, "user", f"{text} {n}", at)
-            said = Turn(f"a{name}", f"con_{name}", asked.id, "assistant", f"Reply {n}. {text}", at, f"inf_{name}")
+            asked = Turn(
+                id=f"u{name}", conversation_id=f"con_{name}", parent_id=None, role="user", text=f"{text} {n}", at=at
+            )
+            said = Turn(
+                id=f"a{name}",
+                conversation_id=f"con_{name}",
+                parent_id=asked.id,
+                role="assistant",
+                text=f"Reply {n}. {text}",
+                at=at,
+                inference_id=f"inf_{name}",
+            )
             vector = rng.normal(scale=0.3, size=DIM)
             vector[topic] += 2.0
             vector /= np.linalg.norm(vector)
@@ -76,7 +87,18 @@ def chat(store: Store, count: int, *, topic: int, text: str = "Where is my order
                 turns.add(conn, turn, seq + 1 + i, f"{turn.id:0>64}")
                 row = turns.Features(turn.id, 20, 4 + n % 5, n % 7 == 0, vector.astype("<f4").tobytes())
                 turns.add_features(conn, turns.FEATURES, [row])
-            feedback.add(conn, Feedback(f"fb_{name}", f"con_{name}", f"inf_{name}", "thumbs", float(n % 2), None, at))
+            feedback.add(
+                conn,
+                Feedback(
+                    id=f"fb_{name}",
+                    conversation_id=f"con_{name}",
+                    inference_id=f"inf_{name}",
+                    metric="thumbs",
+                    value=float(n % 2),
+                    comment=None,
+                    created_at=at,
+                ),
+            )
 
 
 def freeze(store: Store, name: str) -> None:
@@ -127,7 +149,9 @@ def test_a_conversation_that_goes_on_stays_on_its_side(sqlite_store: Store) -> N
     chat(sqlite_store, 25, topic=1)
     with sqlite_store.write() as conn:
         for n in range(10):
-            more = Turn(f"m{n}", f"con_0_{n}", f"a0_{n}", "user", "And now?", now())
+            more = Turn(
+                id=f"m{n}", conversation_id=f"con_0_{n}", parent_id=f"a0_{n}", role="user", text="And now?", at=now()
+            )
             turns.add(conn, more, turns.last_seq(conn) + 1, f"{n:0>64}")
     windows = read_windows(sqlite_store, WINDOW, turns.FEATURES)
     assert windows is not None

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from shoptalk.domain import Label, Sample, Verdict, now
+from shoptalk.domain import Label, Sample, Verdict
 from shoptalk.errors import NotEnoughData, NotFound
 from shoptalk.rounds.steps import STEPS, RoundPlan, RoundSteps
 from shoptalk.store import Store, rounds
 from shoptalk.store.labeling import labels, samples
 from shoptalk.store.monitoring import triggers
+from tests.clocks import now
 
 ROUND = "rnd_1"
 PLAN = RoundPlan(labels_wanted=2, labels_wait_s=3600.0, auto_promote=True)
@@ -60,11 +61,32 @@ def label(store: Store, count: int, round_id: str = ROUND) -> None:
     with store.write() as conn:
         for n in range(count):
             name = f"{round_id}_{n}"
-            samples.add(conn, Sample(f"smp_{name}", f"t_{name}", "con_1", round_id, 0.5, "random"))
+            samples.add(
+                conn,
+                Sample(
+                    id=f"smp_{name}",
+                    turn_id=f"t_{name}",
+                    conversation_id="con_1",
+                    round_id=round_id,
+                    inclusion_probability=0.5,
+                    strategy="random",
+                ),
+            )
             labels.put(
                 conn,
                 Label(
-                    f"lbl_{name}", f"smp_{name}", f"t_{name}", "con_1", "good", "Yes.", None, None, (), 1, None, now()
+                    id=f"lbl_{name}",
+                    sample_id=f"smp_{name}",
+                    turn_id=f"t_{name}",
+                    conversation_id="con_1",
+                    verdict="good",
+                    reply="Yes.",
+                    rating=None,
+                    intent=None,
+                    flags=(),
+                    annotators=1,
+                    agreement=None,
+                    updated_at=now(),
                 ),
             )
 

@@ -23,7 +23,6 @@ from shoptalk.domain import (
     Scope,
     Turn,
     Verdict,
-    now,
 )
 from shoptalk.store import Store, adapters, rounds
 from shoptalk.store.chat import answers, chats, inferences, keys, releases
@@ -31,6 +30,7 @@ from shoptalk.store.ingest import feedback, inbox, quarantine, turns
 from shoptalk.store.labeling import labels, samples
 from shoptalk.store.monitoring import drift_checks, reports, triggers
 from shoptalk.store.training import datasets, evaluations, runs
+from tests.clocks import now
 
 T0 = datetime(2026, 1, 1, 9, 0, tzinfo=UTC)
 
@@ -40,7 +40,17 @@ def later(minutes: int) -> datetime:
 
 
 def an_adapter(version: int, run_id: str | None = None) -> Adapter:
-    return Adapter(AdapterRef("shop", version), "a" * 64, "b" * 64, 123, 8, "c" * 64, "ds_1", run_id, later(version))
+    return Adapter(
+        ref=AdapterRef("shop", version),
+        weights_sha256="a" * 64,
+        config_sha256="b" * 64,
+        size_bytes=123,
+        rank=8,
+        base_sha256="c" * 64,
+        dataset_id="ds_1",
+        run_id=run_id,
+        created_at=later(version),
+    )
 
 
 def test_adapters(store: Store) -> None:
@@ -143,9 +153,33 @@ def test_evaluations(store: Store) -> None:
 
 def test_feedback(store: Store) -> None:
     items = [
-        Feedback("fb_1", "con_1", "inf_1", "thumbs", 1.0, None, T0),
-        Feedback("fb_2", "con_1", "inf_1", "thumbs", 0.0, "no <ORDER_ID_1>", later(1)),
-        Feedback("fb_3", "con_1", None, "rating", 4.0, None, later(2)),
+        Feedback(
+            id="fb_1",
+            conversation_id="con_1",
+            inference_id="inf_1",
+            metric="thumbs",
+            value=1.0,
+            comment=None,
+            created_at=T0,
+        ),
+        Feedback(
+            id="fb_2",
+            conversation_id="con_1",
+            inference_id="inf_1",
+            metric="thumbs",
+            value=0.0,
+            comment="no <ORDER_ID_1>",
+            created_at=later(1),
+        ),
+        Feedback(
+            id="fb_3",
+            conversation_id="con_1",
+            inference_id=None,
+            metric="rating",
+            value=4.0,
+            comment=None,
+            created_at=later(2),
+        ),
     ]  # the second changes the customer's mind about the same reply
     with store.write() as conn:
         assert all(feedback.add(conn, item) for item in items)
@@ -158,7 +192,21 @@ def test_feedback(store: Store) -> None:
 
 def test_inferences(store: Store) -> None:
     made = [
-        Inference(f"inf_{n}", "con_1", "shop", f"shop@v{n % 2}", "live", 1.0, 9, 4, 1.5, 2.5, "stop", -0.25, later(n))
+        Inference(
+            id=f"inf_{n}",
+            conversation_id="con_1",
+            alias="shop",
+            adapter=f"shop@v{n % 2}",
+            variant="live",
+            propensity=1.0,
+            prompt_tokens=9,
+            completion_tokens=4,
+            ttft_ms=1.5,
+            latency_ms=2.5,
+            finish_reason="stop",
+            mean_logprob=-0.25,
+            created_at=later(n),
+        )
         for n in range(3)
     ]
     with store.write() as conn:
@@ -171,7 +219,9 @@ def test_inferences(store: Store) -> None:
 
 
 def test_keys(store: Store) -> None:
-    key = ApiKey("key_1", "shop front", frozenset({Scope.CHAT, Scope.FEEDBACK}), "shop", T0)
+    key = ApiKey(
+        id="key_1", name="shop front", scopes=frozenset({Scope.CHAT, Scope.FEEDBACK}), owner="shop", created_at=T0
+    )
     with store.write() as conn:
         keys.add(conn, key, "f" * 64)
         assert keys.by_hash(conn, "f" * 64) == key
@@ -186,12 +236,35 @@ def test_keys(store: Store) -> None:
 
 
 def a_label(n: int, verdict: str = "good") -> Label:
-    return Label(f"lbl_{n}", f"smp_{n}", f"t{n}", f"con_{n}", verdict, "A reply.", 4, "order", (), 2, 0.5, later(n))
+    return Label(
+        id=f"lbl_{n}",
+        sample_id=f"smp_{n}",
+        turn_id=f"t{n}",
+        conversation_id=f"con_{n}",
+        verdict=verdict,
+        reply="A reply.",
+        rating=4,
+        intent="order",
+        flags=(),
+        annotators=2,
+        agreement=0.5,
+        updated_at=later(n),
+    )
 
 
 def test_labels(store: Store) -> None:
     with store.write() as conn:
-        samples.add(conn, Sample("smp_1", "t1", "con_1", "rnd_1", 0.5, "random"))
+        samples.add(
+            conn,
+            Sample(
+                id="smp_1",
+                turn_id="t1",
+                conversation_id="con_1",
+                round_id="rnd_1",
+                inclusion_probability=0.5,
+                strategy="random",
+            ),
+        )
         labels.put(conn, a_label(1))
         labels.put(conn, a_label(2, "bad"))
         labels.put(conn, dataclasses.replace(a_label(1), id="lbl_x", flags=("unsafe",)))  # one label per sample
@@ -227,7 +300,17 @@ def test_quarantine(store: Store) -> None:
 
 
 def a_release(n: int, state: ReleaseState) -> Release:
-    return Release(f"rel_{n}", "shop", f"shop@v{n}", f"shop@v{n - 1}", state, None, "cli", later(n), later(n))
+    return Release(
+        id=f"rel_{n}",
+        alias="shop",
+        adapter=f"shop@v{n}",
+        previous=f"shop@v{n - 1}",
+        state=state,
+        evaluation_id=None,
+        actor="cli",
+        created_at=later(n),
+        updated_at=later(n),
+    )
 
 
 def test_releases(store: Store) -> None:
@@ -304,8 +387,22 @@ def test_runs(store: Store) -> None:
 
 
 def test_samples(store: Store) -> None:
-    one = Sample("smp_1", "t2", "con_1", "rnd_1", 0.25, "usefulness")
-    two = Sample("smp_2", "t4", "con_2", "rnd_1", 0.5, "random")
+    one = Sample(
+        id="smp_1",
+        turn_id="t2",
+        conversation_id="con_1",
+        round_id="rnd_1",
+        inclusion_probability=0.25,
+        strategy="usefulness",
+    )
+    two = Sample(
+        id="smp_2",
+        turn_id="t4",
+        conversation_id="con_2",
+        round_id="rnd_1",
+        inclusion_probability=0.5,
+        strategy="random",
+    )
     with store.write() as conn:
         assert samples.add(conn, one)
         assert samples.add(conn, two)
@@ -327,7 +424,16 @@ def add_turns(conn: sa.Connection, rows: Sequence[tuple[str, str, str | None, st
     made = []
     for n, (name, conversation, parent, role, text) in enumerate(rows):
         made_by = f"inf_{name}" if role == "assistant" else None
-        turn = Turn(name, conversation, parent, role, text, later(n), made_by, None if text else "failed")  # type: ignore[arg-type]
+        turn = Turn(
+            id=name,
+            conversation_id=conversation,
+            parent_id=parent,
+            role=role,
+            text=text,
+            at=later(n),
+            inference_id=made_by,
+            reason=None if text else "failed",
+        )  # type: ignore[arg-type]
         assert turns.add(conn, turn, n + 1, hashlib.sha256((text or name).encode()).hexdigest())
         made.append(turn)
     return made

@@ -11,7 +11,6 @@ from structlog.testing import capture_logs
 
 from shoptalk.app.parts import Parts
 from shoptalk.app.worker import SparingPull
-from shoptalk.domain import now
 from shoptalk.errors import LabelStudioUnavailable
 from shoptalk.processes.worker import LONGEST_PAUSE_S, Reconciler, Worker
 from shoptalk.rounds.workflow import Jobs
@@ -19,6 +18,7 @@ from shoptalk.settings import load_settings
 from shoptalk.store import Store, rounds
 from shoptalk.store.labeling import samples
 from shoptalk.store.monitoring import triggers
+from tests.clocks import now
 from tests.e2e.stack import free_port
 
 pytestmark = pytest.mark.slow

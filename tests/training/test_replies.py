@@ -26,7 +26,12 @@ def loss_and_gradients(kind: type[Any], base: BaseModel, folder: Path) -> tuple[
     disable_progress_bars()
     torch.manual_seed(3)
     chats = ChatTokenizer(load_tokenizer(base))
-    examples = [Example(str(n), str(n), str(n), (Message("user", text),), REPLY[n:]) for n, text in enumerate(SAID)]
+    examples = [
+        Example(
+            label_id=str(n), conversation_id=str(n), group=str(n), messages=(Message("user", text),), reply=REPLY[n:]
+        )
+        for n, text in enumerate(SAID)
+    ]
     config = SFTConfig(
         output_dir=str(folder), use_cpu=True, bf16=False, report_to=[], completion_only_loss=True, max_length=128,
         per_device_train_batch_size=len(SAID), gradient_checkpointing=False, dataloader_pin_memory=False,

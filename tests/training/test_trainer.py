@@ -103,7 +103,17 @@ def test_a_run_killed_after_publishing_is_closed(
     sqlite_store: Store, artifacts: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base = BaseModel("gone", tmp_path / "nowhere", "0" * 64, "test")
-    done = Adapter(AdapterRef("shop", 1), "a" * 64, "b" * 64, 9, 4, base.sha256, "ds_1", "run_1", datetime.now(UTC))
+    done = Adapter(
+        ref=AdapterRef("shop", 1),
+        weights_sha256="a" * 64,
+        config_sha256="b" * 64,
+        size_bytes=9,
+        rank=4,
+        base_sha256=base.sha256,
+        dataset_id="ds_1",
+        run_id="run_1",
+        created_at=datetime.now(UTC),
+    )
     monkeypatch.setattr(adapters, "of_run", lambda conn, run_id: done)
     with sqlite_store.write() as conn:
         runs.start(conn, "run_1", "ds_1", {}, 3)

@@ -37,28 +37,43 @@ def add_label(
             turn_id = f"{name}_{role}"
             at = T0 + timedelta(minutes=seq)
             seq += 1
-            turn = Turn(turn_id, conversation, parent, role, text, at, None, None if text else "scrubbing failed")  # type: ignore[arg-type]
+            turn = Turn(
+                id=turn_id,
+                conversation_id=conversation,
+                parent_id=parent,
+                role=role,
+                text=text,
+                at=at,
+                inference_id=None,
+                reason=None if text else "scrubbing failed",
+            )  # type: ignore[arg-type]
             turns.add(conn, turn, seq, hashlib.sha256((text or "").encode()).hexdigest())
             parent = turn_id
         labels.put(
             conn,
             Label(
-                f"lbl_{name}",
-                f"smp_{name}",
-                f"{name}_assistant",
-                conversation,
-                "good" if reply == shown else "fixable",
-                reply,
-                5,
-                None,
-                flags,
-                1,
-                None,
-                T0,
+                id=f"lbl_{name}",
+                sample_id=f"smp_{name}",
+                turn_id=f"{name}_assistant",
+                conversation_id=conversation,
+                verdict="good" if reply == shown else "fixable",
+                reply=reply,
+                rating=5,
+                intent=None,
+                flags=flags,
+                annotators=1,
+                agreement=None,
+                updated_at=T0,
             ),
         )
 
 
 def example(n: int, group: str | None = None, text: str | None = None) -> Example:
     messages = (Message("system", PROMPT), Message("user", text or f"Where is order {n}?"))
-    return Example(f"lbl_{n}", f"con_{n}", group or f"cus_{n}", messages, f"Order {n} is on its way.")
+    return Example(
+        label_id=f"lbl_{n}",
+        conversation_id=f"con_{n}",
+        group=group or f"cus_{n}",
+        messages=messages,
+        reply=f"Order {n} is on its way.",
+    )

@@ -5,13 +5,13 @@ Only decides by which limits a request is counted; whether a key is valid is ask
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import anyio
 import anyio.to_thread
 
 from chatbot.keys import known_hashes
+from shoptalk.clock import MACHINE
 from shoptalk.store import Store
 
 EVERY_S = 1.0
@@ -20,7 +20,7 @@ EVERY_S = 1.0
 class KnownKeys:
     """Hashes of all keys that are in use, read again when another one comes, once a second at most."""
 
-    def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, store: Store, clock: Callable[[], float] = MACHINE.monotonic) -> None:
         self._store, self._clock = store, clock
         self._hashes: frozenset[str] = frozenset()
         self._read = -EVERY_S

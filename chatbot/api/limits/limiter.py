@@ -7,7 +7,6 @@ it waits for a short transaction now and then.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from typing import Final
 
@@ -20,6 +19,7 @@ from chatbot.api.limits.penalties import Penalties
 from chatbot.api.limits.rules import Rules
 from chatbot.api.limits.stores import Buckets, MemoryBuckets
 from chatbot.engine.protocol import Lane
+from shoptalk.clock import MACHINE
 from shoptalk.domain import KeyLimits
 from shoptalk.errors import RateLimited
 from shoptalk.settings import Settings
@@ -40,7 +40,7 @@ class Limits:
         buckets: Buckets,
         quotas: Buckets,
         refusals: Counter,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = MACHINE.unix,
     ) -> None:
         self.rules = Rules(settings)
         self._settings, self._buckets, self._quotas, self._refusals = settings, buckets, quotas, refusals

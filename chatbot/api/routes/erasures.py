@@ -12,7 +12,7 @@ from chatbot.api.auth import Caller, require
 from chatbot.api.documents import KEYED, refusals
 from chatbot.api.schemas import StoredId
 from chatbot.api.services import Services, services_of
-from shoptalk.domain import Erasure, Scope
+from shoptalk.domain import Erasure, ErasurePolicy, Scope
 
 router = APIRouter(tags=["erasure"], responses=refusals(*KEYED, 400))
 Erasing = Annotated[Caller, Depends(require(Scope.ERASE))]
@@ -39,7 +39,7 @@ async def get_erasure(request: Request, erasure_id: StoredId, _: Erasing) -> dic
     return _shown(await anyio.to_thread.run_sync(services_of(request).erasures.find, erasure_id))
 
 
-def _erase(services: Services, customer_id: str, policy: str | None) -> Erasure:
+def _erase(services: Services, customer_id: str, policy: ErasurePolicy | None) -> Erasure:
     erasure_id = services.erasures.begin_customer(customer_id, policy)
     return services.erasures.run(erasure_id)
 

@@ -16,7 +16,7 @@ from chatbot.api.limits.admission import admission_of
 from chatbot.api.prepare import check_room
 from chatbot.api.schemas import FeedbackRequest
 from chatbot.api.services import Services, services_of
-from shoptalk.domain import Message, Scope, new_id, now
+from shoptalk.domain import Message, Scope, new_id
 from shoptalk.errors import NotFound, ScrubbingFailed, ScrubbingTimedOut
 from shoptalk.store.chat import chats, inferences
 from shoptalk.store.conversation_ids import stored_id
@@ -65,7 +65,7 @@ def _take(services: Services, body: FeedbackRequest, caller: Caller, ended: Call
         "value": body.number,
         "comment": words,
         "pii": pii,
-        "at": now().isoformat(),
+        "at": services.store.now().isoformat(),
     }
     customer = None if caller.customer is None else services.secrets.customer(caller.customer)
     if conversation is None:

@@ -45,7 +45,10 @@ async def metrics(request: Request) -> Response:
     """Prometheus text format."""
     services = services_of(request)
     backlog = await _shared(request, "backlog", _backlog).get()
-    return Response(services.metrics.render(services.engine.figures(), backlog), media_type=CONTENT_TYPE_LATEST)
+    return Response(
+        services.metrics.render(services.engine.figures(), backlog, services.store.now()),
+        media_type=CONTENT_TYPE_LATEST,
+    )
 
 
 def _shared(request: Request, name: str, find: Callable[[Services], T]) -> Shared[T]:

@@ -13,10 +13,10 @@ import json
 import os
 import re
 import shutil
-import time
 from pathlib import Path
 from typing import IO
 
+from shoptalk.clock import MACHINE
 from shoptalk.domain import ADAPTER, AdapterRef
 from shoptalk.errors import AdapterRefused, ConfigurationError
 from shoptalk.folders import remove_folder
@@ -66,17 +66,17 @@ class AdapterFolder:
             lock = (self.path / LOCK).open("ab")
         except OSError as error:
             raise ConfigurationError(f"SHOPTALK_VLLM_ADAPTERS: {self.path}: {error.strerror}") from error
-        deadline = time.monotonic() + LOCK_WAIT_S  # one that is just ending
+        deadline = MACHINE.monotonic() + LOCK_WAIT_S  # one that is just ending
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                if time.monotonic() > deadline:
+                if MACHINE.monotonic() > deadline:
                     lock.close()
                     raise ConfigurationError(
                         f"another shoptalk uses {self.path}; stop it, or set SHOPTALK_VLLM_ADAPTERS to another folder"
                     ) from None
-                time.sleep(0.1)
+                MACHINE.sleep(0.1)
             else:
                 self._lock = lock
                 break

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from chatbot.engine.vllm.client import Card, VllmClient
+from shoptalk.clock import MACHINE
 from shoptalk.errors import ConfigurationError, EngineUnavailable
 from shoptalk.models.basemodel import MARK, BaseModel
 
@@ -54,13 +54,13 @@ async def examine(client: VllmClient, base: BaseModel, max_context: int) -> Serv
 
 async def await_server(client: VllmClient, base: BaseModel, max_context: int, wait_s: float) -> Server:
     """Examine it as soon as it answers; raises ConfigurationError where it does not in time."""
-    deadline = time.monotonic() + wait_s
+    deadline = MACHINE.monotonic() + wait_s
     while True:
         try:
             await client.check_health()
             return await examine(client, base, max_context)
         except EngineUnavailable as error:
-            if time.monotonic() >= deadline:
+            if MACHINE.monotonic() >= deadline:
                 raise ConfigurationError(f"{error.message}: start it, or correct SHOPTALK_VLLM_URL; {HOW}") from error
         await asyncio.sleep(min(0.5, wait_s))
 

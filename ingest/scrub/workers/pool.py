@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from ingest.scrub.workers import codec, wire
 from ingest.scrub.workers.deadline import IMPATIENT, allowance
 from ingest.scrub.workers.shared import acquire, release
 from ingest.scrub.workers.template import Process
+from shoptalk.clock import MACHINE
 from shoptalk.domain import Message
 from shoptalk.errors import ScrubberUnavailable, ScrubbingFailed, ScrubbingTimedOut
 from shoptalk.ports import CustomerRecord
@@ -183,7 +183,7 @@ class ScrubberPool:
         raise ScrubbingFailed("the scanning process ended")
 
     def _answer(self, process: Process, request: Mapping[str, Any], allowed: float) -> Any:
-        until = time.monotonic() + allowed * self._patience
+        until = MACHINE.monotonic() + allowed * self._patience
         try:
             process.sock.settimeout(max(1.0, allowed * self._patience))
             process.sock.sendall(wire.encode(request, allowed))

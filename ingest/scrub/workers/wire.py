@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import socket
 import struct
-import time
 from typing import Any, Final
+
+from shoptalk.clock import MACHINE
 
 HEADER: Final = struct.Struct(">Qd")  # bytes in the body, seconds of processor time allowed for the answer
 CHUNK: Final = 1 << 20
@@ -56,7 +57,7 @@ def read(sock: socket.socket, count: int) -> bytes:
 
 def _piece(sock: socket.socket, most: int, until: float | None) -> bytes:
     if until is not None:
-        sock.settimeout(max(0.001, until - time.monotonic()))
+        sock.settimeout(max(0.001, until - MACHINE.monotonic()))
     try:
         part = sock.recv(most)
     except ConnectionError:

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from shoptalk.domain import now
-from shoptalk.store.database import bodies, insert_new
+from shoptalk.store.database import bodies, insert_new, now
 from shoptalk.store.schema import answers as t
 
 
@@ -19,7 +18,7 @@ def find(conn: sa.Connection, key: str) -> tuple[str, int, bytes] | None:
 
 def add(conn: sa.Connection, key: str, body_sha256: str, status: int, body: bytes, conversation: str) -> bool:
     """Says whether it was new."""
-    values = {"id": key, "body_sha256": body_sha256, "status": status, "body": body, "created_at": now()}
+    values = {"id": key, "body_sha256": body_sha256, "status": status, "body": body, "created_at": now(conn)}
     return insert_new(conn, t, {**values, "conversation_id": conversation})
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from shoptalk.domain import Role, now
-from shoptalk.store.database import insert_new
+from shoptalk.domain import Role
+from shoptalk.store.database import insert_new, now
 from shoptalk.store.schema import chat_turns, conversations
 
 
@@ -39,7 +39,7 @@ def open_conversation(conn: sa.Connection, opened: Opened, source: str) -> bool:
     return insert_new(
         conn, conversations,
         {"id": opened.id, "owner": opened.owner, "customer": opened.customer, "public_hash": opened.public_hash,
-         "source": source, "created_at": now()},
+         "source": source, "created_at": now(conn)},
     )  # fmt: skip
 
 
@@ -73,7 +73,7 @@ def add_node(conn: sa.Connection, conversation_id: str, node: Node) -> None:
     conn.execute(
         sa.insert(chat_turns),
         {"id": node.id, "conversation_id": conversation_id, "parent_id": node.parent_id, "role": node.role,
-         "digest": node.digest, "inference_id": node.inference_id, "created_at": now()},
+         "digest": node.digest, "inference_id": node.inference_id, "created_at": now(conn)},
     )  # fmt: skip
 
 

@@ -6,7 +6,8 @@ from dataclasses import asdict
 
 import sqlalchemy as sa
 
-from shoptalk.domain import ApiKey, KeyLimits, Scope, now
+from shoptalk.domain import ApiKey, KeyLimits, Scope
+from shoptalk.store.database import now
 from shoptalk.store.schema import api_keys as t
 
 
@@ -17,7 +18,7 @@ def add(conn: sa.Connection, key: ApiKey, sha256: str) -> None:
 
 def revoke(conn: sa.Connection, key_id: str) -> bool:
     """Says whether there was such a key."""
-    result = conn.execute(sa.update(t).where(t.c.id == key_id).values(revoked_at=now()))
+    result = conn.execute(sa.update(t).where(t.c.id == key_id).values(revoked_at=now(conn)))
     return bool(result.rowcount)
 
 
@@ -49,4 +50,12 @@ def everyone(conn: sa.Connection) -> list[ApiKey]:
 def _key(row: sa.Row[tuple[object, ...]]) -> ApiKey:
     r = row._mapping
     scopes, limits = frozenset(map(Scope, r["scopes"])), KeyLimits(**(r["limits"] or {}))
-    return ApiKey(r["id"], r["name"], scopes, r["owner"], r["created_at"], r["revoked_at"], limits)
+    return ApiKey(
+        id=r["id"],
+        name=r["name"],
+        scopes=scopes,
+        owner=r["owner"],
+        created_at=r["created_at"],
+        revoked_at=r["revoked_at"],
+        limits=limits,
+    )

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from shoptalk.domain import Release, ReleaseState, now
-from shoptalk.store.database import exclusively, upsert
+from shoptalk.domain import Release, ReleaseState
+from shoptalk.store.database import exclusively, machine_now, now, upsert
 from shoptalk.store.schema import desired, observed, release_events
 from shoptalk.store.schema import releases as t
 
@@ -93,7 +93,7 @@ def live(conn: sa.Connection, alias: str) -> Release | None:
 def add_event(conn: sa.Connection, release_id: str, move: str, state: ReleaseState, actor: str, reason: str) -> None:
     conn.execute(
         sa.insert(release_events).values(
-            release_id=release_id, move=move, state=state.value, actor=actor, reason=reason, created_at=now()
+            release_id=release_id, move=move, state=state.value, actor=actor, reason=reason, created_at=now(conn)
         )
     )
 
@@ -106,7 +106,9 @@ def events(conn: sa.Connection, limit: int = 100, release_id: str | None = None)
 
 
 def set_desired(conn: sa.Connection, alias: str, adapter: str, previous: str | None) -> None:
-    upsert(conn, desired, {"alias": alias, "adapter": adapter, "previous": previous, "updated_at": now()}, ["alias"])
+    upsert(
+        conn, desired, {"alias": alias, "adapter": adapter, "previous": previous, "updated_at": now(conn)}, ["alias"]
+    )
 
 
 def all_desired(conn: sa.Connection) -> list[Desired]:
@@ -122,14 +124,14 @@ def set_observed(conn: sa.Connection, process: str, alias: str, adapter: str, pr
     upsert(
         conn,
         observed,
-        {"process": process, "alias": alias, "adapter": adapter, "problem": problem, "updated_at": now()},
+        {"process": process, "alias": alias, "adapter": adapter, "problem": problem, "updated_at": machine_now(conn)},
         ["process", "alias"],
     )
 
 
 def all_observed(conn: sa.Connection) -> list[Observed]:
     """What API processes heard from lately serve."""
-    query = sa.select(observed).where(observed.c.updated_at >= now() - STALE).order_by(observed.c.alias)
+    query = sa.select(observed).where(observed.c.updated_at >= machine_now(conn) - STALE).order_by(observed.c.alias)
     return [Observed(**row._mapping) for row in conn.execute(query)]
 
 

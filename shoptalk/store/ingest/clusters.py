@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from shoptalk.domain import now
+from shoptalk.store.database import now
 from shoptalk.store.schema import near_bands, near_clusters
 
 
@@ -23,7 +23,7 @@ def candidates(conn: sa.Connection, role: str, bands: Sequence[str]) -> dict[str
 
 def found(conn: sa.Connection, cluster_id: str, role: str, signature: bytes, bands: Sequence[str]) -> None:
     """Begin a cluster with its first turn's signature."""
-    conn.execute(sa.insert(near_clusters), {"id": cluster_id, "signature": signature, "created_at": now()})
+    conn.execute(sa.insert(near_clusters), {"id": cluster_id, "signature": signature, "created_at": now(conn)})
     conn.execute(sa.insert(near_bands), [{"role": role, "band": band, "cluster_id": cluster_id} for band in bands])
 
 

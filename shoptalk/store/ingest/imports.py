@@ -10,8 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from shoptalk.domain import now
-from shoptalk.store.database import insert_new, upsert
+from shoptalk.store.database import insert_new, now, upsert
 from shoptalk.store.schema import import_batches as t
 from shoptalk.store.schema import imported
 
@@ -63,11 +62,13 @@ def newest(conn: sa.Connection, limit: int = 50, state: str | None = None) -> li
 
 
 def report(conn: sa.Connection, batch_id: str, figures: Mapping[str, Any]) -> None:
-    conn.execute(sa.update(t).where(t.c.id == batch_id).values(report=dict(figures), updated_at=now()))
+    conn.execute(sa.update(t).where(t.c.id == batch_id).values(report=dict(figures), updated_at=now(conn)))
 
 
 def settle(conn: sa.Connection, batch_id: str, state: str, reasons: Sequence[str]) -> None:
-    conn.execute(sa.update(t).where(t.c.id == batch_id).values(state=state, reasons=list(reasons), updated_at=now()))
+    conn.execute(
+        sa.update(t).where(t.c.id == batch_id).values(state=state, reasons=list(reasons), updated_at=now(conn))
+    )
 
 
 def known(conn: sa.Connection, conversations: Sequence[str]) -> dict[str, Known]:
@@ -80,7 +81,7 @@ def known(conn: sa.Connection, conversations: Sequence[str]) -> dict[str, Known]
 
 
 def remember(conn: sa.Connection, item: Known) -> None:
-    values = {**dataclasses.asdict(item), "turn_ids": list(item.turn_ids), "updated_at": now()}
+    values = {**dataclasses.asdict(item), "turn_ids": list(item.turn_ids), "updated_at": now(conn)}
     upsert(conn, imported, values, ["conversation_id"])
 
 

@@ -9,8 +9,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from shoptalk.domain import now
-from shoptalk.store.database import bodies, insert_new
+from shoptalk.store.database import bodies, insert_new, machine_now, now
 from shoptalk.store.schema import arrivals as t
 
 COLUMNS: Final = (t.c.seq, t.c.id, t.c.kind, t.c.conversation_id, t.c.body, t.c.created_at, t.c.customer)
@@ -39,7 +38,7 @@ def add(
     customer: str | None = None,
 ) -> bool:
     """Says whether it was new; an id is taken once only. What belongs to a batch waits until that is released."""
-    values = {"id": id, "kind": kind, "conversation_id": conversation_id, "body": body, "created_at": now()}
+    values = {"id": id, "kind": kind, "conversation_id": conversation_id, "body": body, "created_at": now(conn)}
     return insert_new(conn, t, {**values, "batch_id": batch_id, "customer": customer})
 
 
@@ -51,7 +50,7 @@ def claim(conn: sa.Connection, limit: int, until: datetime, *, after: int = 0) -
     free = (
         sa.select(t.c.seq)
         .where(t.c.seq > after, t.c.batch_id.is_(None))
-        .where(sa.or_(t.c.claimed_until.is_(None), t.c.claimed_until < now()))
+        .where(sa.or_(t.c.claimed_until.is_(None), t.c.claimed_until < machine_now(conn)))
         .order_by(t.c.seq)
         .limit(limit)
         .with_for_update(skip_locked=True)  # of two drains at once, neither waits for the other

@@ -7,8 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from shoptalk.domain import now
-from shoptalk.store.database import bodies, insert_new
+from shoptalk.store.database import bodies, insert_new, now
 from shoptalk.store.schema import quarantine as t
 
 
@@ -24,7 +23,7 @@ def add(
     """Says whether it was new."""
     values = {"id": id, "kind": kind, "conversation_id": conversation_id, "reason": reason[:400], "body": body}
     values["customer"] = customer
-    return insert_new(conn, t, {**values, "created_at": now()})
+    return insert_new(conn, t, {**values, "created_at": now(conn)})
 
 
 def reasons(conn: sa.Connection) -> dict[str, int]:

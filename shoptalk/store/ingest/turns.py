@@ -9,8 +9,8 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from shoptalk.domain import Turn, now
-from shoptalk.store.database import insert_new, upsert
+from shoptalk.domain import Turn
+from shoptalk.store.database import insert_new, now, upsert
 from shoptalk.store.schema import pii_counts, samples, turn_features, turns
 
 FEATURES: Final = "turn-2"
@@ -43,7 +43,7 @@ def add(conn: sa.Connection, turn: Turn, seq: int, content_hash: str) -> bool:
         conn, turns,
         {"id": turn.id, "seq": seq, "conversation_id": turn.conversation_id, "parent_id": turn.parent_id,
          "role": turn.role, "text": turn.text, "reason": turn.reason, "inference_id": turn.inference_id,
-         "content_hash": content_hash, "at": turn.at, "admitted_at": now(), "customer": turn.customer},
+         "content_hash": content_hash, "at": turn.at, "admitted_at": now(conn), "customer": turn.customer},
     )  # fmt: skip
 
 
@@ -164,9 +164,16 @@ def count_conversations(conn: sa.Connection) -> int:
 def _turn(row: sa.Row[tuple[object, ...]]) -> Turn:
     r = row._mapping
     return Turn(
-        r["id"], r["conversation_id"], r["parent_id"], r["role"], r["text"], r["at"], r["inference_id"], r["reason"],
-        r["customer"],
-    )  # fmt: skip
+        id=r["id"],
+        conversation_id=r["conversation_id"],
+        parent_id=r["parent_id"],
+        role=r["role"],
+        text=r["text"],
+        at=r["at"],
+        inference_id=r["inference_id"],
+        reason=r["reason"],
+        customer=r["customer"],
+    )
 
 
 def last_seq(conn: sa.Connection) -> int:

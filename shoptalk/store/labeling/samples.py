@@ -7,8 +7,8 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from shoptalk.domain import Feedback, Sample, now
-from shoptalk.store.database import insert_new, upsert
+from shoptalk.domain import Feedback, Sample
+from shoptalk.store.database import insert_new, now, upsert
 from shoptalk.store.schema import feedback, label_projects, turns
 from shoptalk.store.schema import samples as t
 
@@ -19,7 +19,7 @@ def add(conn: sa.Connection, sample: Sample) -> bool:
         conn, t,
         {"id": sample.id, "turn_id": sample.turn_id, "conversation_id": sample.conversation_id,
          "round_id": sample.round_id, "inclusion_probability": sample.inclusion_probability,
-         "strategy": sample.strategy, "task_id": sample.task_id, "created_at": now()},
+         "strategy": sample.strategy, "task_id": sample.task_id, "created_at": now(conn)},
     )  # fmt: skip
 
 
@@ -115,9 +115,14 @@ def find_many(conn: sa.Connection, sample_ids: Sequence[str]) -> dict[str, Sampl
 def _sample(row: sa.Row[tuple[object, ...]]) -> Sample:
     r = row._mapping
     return Sample(
-        r["id"], r["turn_id"], r["conversation_id"], r["round_id"], r["inclusion_probability"], r["strategy"],
-        r["task_id"],
-    )  # fmt: skip
+        id=r["id"],
+        turn_id=r["turn_id"],
+        conversation_id=r["conversation_id"],
+        round_id=r["round_id"],
+        inclusion_probability=r["inclusion_probability"],
+        strategy=r["strategy"],
+        task_id=r["task_id"],
+    )
 
 
 def of_conversations(conn: sa.Connection, conversations: Sequence[str]) -> list[Sample]:

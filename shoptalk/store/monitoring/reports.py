@@ -10,8 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from shoptalk.domain import now
-from shoptalk.store.database import insert_new
+from shoptalk.store.database import insert_new, now
 from shoptalk.store.schema import reports as t
 
 
@@ -49,4 +48,4 @@ def since(conn: sa.Connection, moment: datetime) -> list[Report]:
 
 def erase_page(conn: sa.Connection, report_id: str) -> None:
     """Its page is gone; its figures stay."""
-    conn.execute(sa.update(t).where(t.c.id == report_id).values(erased_at=now()))
+    conn.execute(sa.update(t).where(t.c.id == report_id).values(erased_at=now(conn)))

@@ -8,8 +8,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from shoptalk.domain import now
-from shoptalk.store.database import insert_new
+from shoptalk.store.database import insert_new, now
 from shoptalk.store.schema import dataset_examples, holdout_groups
 from shoptalk.store.schema import datasets as t
 
@@ -72,7 +71,7 @@ def splits(conn: sa.Connection) -> dict[str, str]:
 
 def seal(conn: sa.Connection, group: str, split: str) -> None:
     """Fix a group's split for ever; a second call changes nothing."""
-    insert_new(conn, holdout_groups, {"group": group, "split": split, "created_at": now()})
+    insert_new(conn, holdout_groups, {"group": group, "split": split, "created_at": now(conn)})
 
 
 def current(conn: sa.Connection, dataset_id: str) -> Dataset | None:

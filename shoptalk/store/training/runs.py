@@ -9,8 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from shoptalk.domain import now
-from shoptalk.store.database import insert_new
+from shoptalk.store.database import insert_new, now
 from shoptalk.store.schema import runs as t
 
 
@@ -41,22 +40,22 @@ def start(conn: sa.Connection, run_id: str, dataset_id: str, config: Mapping[str
         "step": 0,
         "steps": steps,
         "metrics": {},
-        "created_at": now(),
-        "updated_at": now(),
+        "created_at": now(conn),
+        "updated_at": now(conn),
     }
     if not insert_new(conn, t, values):
-        again = {"dataset_id": dataset_id, "state": "running", "step": 0, "problem": None, "updated_at": now()}
+        again = {"dataset_id": dataset_id, "state": "running", "step": 0, "problem": None, "updated_at": now(conn)}
         conn.execute(sa.update(t).where(t.c.id == run_id).values(**again))
 
 
 def progress(conn: sa.Connection, run_id: str, step: int, metrics: Mapping[str, Any]) -> None:
-    values = {"step": step, "metrics": dict(metrics), "updated_at": now()}
+    values = {"step": step, "metrics": dict(metrics), "updated_at": now(conn)}
     conn.execute(sa.update(t).where(t.c.id == run_id).values(**values))
 
 
 def finish(conn: sa.Connection, run_id: str, *, adapter: str | None = None, problem: str | None = None) -> None:
     state = "failed" if problem else "done"
-    values = {"state": state, "adapter": adapter, "problem": problem, "updated_at": now()}
+    values = {"state": state, "adapter": adapter, "problem": problem, "updated_at": now(conn)}
     conn.execute(sa.update(t).where(t.c.id == run_id).values(**values))
 
 
