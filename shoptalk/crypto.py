@@ -48,24 +48,24 @@ class Secrets:
         self._seal = _sealing(keys, _stamp(file))
         self._hash_key = _subkey(keys[-1], b"hash")
 
-    def seal(self, value: Any) -> bytes:
+    def encrypt(self, value: Any) -> bytes:
         """JSON-encode and encrypt."""
         return self._now().newest.encrypt(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
 
-    def open(self, sealed: bytes) -> Any:
+    def decrypt(self, encrypted: bytes) -> Any:
         """Undo `seal`; raises ConfigurationError where another key sealed it."""
         try:
-            return json.loads(self._now().all.decrypt(sealed))
+            return json.loads(self._now().all.decrypt(encrypted))
         except InvalidToken:
             raise ConfigurationError("secret_key: stored data was encrypted with another key") from None
 
-    def renew(self, sealed: bytes) -> bytes | None:
+    def reencrypt(self, encrypted: bytes) -> bytes | None:
         """Sealed with the newest key; None where it is already, ConfigurationError where no key opens it."""
         ring = self._now()
         try:
-            ring.newest.decrypt(sealed)
+            ring.newest.decrypt(encrypted)
         except InvalidToken:
-            return self.seal(self.open(sealed))
+            return self.encrypt(self.decrypt(encrypted))
         return None
 
     def _now(self) -> _Seal:

@@ -70,7 +70,7 @@ class Datasets:
             if not train or not holdout:  # nothing is sealed
                 raise NotEnoughData(f"{len(train)} labels to train on and {len(holdout)} held out are not enough")
             for group, part in split.items():
-                datasets.seal(conn, group, part)
+                datasets.assign(conn, group, part)
         return train, holdout
 
     def read(self, dataset_id: str) -> FrozenDataset:

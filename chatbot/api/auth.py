@@ -90,12 +90,12 @@ async def identify(request: Request) -> list[Caller]:
 
 def visitor_session(services: Services) -> str:
     """A cookie for a new visitor of the chat page."""
-    return services.secrets.seal({"visitor": std_secrets.token_hex(16)}).decode()
+    return services.secrets.encrypt({"visitor": std_secrets.token_hex(16)}).decode()
 
 
 def console_session(services: Services, key_id: str) -> str:
     """A cookie for someone who signed in to the console with a key."""
-    return services.secrets.seal({"key": key_id, "until": MACHINE.unix() + CONSOLE_S}).decode()
+    return services.secrets.encrypt({"key": key_id, "until": MACHINE.unix() + CONSOLE_S}).decode()
 
 
 def known_visitor(services: Services, cookie: str | None) -> bool:
@@ -112,7 +112,7 @@ def signed_in(services: Services, cookie: str | None) -> Caller | None:
 
 def _session(services: Services, cookie: str) -> Caller | None:
     try:
-        session = services.secrets.open(cookie.encode())
+        session = services.secrets.decrypt(cookie.encode())
     except ConfigurationError:
         return None
     if "visitor" in session:

@@ -69,7 +69,7 @@ class Recorder:
             )
             if exchange.idempotency and answer is not None:
                 key, body = exchange.idempotency
-                sealed = self._secrets.seal(answer)
+                sealed = self._secrets.encrypt(answer)
                 if not answers.add(conn, key, body, 200, sealed, exchange.conversation):  # in another conversation
                     raise AlreadyAnswered
 
@@ -77,12 +77,12 @@ class Recorder:
         """(hash of the body, answer) of an idempotency key seen before."""
         with self._store.read() as conn:
             row = answers.find(conn, key)
-        return (row[0], self._secrets.open(row[2])) if row else None
+        return (row[0], self._secrets.decrypt(row[2])) if row else None
 
     def keep_answer(self, key: str, body: str, status: int, answer: Mapping[str, Any]) -> None:
         """For a repeated request; raises IdempotencyMismatch where the key came with another body meanwhile."""
         with self._store.write() as conn:
-            if not answers.add(conn, key, body, status, self._secrets.seal(answer), "none"):
+            if not answers.add(conn, key, body, status, self._secrets.encrypt(answer), "none"):
                 known = answers.find(conn, key)
                 if known and known[0] != body:
                     raise IdempotencyMismatch
@@ -102,7 +102,7 @@ class Recorder:
         with self._store.write() as conn:
             if idempotency:
                 key, body = idempotency
-                if not answers.add(conn, key, body, 201, self._secrets.seal({"id": id}), conversation):
+                if not answers.add(conn, key, body, 201, self._secrets.encrypt({"id": id}), conversation):
                     known = answers.find(conn, key)
                     if known and known[0] != body:
                         raise IdempotencyMismatch

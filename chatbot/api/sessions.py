@@ -14,7 +14,7 @@ def visitor_of(secrets: Secrets, cookie: str) -> str | None:
     if len(cookie) > LONGEST:
         return None
     try:
-        session = secrets.open(cookie.encode("utf-8", "replace"))
+        session = secrets.decrypt(cookie.encode("utf-8", "replace"))
     except ConfigurationError:
         return None
     return str(session["visitor"]) if "visitor" in session else None

@@ -50,4 +50,4 @@ class ArrivalInbox:
         customer: str | None = None,
     ) -> bool:
         """Seal and keep; says whether it was new. Durable when the caller's transaction commits."""
-        return inbox.add(conn, id, kind, conversation_id, self._secrets.seal(dict(payload)), batch_id, customer)
+        return inbox.add(conn, id, kind, conversation_id, self._secrets.encrypt(dict(payload)), batch_id, customer)

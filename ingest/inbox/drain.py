@@ -142,7 +142,7 @@ class Drain:
     def _plan(self, arrival: Arrival) -> _Plan:
         conversation = arrival.conversation_id
         try:
-            item = read(arrival.kind, self._secrets.open(arrival.body))
+            item = read(arrival.kind, self._secrets.decrypt(arrival.body))
             if isinstance(item, FeedbackIn) and item.caller:
                 conversation = self._conversation(arrival, item, item.caller)
         except InvalidInput as error:

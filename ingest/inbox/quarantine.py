@@ -79,8 +79,8 @@ class Quarantine:
                     turn["parent_id"] = gone.get("parent_id")
         failures = [str(failure) for failure in self._validator.failures(said(entry.payload))]
         with self._store.write() as conn:
-            body = self._secrets.seal({**entry.payload, "failures": failures})
-            quarantine.replace_body(conn, entry.id, body)
+            body = self._secrets.encrypt({**entry.payload, "failures": failures})
+            quarantine.correct(conn, entry.id, body)
         return failures
 
     def replay(self, entry_id: str, accept: bool = False) -> None:
@@ -115,7 +115,7 @@ class Quarantine:
             row = quarantine.find(conn, entry_id)
         if row is None:
             raise NotFound(f"there is nothing in quarantine with the id {entry_id[:80]}")
-        opened = None if row.body is None else self._secrets.open(row.body)
+        opened = None if row.body is None else self._secrets.decrypt(row.body)
         return Entry(row.id, row.kind, row.conversation_id, row.reason, row.created_at, opened, row.customer)
 
     def _scrubbed(self, payload: dict[str, Any]) -> dict[str, Any]:

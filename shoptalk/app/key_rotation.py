@@ -20,30 +20,30 @@ from shoptalk.store import Store
 BATCH: Final = 200
 
 
-class Sealed(Protocol):
+class EncryptedTable(Protocol):
     """A store module of rows with a sealed body."""
 
-    def sealed(self, conn: sa.Connection, limit: int, after: Any = None, /) -> list[tuple[Any, bytes]]: ...
+    def encrypted(self, conn: sa.Connection, limit: int, after: Any = None, /) -> list[tuple[Any, bytes]]: ...
 
-    def reseal(self, conn: sa.Connection, key: Any, before: bytes, body: bytes, /) -> None: ...
+    def replace_body(self, conn: sa.Connection, key: Any, before: bytes, body: bytes, /) -> None: ...
 
 
-def rotate(store: Store, secrets: Secrets, tables: Mapping[str, Sealed], file: Path | None) -> dict[str, int]:
+def rotate(store: Store, secrets: Secrets, tables: Mapping[str, EncryptedTable], file: Path | None) -> dict[str, int]:
     """Make a new key, where the ring is in a file, and seal everything with the newest; how much of each table was.
 
     Safe to interrupt and repeat: no key goes while something could still need it.
     """
-    counts = reseal(store, secrets, tables)
+    counts = reencrypt(store, secrets, tables)
     if file is None:
         return counts
     with file.with_name(f"{file.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         add_key(file)
-        after = reseal(store, secrets, tables)
+        after = reencrypt(store, secrets, tables)
     return {name: counts[name] + after[name] for name in tables}
 
 
-def reseal(store: Store, secrets: Secrets, tables: Mapping[str, Sealed]) -> dict[str, int]:
+def reencrypt(store: Store, secrets: Secrets, tables: Mapping[str, EncryptedTable]) -> dict[str, int]:
     """How many bodies of each table were sealed anew; may be interrupted and repeated.
 
     Raises ConfigurationError, at the end, where some could not be opened: they are left as they are.
@@ -59,22 +59,22 @@ def reseal(store: Store, secrets: Secrets, tables: Mapping[str, Sealed]) -> dict
     return counts
 
 
-def _pass(store: Store, secrets: Secrets, table: Sealed) -> tuple[int, int]:
+def _pass(store: Store, secrets: Secrets, table: EncryptedTable) -> tuple[int, int]:
     """(renewed, not to be opened)"""
     renewed, shut, after = 0, 0, None
     while True:
         with store.read() as conn:
-            rows = table.sealed(conn, BATCH, after)
+            rows = table.encrypted(conn, BATCH, after)
         if not rows:
             return renewed, shut
         fresh = []
         for key, body in rows:
             try:
-                if (new := secrets.renew(body)) is not None:
+                if (new := secrets.reencrypt(body)) is not None:
                     fresh.append((key, body, new))
             except ConfigurationError:
                 shut += 1
         with store.write() as conn:
             for key, body, new in fresh:
-                table.reseal(conn, key, body, new)
+                table.replace_body(conn, key, body, new)
         renewed, after = renewed + len(fresh), rows[-1][0]

@@ -72,7 +72,7 @@ class Shop:
         """What was acknowledged and is not drained, opened with the shop's key."""
         with self.parts.store.write() as conn:
             waiting = inbox.claim(conn, 1000, now())
-        return [self.parts.secrets.open(a.body) for a in waiting if a.kind == "feedback"]
+        return [self.parts.secrets.decrypt(a.body) for a in waiting if a.kind == "feedback"]
 
 
 def require(there: bool, reason: str) -> None:
@@ -246,7 +246,7 @@ def test_the_conversation_goes_on_survives_a_reload_and_ends(browser: Chrome, sh
     with shop.parts.store.write() as conn:
         waiting = inbox.claim(conn, 1000, now())
         (opened,) = chats.named(conn, shop.parts.secrets.public_conversation(kept["id"]))
-    exchanges = [shop.parts.secrets.open(a.body) for a in waiting if a.conversation_id == opened.id]
+    exchanges = [shop.parts.secrets.decrypt(a.body) for a in waiting if a.conversation_id == opened.id]
     assert [len(e["turns"]) for e in exchanges if "turns" in e] == [2, 2]  # only what is new was stored
     browser.refresh()
     wait(browser, replied(2))

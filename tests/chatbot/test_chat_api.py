@@ -72,7 +72,7 @@ def test_a_repeated_request_gets_the_same_answer_and_the_clients_id_is_not_kept(
     first, again = ask(client, "k1", **mine), ask(client, "k1", **mine)
     assert first.json()["metadata"] == again.json()["metadata"] == mine["metadata"]
     assert (first.json()["id"], again.headers["idempotent-replay"]) == (again.json()["id"], "true")
-    kept = [services.secrets.open(row[0]) for row in _rows(services, "select body from answers")]
+    kept = [services.secrets.decrypt(row[0]) for row in _rows(services, "select body from answers")]
     assert kept
     assert "jo@shop.example" not in repr(kept)
     made_up = [ask(client, "k2").json()["metadata"]["conversation_id"] for _ in range(2)]
@@ -96,7 +96,7 @@ def test_the_customers_record_helps_and_is_not_kept(client: TestClient, services
     answer = ask(client, "k-record", messages=messages, **record)
     again = ask(client, "k-record", messages=messages, **record)
     assert (answer.status_code, again.json()) == (200, answer.json())
-    kept = [services.secrets.open(row[0]) for row in _rows(services, "select body from arrivals")]
+    kept = [services.secrets.decrypt(row[0]) for row in _rows(services, "select body from arrivals")]
     said = [turn["text"] for body in kept for turn in body.get("turns", ())]
     assert "<PERSON_1> here, about the <NUMBER_1>" in said
     assert "oyel" not in repr(kept).lower()
@@ -109,7 +109,9 @@ def test_feedback_may_come_before_its_reply_is_stored(client: TestClient, servic
     body = {"inference_id": "inf_" + "0" * 32, "metric": "thumbs", "value": 1}
     answer = client.post("/v1/feedback", json=body)
     assert (answer.status_code, answer.json()["recorded"], answer.json()["pending"]) == (202, True, True)
-    kept = services.secrets.open(_rows(services, "select body from arrivals where conversation_id like 'inf_%'")[0][0])
+    kept = services.secrets.decrypt(
+        _rows(services, "select body from arrivals where conversation_id like 'inf_%'")[0][0]
+    )
     assert kept["caller"] == {"owner": kept["caller"]["owner"], "customer": None}
     assert kept["caller"]["owner"].startswith("key_")
     assert client.post("/v1/feedback", json={**body, "inference_id": "inf_unlike"}).status_code == 404

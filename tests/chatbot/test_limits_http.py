@@ -266,7 +266,7 @@ def test_health_is_never_refused(world: World) -> None:
 def test_whose_text_had_to_be_ended_waits(world: World) -> None:
     limits = world.services.limits
     visitor = world.visitor("203.0.113.1")
-    who = world.services.secrets.open(visitor.cookies["shoptalk_session"].encode())["visitor"]
+    who = world.services.secrets.decrypt(visitor.cookies["shoptalk_session"].encode())["visitor"]
     waits = [limits.penalize(Admission("203.0.113.1"), key_id="web", customer=who) for _ in range(3)]
     assert waits == [1, 2, 4]
     assert "took too long to examine" in refused(ask(visitor))["message"]

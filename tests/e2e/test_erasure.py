@@ -141,7 +141,7 @@ class Shop:
         self.ask(JO, "this one is pendingmarker for now", "jo-2")  # not drained yet
         secrets = self.parts.secrets
         with self.parts.store.write() as conn:
-            sealed = secrets.seal({"turns": "brokenmarker"})
+            sealed = secrets.encrypt({"turns": "brokenmarker"})
             quarantine.add(conn, "q1", "exchange", self.stored("jo-1"), "invalid", sealed)
             quarantine.add(conn, "q2", "exchange", self.stored("other-1"), "invalid", sealed[:9])
         page = self.parts.artifacts.put(b"<html>they said zanzibarred</html>")
@@ -217,7 +217,7 @@ def _opened(parts: Parts, value: Any) -> str:
     if not isinstance(value, bytes):
         return str(value)
     try:
-        return str(parts.secrets.open(value))
+        return str(parts.secrets.decrypt(value))
     except Exception:  # noqa: BLE001 - not everything of bytes is sealed
         return repr(value)
 

@@ -228,7 +228,7 @@ def test_quarantine(
     assert n == 1
     assert "quux" not in found
     if payload.get("metric") is None:
-        assert secrets.open(body) == payload
+        assert secrets.decrypt(body) == payload
     assert not any(b"quux" in file.read_bytes() for file in tmp_path.iterdir())
 
 

@@ -59,7 +59,7 @@ class World:
 
     def _opened(self, value: Any) -> str:
         try:
-            return str(self.parts.secrets.open(value)) if isinstance(value, bytes) else str(value)
+            return str(self.parts.secrets.decrypt(value)) if isinstance(value, bytes) else str(value)
         except Exception:  # noqa: BLE001 - not everything of bytes is encrypted
             return repr(value)
 

@@ -130,9 +130,9 @@ def test_datasets(store: Store) -> None:
         assert datasets.newest(conn) == [new, old]
         assert datasets.newest(conn, 1) == [new]
         assert datasets.conversations_of(conn, "ds_1") == ["con_1", "con_2"]
-        datasets.seal(conn, "cus_1", "holdout")
-        datasets.seal(conn, "cus_1", "train")
-        datasets.seal(conn, "cus_2", "train")
+        datasets.assign(conn, "cus_1", "holdout")
+        datasets.assign(conn, "cus_1", "train")
+        datasets.assign(conn, "cus_2", "train")
         assert datasets.splits(conn) == {"cus_1": "holdout", "cus_2": "train"}
 
 

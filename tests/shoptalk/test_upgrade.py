@@ -61,7 +61,7 @@ def test_it_opens_and_goes_on(settings: Settings) -> None:
         assert _feedback(shop, inference_id="inf_1").status_code == 201
         assert _ask(shop, "chat-43").status_code == 200  # one of its own
         assert shop.get("/v1/runs").status_code == 403
-        cookie = {COOKIE: secrets.seal({"visitor": VISITOR}).decode()}
+        cookie = {COOKIE: secrets.encrypt({"visitor": VISITOR}).decode()}
         page = TestClient(app, headers={"Origin": "http://testserver"}, cookies=cookie)
         assert _ask(page, "visit-1").status_code == 200
         assert _ask(page, "visit-2", "retry-2").json()["id"] == "inf_2"
@@ -111,7 +111,7 @@ def _fill(settings: Settings, secrets: Secrets) -> dict[str, str]:
             add("inferences", id="inf_1", conversation_id=ids["chat-42"], alias="shop", adapter="shop@v0",
                 variant="live", propensity=1.0, prompt_tokens=1, completion_tokens=1, ttft_ms=1.0, latency_ms=1.0,
                 finish_reason="stop", mean_logprob=0.0, created_at=WHEN)  # fmt: skip
-            sealed = secrets.seal({"turns": []})
+            sealed = secrets.encrypt({"turns": []})
             add("arrivals", id="inf_9", kind="exchange", conversation_id=ids["visit-1"], body=sealed, created_at=WHEN)
             add("quarantine", id="inf_8", kind="exchange", conversation_id=ids["chat-42"], reason="x", body=sealed,
                 created_at=WHEN)  # fmt: skip
@@ -120,7 +120,7 @@ def _fill(settings: Settings, secrets: Secrets) -> dict[str, str]:
                 1,
             ):
                 stored = "ans_" + secrets.digest("idempotency", f"{whom}\0{key}")
-                answer = secrets.seal({"id": f"inf_{n}", "choices": CHOICES})
+                answer = secrets.encrypt({"id": f"inf_{n}", "choices": CHOICES})
                 add("answers", id=stored, body_sha256=_hash(secrets, more), status=200, body=answer,
                     created_at=WHEN, conversation_id=ids["chat-42"])  # fmt: skip
     return ids

@@ -169,7 +169,7 @@ def test_a_split_sealed_meanwhile_is_used(
     def late(self: Datasets, examples: Sequence[Example]) -> tuple[list[Example], list[Example]]:
         with sqlite_store.write() as conn:
             for n in range(6):
-                datasets.seal(conn, f"con_{n}", other)
+                datasets.assign(conn, f"con_{n}", other)
         return usual(self, examples)
 
     monkeypatch.setattr(Datasets, "_split", late)

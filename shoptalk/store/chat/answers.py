@@ -22,12 +22,12 @@ def add(conn: sa.Connection, key: str, body_sha256: str, status: int, body: byte
     return insert_new(conn, t, {**values, "conversation_id": conversation})
 
 
-def sealed(conn: sa.Connection, limit: int, after: str | None = None) -> list[tuple[str, bytes]]:
+def encrypted(conn: sa.Connection, limit: int, after: str | None = None) -> list[tuple[str, bytes]]:
     """(Id, body) of each that has one, in order."""
     return bodies(conn, t.c.id, t.c.body, limit, after)
 
 
-def reseal(conn: sa.Connection, id: str, before: bytes, body: bytes) -> None:
+def replace_body(conn: sa.Connection, id: str, before: bytes, body: bytes) -> None:
     """Unless it is another one by now."""
     conn.execute(sa.update(t).where(t.c.id == id, t.c.body == before).values(body=body))
 

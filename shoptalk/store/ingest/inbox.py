@@ -109,12 +109,12 @@ def refuse(conn: sa.Connection, batch_id: str, limit: int = 500) -> list[str]:
     return list(conn.execute(query).scalars()) if some else []
 
 
-def sealed(conn: sa.Connection, limit: int, after: int | None = None) -> list[tuple[int, bytes]]:
+def encrypted(conn: sa.Connection, limit: int, after: int | None = None) -> list[tuple[int, bytes]]:
     """(Number, body) of each that has one, in order."""
     return bodies(conn, t.c.seq, t.c.body, limit, after)
 
 
-def reseal(conn: sa.Connection, seq: int, before: bytes, body: bytes) -> None:
+def replace_body(conn: sa.Connection, seq: int, before: bytes, body: bytes) -> None:
     """Unless it is another one by now."""
     conn.execute(sa.update(t).where(t.c.seq == seq, t.c.body == before).values(body=body))
 

@@ -31,12 +31,12 @@ def reasons(conn: sa.Connection) -> dict[str, int]:
     return {reason: n for reason, n in rows}
 
 
-def sealed(conn: sa.Connection, limit: int, after: str | None = None) -> list[tuple[str, bytes]]:
+def encrypted(conn: sa.Connection, limit: int, after: str | None = None) -> list[tuple[str, bytes]]:
     """(Id, body) of each that has one, in order."""
     return bodies(conn, t.c.id, t.c.body, limit, after)
 
 
-def reseal(conn: sa.Connection, id: str, before: bytes, body: bytes) -> None:
+def replace_body(conn: sa.Connection, id: str, before: bytes, body: bytes) -> None:
     """Unless it is another one by now."""
     conn.execute(sa.update(t).where(t.c.id == id, t.c.body == before).values(body=body))
 
@@ -55,7 +55,7 @@ def oldest(conn: sa.Connection, reason: str, limit: int) -> list[sa.Row[Any]]:
     return list(conn.execute(query.limit(limit)))
 
 
-def replace_body(conn: sa.Connection, entry_id: str, body: bytes) -> None:
+def correct(conn: sa.Connection, entry_id: str, body: bytes) -> None:
     conn.execute(sa.update(t).where(t.c.id == entry_id).values(body=body))
 
 

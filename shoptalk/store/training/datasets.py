@@ -69,7 +69,7 @@ def splits(conn: sa.Connection) -> dict[str, str]:
     return {g: s for g, s in conn.execute(sa.select(holdout_groups.c.group, holdout_groups.c.split))}
 
 
-def seal(conn: sa.Connection, group: str, split: str) -> None:
+def assign(conn: sa.Connection, group: str, split: str) -> None:
     """Fix a group's split for ever; a second call changes nothing."""
     insert_new(conn, holdout_groups, {"group": group, "split": split, "created_at": now(conn)})
 

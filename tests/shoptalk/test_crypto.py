@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from shoptalk.app.key_rotation import Sealed, reseal, rotate
+from shoptalk.app.key_rotation import EncryptedTable, reencrypt, rotate
 from shoptalk.crypto import Secrets, add_key, key_file, load_secrets, parse_ring
 from shoptalk.errors import ConfigurationError
 from shoptalk.settings import Settings, load_settings
@@ -33,7 +33,7 @@ def test_the_key_is_made_once_and_only_its_owner_reads_it(bare: Path) -> None:
     first, second = load_secrets(settings), load_secrets(settings)
     file = bare / "shop" / "secret.key"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert second.open(first.seal({"text": "día"})) == {"text": "día"}
+    assert second.decrypt(first.encrypt({"text": "día"})) == {"text": "día"}
     assert [p.name for p in file.parent.iterdir()] == ["secret.key"]
 
 
@@ -63,17 +63,17 @@ def test_a_wrong_key_is_refused(bare: Path, key: str) -> None:
 
 
 def test_another_key_opens_nothing() -> None:
-    sealed = Secrets(b"a" * 32).seal("hello")
+    sealed = Secrets(b"a" * 32).encrypt("hello")
     with pytest.raises(ConfigurationError, match="another key"):
-        Secrets(b"b" * 32).open(sealed)
+        Secrets(b"b" * 32).decrypt(sealed)
 
 
 def test_sealed_bytes_that_were_altered_do_not_open() -> None:
     secrets = Secrets(b"a" * 32)
-    sealed = bytearray(secrets.seal("hello"))
+    sealed = bytearray(secrets.encrypt("hello"))
     sealed[20] ^= 1
     with pytest.raises(ConfigurationError):
-        secrets.open(bytes(sealed))
+        secrets.decrypt(bytes(sealed))
 
 
 def test_digests_depend_on_the_key_and_the_purpose() -> None:
@@ -88,19 +88,23 @@ def test_digests_depend_on_the_key_and_the_purpose() -> None:
 def test_a_new_key_is_taken_up_without_a_restart(bare: Path) -> None:
     settings = load_settings(home=bare)
     running = load_secrets(settings)
-    before, customer = running.seal("before"), running.customer("jo")
+    before, customer = running.encrypt("before"), running.customer("jo")
     add_key(key_file(bare))
-    after = running.seal("after")
+    after = running.encrypt("after")
     with pytest.raises(ConfigurationError):
-        Secrets(*parse_ring(key_file(bare).read_text())[1:]).open(after)
+        Secrets(*parse_ring(key_file(bare).read_text())[1:]).decrypt(after)
     fresh = load_secrets(settings)
-    assert [fresh.open(s) for s in (before, after)] == [running.open(s) for s in (before, after)] == ["before", "after"]
+    assert (
+        [fresh.decrypt(s) for s in (before, after)]
+        == [running.decrypt(s) for s in (before, after)]
+        == ["before", "after"]
+    )
     assert fresh.customer("jo") == running.customer("jo") == customer
     assert stat.S_IMODE(key_file(bare).stat().st_mode) == 0o600
-    renewed = running.renew(before)
+    renewed = running.reencrypt(before)
     assert renewed is not None
-    assert running.renew(renewed) is None
-    assert running.open(renewed) == "before"
+    assert running.reencrypt(renewed) is None
+    assert running.decrypt(renewed) == "before"
 
 
 def test_a_ring_keeps_its_newest_keys_and_the_one_that_hashes(bare: Path) -> None:
@@ -118,32 +122,32 @@ def test_a_key_file_that_lost_its_last_key_is_refused(bare: Path) -> None:
     running = load_secrets(load_settings(home=bare))
     key_file(bare).write_text("ab" * 32 + "\n")
     with pytest.raises(ConfigurationError, match="last key"):
-        running.seal("x")
+        running.encrypt("x")
     key_file(bare).unlink()
-    assert running.open(running.seal("x")) == "x"
+    assert running.decrypt(running.encrypt("x")) == "x"
 
 
 def test_rotation_seals_everything_anew(store: Store, bare: Path) -> None:
     secrets = load_secrets(load_settings(home=bare))
-    tables: dict[str, Sealed] = {"arrivals": inbox, "quarantine": quarantine, "answers": answers}
+    tables: dict[str, EncryptedTable] = {"arrivals": inbox, "quarantine": quarantine, "answers": answers}
     old = parse_ring(key_file(bare).read_text())
     with store.write() as conn:
         for n in range(450):
-            inbox.add(conn, f"a{n}", "exchange", "con_1", secrets.seal(n))
-        quarantine.add(conn, "q1", "exchange", "con_1", "invalid", secrets.seal("q"))
+            inbox.add(conn, f"a{n}", "exchange", "con_1", secrets.encrypt(n))
+        quarantine.add(conn, "q1", "exchange", "con_1", "invalid", secrets.encrypt("q"))
         quarantine.add(conn, "q2", "exchange", "con_1", "invalid", None)
-        answers.add(conn, "k1", "0" * 64, 200, secrets.seal("k"), "con_1")
+        answers.add(conn, "k1", "0" * 64, 200, secrets.encrypt("k"), "con_1")
     assert rotate(store, secrets, tables, key_file(bare)) == {"arrivals": 450, "quarantine": 1, "answers": 1}
-    assert reseal(store, secrets, tables) == {"arrivals": 0, "quarantine": 0, "answers": 0}
+    assert reencrypt(store, secrets, tables) == {"arrivals": 0, "quarantine": 0, "answers": 0}
     with store.read() as conn:
-        bodies = [body for table in tables.values() for _, body in table.sealed(conn, 1000)]
-        assert [row[1] for row in inbox.sealed(conn, 2, 449)] == bodies[449:450]
-    assert [secrets.open(body) for body in bodies] == [*range(450), "q", "k"]
+        bodies = [body for table in tables.values() for _, body in table.encrypted(conn, 1000)]
+        assert [row[1] for row in inbox.encrypted(conn, 2, 449)] == bodies[449:450]
+    assert [secrets.decrypt(body) for body in bodies] == [*range(450), "q", "k"]
     for body in bodies:
         with pytest.raises(ConfigurationError):
-            Secrets(*old).open(body)
+            Secrets(*old).decrypt(body)
     with store.write() as conn:
-        inbox.add(conn, "foreign", "exchange", "con_1", Secrets(b"f" * 32).seal("x"))
+        inbox.add(conn, "foreign", "exchange", "con_1", Secrets(b"f" * 32).encrypt("x"))
     with pytest.raises(ConfigurationError, match="1 rows"):
         rotate(store, secrets, tables, None)
 
