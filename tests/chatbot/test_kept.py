@@ -24,7 +24,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 import numba
-from chatbot.engine.compute.team import Team
+from chatbot.engine.compute.threads import Team
 from tests.chatbot.test_kept import squares
 def refuse(*_, **__): raise AssertionError("compiled again")
 numba.cfunc = refuse

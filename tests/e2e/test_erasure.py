@@ -451,7 +451,7 @@ import json, os, signal, sys
 from ingest.erasure import Erasures
 from shoptalk.app.parts import Parts
 from shoptalk.settings import load_settings
-from ingest import topics
+from ingest.features import topics
 real, killed = Erasures._record, []
 
 def record(self, erasure, step, counts):

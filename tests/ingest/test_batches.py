@@ -251,7 +251,7 @@ def test_wrong_mends_are_refused(
 
 DYING = """
 import os, signal, sys
-from ingest import importer
+from ingest.imports import importer
 from shoptalk.app.files import read_source
 from shoptalk.app.parts import Parts
 from shoptalk.settings import load_settings
