@@ -229,7 +229,7 @@ class TestSigningIn:
     def test_a_session_runs_out(self, client: TestClient, services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
         sign_in(client, services)
         later = now().timestamp() + 13 * 3600
-        monkeypatch.setattr("chatbot.api.auth.time.time", lambda: later)
+        monkeypatch.setattr("shoptalk.clock.MachineTime.unix", lambda _: later)
         assert client.get("/console").status_code == 303
 
     def test_a_visitor_is_nobody_here(self, app: FastAPI, client: TestClient) -> None:
