@@ -1,19 +1,19 @@
-# make demo: everything from nothing to a narrated run. make test: what CI runs. make test-fast: lint, types and unit
-# tests. Second runs skip what is there.
-# where there is no such interpreter, the scripts take python3
+# make demo: installs everything and runs the narrated demo. make test: what CI runs. make test-fast: lint, types and
+# unit tests. Later runs skip what is already installed.
+# where this interpreter is missing, the scripts use python3
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 STEP := @sh scripts/step.sh
-# Tests run side by side (tests/workers.py says how they are divided), each process with one thread: two processes whose
-# two threads each wait for each other are many times slower (docs/log.md).
+# Tests run in parallel (tests/workers.py says how they are divided), each process with one thread: two processes with
+# two threads each, which wait for one another, are many times slower (docs/log.md).
 WORKERS ?= 2
 PYTEST := env OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE SHOPTALK_THREADS=1 $(BIN)/pytest --numprocesses=$(WORKERS)
-# what starts no model, server or browser
+# tests that start no model, server or browser
 FAST := not slow and not label_studio and not postgres and not browser and not vllm
 
-.PHONY: setup model label-studio vllm chat-ner demo test test-fast unit lint format types clean
+.PHONY: setup model label-studio vllm chat-ner demo docs test test-fast unit lint format types clean
 
 setup: $(STAMP) model label-studio
 
@@ -30,21 +30,26 @@ label-studio:
 vllm:
 	PYTHON=$(PYTHON) sh scripts/vllm.sh .venv-vllm
 
-# the small model that finds names in chats, after a change of its sentences; it comes trained
+# trains the small model that finds names in chats; needed only after a change of its sentences
 chat-ner: $(STAMP)
 	$(BIN)/python -m ingest.scrub.ner.chat.train
 
 demo: setup
 	$(BIN)/shoptalk demo $(ARGS)
 
+# the documentation site, in build/site
+docs: $(STAMP)
+	$(STEP) documents env NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 lint: $(STAMP)
 	$(STEP) lint $(BIN)/ruff check .
 	$(STEP) format $(BIN)/ruff format --check .
+	$(STEP) documents sh scripts/check_docs.sh $(BIN)/mkdocs
 
 types: $(STAMP)
 	$(STEP) types $(BIN)/mypy
 
-# Label Studio installs beside shoptalk, lint and types beside that
+# Label Studio is installed in parallel with shoptalk, lint and types
 test:
 	$(STEP) "setup, lint and types" $(MAKE) --no-print-directory --jobs=2 label-studio model lint types
 	$(STEP) tests $(PYTEST) --durations=10 $(ARGS)
