@@ -1,12 +1,14 @@
-"""Can a pattern match a text in so many ways that backtracking takes exponential or polynomial time?
+"""Find patterns that match a text in so many ways that backtracking takes exponential or polynomial time.
 
-Works on the parse tree of what is compiled, as Glushkov's automaton: a position for each character class. A loop is
-exponential where two different ways lead from a position back to it over the same text (a pair of positions reaches
-itself in the product of the automaton with itself by way of two that differ); polynomial where one endless loop leads
-to another over a text that both can repeat (a triple product). N. Weideman, "Static Analysis of Regular Expressions",
-2017, defines both. Repeats that end beyond UNROLLED are taken for endless ones in the first test: too many ways are as
-bad there. Assertions are taken for empty and an atomic group for one character, as it is left in one way only; what is
-in them is looked at by itself. So it may find too much, and what it cannot read counts as found.
+It turns the parse tree of a compiled pattern into Glushkov's automaton, with a position for each character class.
+A loop is exponential where two different paths lead from a position back to it over the same text: a pair of positions
+reaches itself in the product of the automaton with itself through a pair of two different positions. It is polynomial
+where one unbounded loop leads to another over a text that both can repeat (a triple product). N. Weideman, "Static
+Analysis of Regular Expressions", 2017, defines both.
+
+The result is approximate on the safe side. The first test treats repeats with a bound above UNROLLED as unbounded: too
+many paths are as bad there. Assertions count as empty, and an atomic group as one character, since it can be left in
+only one way; their contents are examined separately. So it may find too much, and what it cannot read counts as found.
 """
 
 from __future__ import annotations
@@ -20,19 +22,19 @@ from bench.patterns import Found, fits, tree
 
 UNROLLED = 3  # of bodies with several characters
 UNROLLED_SINGLE = 8
-# one character for each class that patterns tell apart, cases as one
+# one character for each class that patterns distinguish, upper and lower case alike
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZéÉß字"
 CHARACTERS = LETTERS + "0123456789١ \t\n\u00a0-–.,'’@_/:;#%+~()[]{}<>‹›|*?!&=$€£₹\"“”^`\\\u0301\u200b\u200d\ufeff\x00"
 MOST_PAIRS = 2_000_000
 
 
 class Undecided(Exception):
-    """What this cannot read, or not in reasonable time."""
+    """A pattern that cannot be read here, or not decided in reasonable time."""
 
 
 @dataclass
 class _Part:
-    """Of the automaton: positions that may come first and last, and may it be empty?"""
+    """A part of the automaton: the positions that may come first and last, and whether it may be empty."""
 
     first: list[int] = field(default_factory=list)
     last: list[int] = field(default_factory=list)
@@ -43,9 +45,9 @@ class _Automaton:
     def __init__(self, items: Iterable[Any], *, ignore_case: bool) -> None:
         self.masks: list[int] = []
         self.follow: list[set[int]] = []
-        self.endless: set[int] = set()  # positions in a repeat without an end
-        self.twice: set[tuple[int, int]] = set()  # one after the other in two ways
-        self.loops = 0  # that what is read now stands in
+        self.endless: set[int] = set()  # positions in an unbounded repeat
+        self.twice: set[tuple[int, int]] = set()  # pairs where one follows the other in two ways
+        self.loops = 0  # repeats around the part that is read now
         self.inner: list[tuple[Any, bool]] = []  # bodies of assertions and atomic groups
         self._sequence(items, ignore_case)
 
@@ -123,7 +125,7 @@ class _Automaton:
         return _Part(part.first, part.last, part.empty or least == 0)
 
     def exponential(self) -> bool:
-        """Is there a loop with two ways round?"""
+        """Return whether a loop can be gone round in two ways."""
         component = _components(self.follow)
         for members in component:
             inside = set(members)
@@ -153,10 +155,10 @@ class _Automaton:
 
     @staticmethod
     def _round(members: Sequence[int], before: dict[tuple[int, int], list[tuple[int, int]]]) -> bool:
-        """Does a pair of two that differ, which the diagonal reached, reach it again?
+        """Return whether a pair of different positions, reached from the diagonal, leads back to the diagonal.
 
-        Within a component of the automaton every position reaches every other, but not over the same text: from the
-        diagonal to the diagonal by way of the pair is what counts, since equal positions then go on as one.
+        Within a component of the automaton every position reaches every other, but not over the same text. What counts
+        is a path from the diagonal to the diagonal through the pair, since equal positions then go on as one.
         """
         back = [(p, p) for p in members]
         done = set(back)
@@ -170,7 +172,7 @@ class _Automaton:
         return False
 
     def polynomial(self) -> bool:
-        """Does one endless loop lead into another over a text that both repeat?"""
+        """Return whether one unbounded loop leads into another over a text that both repeat."""
         loops = [members for members in _components(self.follow) if self.endless.intersection(members)]
         for one in loops:
             for two in loops:
@@ -179,6 +181,7 @@ class _Automaton:
         return False
 
     def _leads(self, p: int, q: int) -> bool:
+        """Return whether some text leads from `p` to `p`, from `p` to `q` and from `q` to `q`."""
         todo, seen = [(p, p, q)], {(p, p, q)}
         while todo:
             a, b, c = todo.pop()
@@ -208,14 +211,14 @@ def _mask(op: Any, of: Any, ignore: bool) -> int:
         if op is sre.ANY or any(len(each) == 1 and fits(each, members) for each in spellings):
             mask |= 1 << i
     if not mask and op is sre.LITERAL:
-        mask = 1 << (len(CHARACTERS) + of)  # a character of its own
+        mask = 1 << (len(CHARACTERS) + of)  # a bit for this character alone
     if not mask:
         raise Undecided("a class that no character here is in")
     return mask
 
 
 def _components(follow: Sequence[set[int]]) -> list[list[int]]:
-    """Strongly connected components that have a loop (Tarjan, without recursion)."""
+    """Return the strongly connected components that have a loop (Tarjan's algorithm, without recursion)."""
     index: dict[int, int] = {}
     low: dict[int, int] = {}
     stack: list[int] = []
@@ -256,7 +259,7 @@ def _components(follow: Sequence[set[int]]) -> list[list[int]]:
 
 
 def finding(found: Found) -> str | None:
-    """'exponential', 'polynomial', why it could not be decided, or None."""
+    """Return 'exponential', 'polynomial', the reason why it could not be decided, or None."""
     try:
         todo: list[tuple[Any, bool]] = [(tree(found), bool(found.compiled.flags & 2))]
         while todo:

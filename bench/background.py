@@ -1,10 +1,10 @@
-"""What customers notice of a round, and how long a rollback takes. Ratios against a baseline in the same run.
+"""How much a round delays customers, and how long a rollback takes. Ratios are to a baseline in the same run.
 
 Usage: python -m bench.background [--requests 40] [--json OUT]
 
-Starts a real API on the real model in a temporary folder. Time to first token is that of the first streamed chunk
-with text, seen by the client, one request at a time: at rest, while an adapter trains, and while it is evaluated.
-A rollback's time is from the command's start, and from its commit, to the API's observed state.
+Starts a real API on the real model in a temporary folder. Time to first token is the time to
+the first streamed chunk with text, seen by the client, one request at a time: at rest, while an adapter trains, and
+while one is evaluated. A rollback is timed from the command's start, and from its commit, to the API's observed state.
 """
 
 from __future__ import annotations
@@ -25,17 +25,18 @@ import httpx
 from shoptalk.app.rounds import recipe
 from shoptalk.demo.helpers import add_dataset
 from shoptalk.demo.shop import Shop
-from shoptalk.domain import Message, new_id
+from shoptalk.domain import Example, Message, new_id
 from shoptalk.errors import TrainingFailed
 from shoptalk.store.chat import releases
 from shoptalk.store.training import datasets
 from tests.clocks import now
 from tests.e2e.stack import Stack, models_folder, until
+from training.examples import content_of
 from training.trainer import Trainer
 
 
 def first_token(http: httpx.Client, text: str) -> float:
-    """Seconds until the first text arrives."""
+    """Return the seconds until the first text arrives."""
     body = {"model": "shop", "messages": [{"role": "user", "content": text}], "max_tokens": 16, "stream": True}
     began = time.perf_counter()
     seen = 0.0
@@ -50,6 +51,7 @@ def first_token(http: httpx.Client, text: str) -> float:
 
 
 def measure(http: httpx.Client, texts: list[str]) -> dict[str, float]:
+    """Return the time to first token over some texts, in milliseconds."""
     times = []
     for text in texts:
         times.append(first_token(http, text))
@@ -59,27 +61,28 @@ def measure(http: httpx.Client, texts: list[str]) -> dict[str, float]:
 
 
 def frozen(stack: Stack, count: int) -> str:
-    """A dataset of the synthetic shop, stored without labels."""
+    """Store a dataset of the synthetic shop, without labels. Return its id."""
     pairs = [r.exchanges[0] for r in Shop(seed=5).everyday(count)]
     texts = [stack.parts.scrubber.scrub([Message("user", a), Message("assistant", b)]).texts for a, b in pairs]
-    rows = [
-        {
-            "split": "holdout" if i % 4 == 0 else "train",
-            "label_id": f"lab_{i}",
-            "conversation_id": f"con_{i}",
-            "group": f"con_{i}",
-            "messages": [["user", asked]],
-            "reply": answered + f" Your case is number {i}.",
-        }
+    system = Message("system", stack.settings.prompt)
+    examples = [
+        Example(
+            label_id=f"lab_{i}",
+            conversation_id=f"con_{i}",
+            group=f"con_{i}",
+            messages=(system, Message("user", asked)),
+            reply=answered + f" Your case is number {i}.",
+        )
         for i, (asked, answered) in enumerate(texts)
     ]
-    content = {"version": 1, "system_prompt": stack.settings.prompt, "examples": rows}
+    train = [example for i, example in enumerate(examples) if i % 4]
+    content = content_of(stack.settings.prompt, train, examples[::4])
     sha = stack.parts.artifacts.put(json.dumps(content).encode())
     return add_dataset(stack.parts, datasets.Dataset("ds_bench", sha, count * 3 // 4, count // 4, None, now()))
 
 
 def rollback(stack: Stack) -> dict[str, float]:
-    """Seconds until the API is seen to serve the former adapter again."""
+    """Roll back. Return the seconds until the API is seen to serve the former adapter."""
 
     def serves(name: str) -> bool:
         with stack.parts.store.read() as conn:
@@ -97,7 +100,7 @@ def rollback(stack: Stack) -> dict[str, float]:
 
 
 def _train(trainer: Trainer, dataset: str, stack: Stack, under_way: threading.Event) -> None:
-    with contextlib.suppress(TrainingFailed):  # it is killed when it was measured
+    with contextlib.suppress(TrainingFailed):  # it is killed once the measurement is done
         trainer.train(new_id("run"), dataset, recipe(stack.settings), lambda *_: under_way.set())
 
 
@@ -136,9 +139,9 @@ def main() -> None:
             until(lambda: httpx_serves(http, str(adapter.ref)), "the release")
             result["rollback"] = rollback(stack)
     for name in ("training", "evaluating"):
-        figures = result[name]
-        assert isinstance(figures, dict)
-        figures["ratio_p50"] = figures["p50_ms"] / rest["p50_ms"]
+        metrics = result[name]
+        assert isinstance(metrics, dict)
+        metrics["ratio_p50"] = metrics["p50_ms"] / rest["p50_ms"]
     print(json.dumps(result, indent=1))
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n")

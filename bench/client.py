@@ -1,6 +1,6 @@
-"""A streaming chat client that costs little, since it shares the cores with the servers it measures.
+"""A streaming chat client that uses little processor time, since it shares the cores with the servers it measures.
 
-Figures are those of `vllm bench serve`: time to first token, inter-token latency (gaps between pieces of text),
+The metrics are those of `vllm bench serve`: time to first token, inter-token latency (gaps between pieces of text),
 end-to-end latency, and goodput, the requests a second that met a target.
 """
 
@@ -19,7 +19,7 @@ from typing import Any
 
 @dataclass
 class Sample:
-    """One request, in seconds. `problem` is empty where all went well."""
+    """One request. Times are in seconds; `problem` is empty where all went well."""
 
     ttft: float = 0.0
     itls: list[float] = field(default_factory=list)
@@ -34,7 +34,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Target:
-    """A server: `models` are what to ask for, in turn or by weight; `system` is a message it does not add itself."""
+    """A server to ask. `system` is a system message for one that adds none itself."""
 
     name: str
     port: int
@@ -56,7 +56,7 @@ class Target:
 
 
 async def ask(target: Target, body: dict[str, Any], leave_after: int | None = None) -> Sample:
-    """One streamed request over a connection of its own; `leave_after` so many pieces the client hangs up."""
+    """Send one streamed request over its own connection. Hang up after `leave_after` pieces of text."""
     sample, began = Sample(), time.perf_counter()
     reader, writer = await asyncio.open_connection("127.0.0.1", target.port)
     try:
@@ -108,9 +108,9 @@ async def closed_loop(
     target: Target, models: Sequence[str], texts: Sequence[str], concurrency: int, requests: int, tokens: int,
     within: float = math.inf,
 ) -> tuple[list[Sample], float]:  # fmt: skip
-    """So many customers, each asking again when answered, for `within` seconds at most.
+    """Run `concurrency` customers who each ask again once answered, for `within` seconds at most.
 
-    Returns the samples and the seconds until the last was answered.
+    Return the samples and the seconds until the last was answered.
     """
     left = iter(range(requests))
     samples: list[Sample] = []
@@ -130,7 +130,10 @@ async def closed_loop(
 async def open_loop(
     target: Target, models: Sequence[str], texts: Sequence[str], rate: float, seconds: float, tokens: int, seed: int = 1
 ) -> tuple[list[Sample], float]:
-    """Requests arrive as a Poisson process of `rate` a second, whatever the server does."""
+    """Send requests as a Poisson process of `rate` a second, however fast the server is.
+
+    Return the samples and the seconds until the last was answered.
+    """
     chance = random.Random(seed)
     tasks: list[asyncio.Task[Sample]] = []
     began = time.perf_counter()
@@ -146,13 +149,16 @@ async def open_loop(
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """0 where there are none."""
+    """Return a percentile, 0 where there are no values."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
 
 
-def figures(samples: Sequence[Sample], seconds: float, good_ttft: float, good_tpot: float) -> dict[str, float]:
-    """Milliseconds, tokens and requests a second. Good: first token and time a token within what is named (seconds)."""
+def summarize(samples: Sequence[Sample], seconds: float, good_ttft: float, good_tpot: float) -> dict[str, float]:
+    """Return the metrics of a load: milliseconds, tokens and requests a second.
+
+    A request is good where its first token and its time per later token are within `good_ttft` and `good_tpot` seconds.
+    """
     fine = [s for s in samples if not s.problem]
     itls = [gap for s in fine for gap in s.itls]
     good = [s for s in fine if s.ttft <= good_ttft and (s.e2e - s.ttft) / max(1, s.tokens - 1) <= good_tpot]
@@ -172,5 +178,5 @@ def figures(samples: Sequence[Sample], seconds: float, good_ttft: float, good_tp
 
 
 def median(rows: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Of each figure by itself."""
+    """Return the median of each metric by itself."""
     return {name: statistics.median(row[name] for row in rows) for name in rows[0]}

@@ -1,7 +1,7 @@
-"""The baseline in a process of its own: transformers.generate over padded batches, without LoRA.
+"""The baseline of bench.serving, in a separate process: transformers.generate over padded batches, without LoRA.
 
-Reads a line of JSON from standard input for each measurement ({"texts", "tokens"}) and writes one: seconds, and for
-each row when its first token came and the gaps after it.
+It reads one line of JSON from standard input for each measurement (`{"texts", "tokens"}`) and writes one: the seconds
+for all, the time to the first token, and the gaps after it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from shoptalk.domain import Message
 from shoptalk.models.basemodel import ChatTokenizer, choose_dtype, find_base_model, load_model, load_tokenizer
 
 
-class Clock(StoppingCriteria):
-    """Notes the time of every step."""
+class StepTimes(StoppingCriteria):
+    """Records the time of every decoding step."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
@@ -36,20 +36,20 @@ def main() -> None:
     chats = ChatTokenizer(tokenizer)
     for line in sys.stdin:
         wanted = json.loads(line)
-        rows = [chats.render([Message("system", system), Message("user", text)]) for text in wanted["texts"]]
-        longest = max(map(len, rows))
-        ids = torch.tensor([[tokenizer.pad_token_id] * (longest - len(row)) + row for row in rows])
-        mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows])
-        clock, tokens = Clock(), wanted["tokens"]
+        prompts = [chats.render([Message("system", system), Message("user", text)]) for text in wanted["texts"]]
+        longest = max(map(len, prompts))
+        ids = torch.tensor([[tokenizer.pad_token_id] * (longest - len(prompt)) + prompt for prompt in prompts])
+        mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+        steps, tokens = StepTimes(), wanted["tokens"]
         began = time.perf_counter()
         with torch.inference_mode():
             model.generate(
                 input_ids=ids, attention_mask=mask, max_new_tokens=tokens, min_new_tokens=tokens, do_sample=False,
-                pad_token_id=tokenizer.pad_token_id, stopping_criteria=StoppingCriteriaList([clock]),
+                pad_token_id=tokenizer.pad_token_id, stopping_criteria=StoppingCriteriaList([steps]),
             )  # fmt: skip
         seconds = time.perf_counter() - began
-        gaps = [b - a for a, b in zip(clock.times, clock.times[1:], strict=False)]
-        print(json.dumps({"seconds": seconds, "ttft": clock.times[0] - began, "itls": gaps}), flush=True)
+        gaps = [b - a for a, b in zip(steps.times, steps.times[1:], strict=False)]
+        print(json.dumps({"seconds": seconds, "ttft": steps.times[0] - began, "itls": gaps}), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""The HTTP layer's own cost, beside LiteLLM's proxy (scripts/litellm.sh) over the same null engine in the same run.
+"""The cost of the HTTP layer alone, beside LiteLLM's proxy (scripts/litellm.sh) over the same null engine in one run.
 
 Usage: python -m bench.http [--rate 100] [--seconds 30] [--rounds 3] [--mode plain|streamed|both] [--json OUT]
 
-Requests arrive as a Poisson process, whatever the servers do; every message is another one. Measured from outside:
-a bare server that answers the null engine's text, shoptalk without scrubbing and commit (its HTTP layer), LiteLLM
-before each of these, and all of shoptalk. Then, inside this process and one at a time: scrubbing, and the commit.
+Requests arrive as a Poisson process, however fast the servers are; no two messages are alike. Measured from outside:
+a bare server that answers with the null engine's text, shoptalk without scrubbing and commit (its HTTP layer), LiteLLM
+in front of each of these, and all of shoptalk. Then, inside this process and one at a time: scrubbing, and the commit.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ import httpx
 import uvloop
 
 from bench.client import percentile
-from chatbot.api.auth import Caller
+from chatbot.api.caller import Caller
 from chatbot.api.exchange import Exchange
 from chatbot.api.limits.admission import Admission
 from chatbot.api.prepare import conclude, prepare
@@ -41,19 +41,20 @@ from chatbot.engine.protocol import Finished
 from shoptalk.app.api import build_api
 from shoptalk.demo.shop import Shop
 from shoptalk.domain import Scope
-from tests.e2e.stack import ROOT, Stack, free_port
+from shoptalk.processes.sockets import free_port
+from tests.e2e.stack import ROOT, Stack
 
 LITELLM = ROOT / ".venv-bench" / "bin" / "litellm"
 LITELLM_KEY = "sk-bench"
 PROBES = 300
-KEEP_S = 3.0  # a connection, without use
+KEEP_S = 3.0  # an idle connection is reused this long
 BEFORE = "LiteLLM before "
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Server:
-    """Where to ask for what; `needs` are the processes that must run meanwhile."""
+    """A server to ask. `needs` are the processes that must run meanwhile."""
 
     name: str
     port: int
@@ -63,7 +64,7 @@ class Server:
 
 
 class Client:
-    """Keeps its connections, and parses no more than it must."""
+    """An HTTP client that keeps its connections and parses no more than it must."""
 
     def __init__(self, server: Server, stream: bool) -> None:
         self._server, self._stream = server, stream
@@ -71,7 +72,7 @@ class Client:
         self.failed = 0
 
     async def ask(self, text: str) -> float:
-        """Seconds until the whole answer was there."""
+        """Return the seconds until the whole answer was there."""
         body: Row = {"model": self._server.model, "messages": [{"role": "user", "content": text}]}
         data = json.dumps({**body, "stream": True} if self._stream else body).encode()
         head = (
@@ -95,7 +96,7 @@ class Client:
         return took
 
     def _waiting(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
-        """A connection used lately; servers close those that were not."""
+        """Return a connection used a moment ago, if there is one. Servers close those idle for longer."""
         if not self._idle or time.perf_counter() - self._idle[-1][0] > KEEP_S:
             return None
         return self._idle.pop()[1:]
@@ -106,7 +107,7 @@ class Client:
 
 
 async def load(server: Server, texts: Iterator[str], rate: float, seconds: float, stream: bool, seed: int) -> Row:
-    """Poisson arrivals; figures in milliseconds."""
+    """Send requests as a Poisson process. Return their number and latencies in milliseconds."""
     chance, client = random.Random(seed), Client(server, stream)
     tasks: list[asyncio.Task[float]] = []
     began = due = time.perf_counter()
@@ -124,7 +125,7 @@ def _ms(times: list[float]) -> Row:
 
 
 def messages(seed: int) -> Iterator[str]:
-    """Customers' first messages, no two alike."""
+    """Yield customers' first messages, no two alike."""
     shop, number = Shop(seed), 0
     while True:
         for talk in shop.everyday(200):
@@ -153,7 +154,7 @@ def _process(command: list[str], environment: dict[str, str], url: str, log: Pat
 
 
 def servers(stack: ExitStack, home: Path) -> list[Server]:
-    """All started. LiteLLM is told to send nothing home and to look nothing up."""
+    """Start all servers. LiteLLM is configured to send no telemetry and to fetch no price list."""
     python, own = sys.executable, {**os.environ}
     whole = stack.enter_context(Stack(home / "whole"))
     whole.start("serve")
@@ -204,7 +205,7 @@ def _litellm(
 
 @contextmanager
 def _only(these: Server, everyone: list[Server]) -> Iterator[None]:
-    """All others' processes stand still."""
+    """Let only this server's processes run; stop all others (SIGSTOP)."""
     everything = {p.pid: p for s in everyone for p in s.needs}
     for pid, process in everything.items():
         process.send_signal(signal.SIGCONT if pid in {p.pid for p in these.needs} else signal.SIGSTOP)
@@ -213,7 +214,7 @@ def _only(these: Server, everyone: list[Server]) -> Iterator[None]:
 
 
 def alone(home: Path) -> dict[str, Row]:
-    """Scrubbing and the commit, inside this process, one message at a time."""
+    """Return the latencies of scrubbing and of the commit, inside this process, one message at a time."""
     with Stack(home) as stack:
         services = build_api(stack.settings).state.services
         caller = Caller("key_bench", frozenset({Scope.CHAT}), "key_bench")
@@ -267,7 +268,7 @@ def _median(rows: list[Row]) -> Row:
 
 
 def table(result: Row) -> str:
-    """Markdown. LiteLLM's own cost is the difference to what it stands before."""
+    """Return the result as Markdown. LiteLLM's own cost is the difference to the server behind it."""
     lines = []
     for mode in ("plain", "streamed"):
         if mode not in result:

@@ -1,9 +1,9 @@
-"""What is acknowledged while processes are killed, hundreds of times: is anything lost or doubled?
+"""Processes are killed hundreds of times while customers chat: is anything acknowledged lost or doubled?
 
 Usage: python -m bench.kills [--kills 200] [--turns 20000] [--database sqlite|postgres|both] [--json OUT]
 
 The null engine answers; four customers chat, repeat a fifth of their requests and whatever fails; the API is killed
-with SIGKILL each time, the worker every third time. PostgreSQL is a server of its own, which is not killed.
+with SIGKILL each time, the worker every third time. The PostgreSQL server is not killed.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from tests.postgres import PostgresServer, find_programs
 
 
 def measure(database: str, kills: int, turns: int) -> dict[str, Any]:
+    """Run the loop of kills on one kind of database. Return what was acknowledged and what is wrong afterwards."""
     with ExitStack() as around:
         home = Path(around.enter_context(tempfile.TemporaryDirectory())) / "home"
         values = {}
@@ -36,17 +37,17 @@ def measure(database: str, kills: int, turns: int) -> dict[str, Any]:
         began = time.perf_counter()
         stack.start("serve")
 
-        def tell(kill: int, acknowledged: int) -> None:
+        def report(kill: int, acknowledged: int) -> None:
             if kill % 20 == 0:
                 print(f"{database}: {kill} kills, {acknowledged} turns acknowledged", file=sys.stderr, flush=True)
 
-        told = chat_while_killed(stack, kills, -(-turns // kills), tell)
-        found = faults(stack, told)
+        kept = chat_while_killed(stack, kills, -(-turns // kills), report)
+        found = faults(stack, kept)
         for fault in found[:20]:
             print(fault, file=sys.stderr)
         return {
-            "database": database, "kills": kills, "turns_acknowledged": told.turns, "feedback": len(told.ratings),
-            "repeated": told.repeated, "lost_or_doubled": len(found), "seconds": round(time.perf_counter() - began),
+            "database": database, "kills": kills, "turns_acknowledged": kept.turns, "feedback": len(kept.ratings),
+            "repeated": kept.repeated, "lost_or_doubled": len(found), "seconds": round(time.perf_counter() - began),
         }  # fmt: skip
 
 

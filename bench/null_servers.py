@@ -1,7 +1,7 @@
-"""What `bench.http` measures beside shoptalk itself, each a process of its own, both with the null engine's text.
+"""The servers that `bench.http` compares with shoptalk, each in its own process, both with the null engine's text.
 
 Usage: python -m bench.null_servers bare PORT    the fewest lines of FastAPI that answer like OpenAI
-       python -m bench.null_servers layer        shoptalk's API (settings from the environment), but for scrubbing
+       python -m bench.null_servers layer        shoptalk's API (settings from the environment) without scrubbing
                                                  and the commit: what is left is its HTTP layer
 """
 
@@ -52,7 +52,7 @@ async def _chunks() -> AsyncIterator[str]:
 
 
 class NoScrubber:
-    """Lets everything through."""
+    """A scrubber that changes nothing."""
 
     version = "none"
 
@@ -62,7 +62,7 @@ class NoScrubber:
     def close(self) -> None:
         pass
 
-    def scrub(self, messages: Sequence[Message]) -> Scrubbed:
+    def scrub(self, messages: Sequence[Message], record: Mapping[str, Any] | None = None) -> Scrubbed:
         texts = tuple(m.content for m in messages)
         return Scrubbed(texts, texts, tuple({} for _ in texts), Vault({}, frozenset()))
 
@@ -71,7 +71,7 @@ class NoScrubber:
 
 
 class NoRecorder(Recorder):
-    """Looks up whose a conversation is, and keeps nothing."""
+    """A recorder that looks up a conversation's owner and stores nothing."""
 
     def record(self, *_: Any) -> None:
         pass

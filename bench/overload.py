@@ -1,9 +1,9 @@
-"""Ten thousand requests at overload: is each answered or told to come back, and does anything leak?
+"""Ten thousand requests at overload: is each answered or refused with 429, and does anything leak?
 
 Usage: python -m bench.overload [--requests 10000] [--customers 200] [--json OUT]
 
 Many more customers than the queue holds ask at once, again and again, some hanging up. The server's memory is read
-every second, its rows and slots afterwards.
+every second, its sequences and slots afterwards.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tests.e2e.stack import Stack, models_folder
 
 
 def memory_mb(pid: int) -> float:
-    """Resident."""
+    """Return a process's resident memory."""
     found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     assert found is not None
     return int(found[1]) / 1024
@@ -38,7 +38,7 @@ def memory_mb(pid: int) -> float:
 async def overload(
     target: Target, models: list[str], texts: list[str], requests: int, customers: int, pid: int
 ) -> tuple[Counter[str], list[tuple[float, float]], list[float]]:
-    """How requests ended, the memory over time, and how long refusals took (seconds)."""
+    """Return how requests ended, the memory over time, and the seconds that each refusal took."""
     left, ends, memory, refusals = iter(range(requests)), Counter[str](), [], []
     began = time.perf_counter()
 

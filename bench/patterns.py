@@ -1,10 +1,10 @@
-"""Every compiled pattern of the product, and texts made of each pattern's own pieces that try to make it slow.
+"""All compiled patterns of the product, and texts made of each pattern's own pieces that try to make it slow.
 
-Patterns are found by walking the modules, so that new ones are in it without being listed: module-level patterns (in
-tuples and dictionaries too), the rules of `ingest.scrub.rules` and Presidio's own, as they are built, and those that
-are built from a customer's record. pydantic's are not: Rust's `regex`, which takes linear time, matches them.
+Patterns are found by walking the modules, so new ones need no listing: module-level patterns (in tuples and
+dictionaries too), the rules of `ingest.scrub.rules` and Presidio's own as they are built, and those built from a
+customer's record. pydantic's are left out: Rust's `regex`, which takes linear time, matches them.
 
-Pieces come from a pattern's parse tree: a sample of all of it in which one repeat is pumped, or the repeat's body.
+Pieces come from a pattern's parse tree: a sample of the whole in which one repeat is pumped, or the repeat's body.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 PACKAGES = ("chatbot", "ingest", "labeling", "training", "monitoring", "shoptalk")
 PIECES = 24  # of one pattern, at most
 LONGEST_PIECE = 200
-# what a class is filled from: the first that fits, in an order that differs from sample to sample
+# samples of a character class are drawn from those of these that are in it
 ALPHABET = "aAbeéÉß1579 \t\n-–.,'’@_/:;#%+~()[]{}<>|*?!&=$€\"“”\u0301\u200d\x00"
 ENDS = ("", "\x00", "!", "@", "5", "x", "-", "\n")
 JOINTS = ("", " ", "-", ".", ", ", "\n")
@@ -32,7 +32,7 @@ JOINTS = ("", " ", "-", ".", ", ", "\n")
 
 @dataclass(frozen=True)
 class Found:
-    """A compiled pattern, of `re` or `regex`, where it stands, and texts that it is known to find something in."""
+    """A compiled pattern of `re` or `regex`, the name of its definition, and texts in which it is known to match."""
 
     name: str
     compiled: Any
@@ -49,7 +49,7 @@ class Found:
 
 @cache
 def every() -> tuple[Found, ...]:
-    """All patterns, each once."""
+    """Return all patterns, each once."""
     found: dict[tuple[str, int], Found] = {}
     names: Counter[str] = Counter()
     for each in (*_of_rules(), *_of_records(), *_of_modules()):
@@ -83,7 +83,7 @@ def _within(name: str, value: object, depth: int = 2) -> Iterator[Found]:
 
 
 def _of_rules() -> Iterator[Found]:
-    """The rules and Presidio's own recognizers, compiled as the product compiles them."""
+    """Yield the rules and Presidio's own recognizers, compiled as the product compiles them."""
     from ingest.scrub.presidio.engine import compiled_patterns
     from ingest.scrub.rules.recognizers import RULES
 
@@ -93,16 +93,19 @@ def _of_rules() -> Iterator[Found]:
 
 
 def _of_records() -> Iterator[Found]:
-    from ingest.scrub.context.record import Record
+    from ingest.scrub.context.record import DenyList
 
     values = {"name": "Jo  O'Neil", "phone": "+1 (555) 010-0123", "email": "jo@mail.example", "address": "1 A st, Town"}
-    record = Record(values)  # its patterns are the customer's values, escaped
+    record = DenyList(values)  # its patterns are the customer's values, escaped
     for pattern, kind in record._exact:
         yield Found(f"record {kind}", pattern, tuple(values.values()))
 
 
 def tree(found: Found) -> Any:
-    """Its parse tree. What only `regex` knows is written as what is like it: `\\K` as nothing, `\\p{L}` as letters."""
+    """Return the parse tree.
+
+    What only `regex` knows is replaced by something close: `\\K` by nothing, `\\p{L}` by letters.
+    """
     source = found.source
     if found.of_regex:
         source = source.replace(r"\K", "").replace(r"[\p{L}", "[a-zA-Zé").replace(r"[\p{Lu}", "[A-ZÉ")
@@ -113,7 +116,10 @@ def tree(found: Found) -> Any:
 
 @cache
 def pieces(found: Found) -> tuple[tuple[str, str], ...]:
-    """(What stands before, what is repeated), deterministic: of its repeats, of the whole, of its examples."""
+    """Return pairs (text before, text to repeat), made of the pattern's repeats, the whole of it, and its examples.
+
+    They are the same in each run.
+    """
     rng = random.Random(found.source)
     parsed = tree(found)
     made: dict[tuple[str, str], None] = {}
@@ -132,7 +138,7 @@ def pieces(found: Found) -> tuple[tuple[str, str], ...]:
 
 
 def pumped(found: Found, length: int) -> Iterator[str]:
-    """Texts of about this length in which one of its pieces is repeated, and which end in what does not fit."""
+    """Yield texts of about this length that repeat one of the pattern's pieces and end in what does not fit."""
     rng = random.Random(found.source)
     for before, piece in pieces(found):
         for joint in ("", rng.choice(JOINTS[1:])):
@@ -143,7 +149,7 @@ def pumped(found: Found, length: int) -> Iterator[str]:
 
 
 class _Sampler:
-    """Texts that a parse tree matches, but for its assertions."""
+    """Makes texts that a parse tree matches, its assertions aside."""
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
@@ -152,7 +158,7 @@ class _Sampler:
         return "".join(self._one(op, of) for op, of in items)
 
     def repeats(self, items: Iterable[Any]) -> list[tuple[list[Any], list[Any]]]:
-        """(All items before, body) of every repeat that may match more than once, at any depth."""
+        """Return (all items before, body) of every repeat that may match more than once, at any depth."""
         found: list[tuple[list[Any], list[Any]]] = []
         before: list[Any] = []
         for op, of in items:
@@ -196,7 +202,7 @@ class _Sampler:
             least, most, body = of
             times = self._rng.choice((least, min(int(most), least + 1), min(int(most), least + 3)))
             return "".join(self.text(body) for _ in range(times))
-        return ""  # assertions, places and references
+        return ""  # assertions, positions and references
 
     def _pick(self, members: Any) -> str:
         fitting = [char for char in ALPHABET if fits(char, members)]
@@ -208,7 +214,7 @@ class _Sampler:
 
 
 def fits(char: str, members: Any) -> bool:
-    """Is the character in a class, as the parser has it?"""
+    """Return whether the character is in a class, given as the parser's members."""
     negated = bool(members) and members[0][0] is sre.NEGATE
     inside = any(_member(char, op, of) for op, of in members if op is not sre.NEGATE)
     return inside != negated

@@ -9,7 +9,7 @@ COLOURS = {"shoptalk": "#0b6e4f", "transformers": "#8a8a8a", "vllm": "#c1440e"}
 
 
 def draw(found: dict[str, Any], path: Path) -> None:
-    """A PNG, SVG or PDF, by the file's ending."""
+    """Write a PNG, SVG or PDF, by the file's suffix."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -1,9 +1,9 @@
-"""What a conversation's next turn saves by reusing the history's keys and values; through the whole API.
+"""How much time a conversation's next turn saves by reusing the history's KV cache, through the whole API.
 
 Usage: python -m bench.prefix [--rounds 9] [--json OUT]
 
-A customer whose history has about 1,000 tokens asks once more. Time to first token with the cache, and with a cache of
-no bytes, in two servers of which only one runs at a time.
+A customer whose history has about 1,000 tokens asks once more. Measures the time to first token with the
+prefix cache, and with a prefix cache of no bytes, in two servers of which only one runs at a time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ HISTORY = 1000
 
 
 def conversation(tokenizer: ChatTokenizer, seed: int) -> list[dict[str, str]]:
-    """Turns of a long conversation, ending with the customer's."""
+    """Return the messages of a long conversation that ends with the customer's."""
     messages: list[Message] = []
     for each in Shop(seed=seed).everyday(400):
         for asked, answered in each.exchanges:
@@ -38,7 +38,7 @@ def conversation(tokenizer: ChatTokenizer, seed: int) -> list[dict[str, str]]:
 
 
 async def second_turn(target: Target, history: list[dict[str, str]]) -> float:
-    """Milliseconds to the first token of the turn after this history was answered."""
+    """Return the milliseconds to the first token of the turn after this history was answered."""
     body = {**target.body("shop", "", 8), "messages": history}
     first = await ask(target, body)
     more = [{"role": "assistant", "content": first.text}, {"role": "user", "content": "And how long will that take?"}]
@@ -56,9 +56,9 @@ def main() -> None:
     models = models_folder()
     tokenizer = ChatTokenizer(load_tokenizer(find_base_model(models, "HuggingFaceTB/SmolLM2-135M-Instruct")))
     histories = [conversation(tokenizer, seed) for seed in range(options.rounds)]
-    took: dict[str, list[float]] = {"reused_ms": [], "anew_ms": []}
+    took: dict[str, list[float]] = {"reused_ms": [], "recomputed_ms": []}
     with tempfile.TemporaryDirectory() as folder:
-        for name, size in (("reused_ms", 512), ("anew_ms", 0)):
+        for name, size in (("reused_ms", 512), ("recomputed_ms", 0)):
             values = {"engine": "embedded", "models": models, "prefix_cache_mb": size}
             with Stack(Path(folder) / name, **values) as stack:
                 stack.environment.pop("OMP_WAIT_POLICY")
@@ -68,7 +68,7 @@ def main() -> None:
                 took[name] = [asyncio.run(second_turn(target, history)) for history in histories]
                 stack.processes["serve"].send_signal(signal.SIGTERM)
     result = {name: statistics.median(values) for name, values in took.items()}
-    result["ratio"] = result["reused_ms"] / result["anew_ms"]
+    result["ratio"] = result["reused_ms"] / result["recomputed_ms"]
     print(json.dumps(result, indent=1))
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n")

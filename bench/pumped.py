@@ -2,10 +2,11 @@
 
 Usage: python -m bench.pumped [--texts N] [--seconds N] [--seed N] [--processes N] [--json OUT]
 
-Texts are made from a seed: pieces of every pattern (`bench.patterns`) repeated, joined by what separates and ended by
-what does not fit; runs of blanks, digits, marks, joiners, dots, hyphens and @; endless words; names, addresses and
-placeholders by the thousand; all of these within chats. Mean 1 kB, up to 64 kB. A text is too slow where it takes more
-than 5 times the processor time a kB of ordinary text, and 20 ms; what is refused (for its length) counts as read.
+Texts are made from a seed: repeated pieces of every pattern (`bench.patterns`), joined by separators and ended by
+something that does not fit; runs of blanks, digits, marks, joiners, dots, hyphens and @; very long words; names,
+addresses and placeholders by the thousand; all of these within chats. Mean 1 kB, up to 64 kB. A text is too slow where
+it takes more than 5 times the processor time of as much ordinary text plus 20 ms. A text refused for its length counts
+as read.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ from shoptalk.ports import Scrubber
 
 TIMES = 5.0
 EXTRA_SECONDS = 0.02
-TRIES = 3  # of what seems too slow, each a bit another text: the scrubber remembers, and machines hiccup
-ORDINARY = 60  # texts, at first, and one more each so many
-EACH = 50
+TRIES = 3  # of a text that seems too slow, each slightly changed: the scrubber remembers, and machines hiccup
+ORDINARY = 60  # ordinary texts at the start
+EACH = 50  # one more ordinary text after this many hostile ones
 RUNS = (
     " ", "\t", "\n", "\r\n", "\u00a0", "\u200b", "\u200d", "\u0301", "\u0301\u0316", "a\u0301", "\u093c\u094d", "1", "9 ", "1-",
     "@", ".", "-", "'", "’", "_", "/", "\\", "(", ")", "<", ">", "‹", "›", "\x00", "a", "A", "é", "ﬁ", "١", "字", "한", "ᄀ", "ᅡ", "😀",
@@ -55,7 +56,7 @@ WORDS = (
 
 
 def texts(seed: int = 1) -> Iterator[str]:
-    """Without end; the same for the same seed and patterns."""
+    """Yield texts without end, the same for the same seed and patterns."""
     rng = random.Random(seed)
     patterns = every()
     around = [turn["text"] for row in chats(40, seed) for turn in row["turns"]]
@@ -66,7 +67,7 @@ def texts(seed: int = 1) -> Iterator[str]:
 
 
 def _length(rng: random.Random) -> int:
-    """1,000 on average."""
+    """Return a length; about 1,000 on average."""
     which = rng.random()
     if which < 0.85:
         return rng.randint(20, 600)
@@ -84,7 +85,7 @@ def _pumped(rng: random.Random, length: int, patterns: Any, around: list[str]) -
 
 
 def _attack(rng: random.Random, length: int, patterns: Any, around: list[str]) -> str:
-    """What once was slow; at lengths that are let in, so that it shows."""
+    """Repeat what was once slow, at lengths that are not refused, so that it shows."""
     units = rng.sample(ATTACKS, rng.choice((1, 1, 2)))
     if rng.random() < 0.1:
         length = rng.randint(2000, 32_000)
@@ -118,7 +119,7 @@ def _word(rng: random.Random) -> str:
 
 
 def _within(rng: random.Random, length: int, patterns: Any, around: list[str]) -> str:
-    """A pumped part in ordinary words."""
+    """Put a pumped part among ordinary words."""
     inner = rng.choice((_pumped, _runs, _words))(rng, max(1, length // 2), patterns, around)
     before = _joined(rng, length // 4, around, lambda: " ")
     return f"{before} {inner} {_joined(rng, length // 4, around, lambda: ' ')}"[:length]
@@ -134,7 +135,7 @@ def _joined(rng: random.Random, length: int, parts: list[str], joint: Callable[[
 
 
 def ordinary(seed: int = 1) -> Iterator[str]:
-    """Made-up chats, about a kB each."""
+    """Yield made-up chats, about a kB each."""
     said = ""
     for n in range(1_000_000):
         for row in chats(100, seed=1000 * seed + n):
@@ -147,7 +148,7 @@ def ordinary(seed: int = 1) -> Iterator[str]:
 
 @dataclass
 class Result:
-    """What was measured. `slowest` are (how many times its limit, seconds, characters, how it begins and ends)."""
+    """The result of a run. `slowest` has (seconds divided by the limit, seconds, characters, beginning and end)."""
 
     texts: int = 0
     characters: int = 0
@@ -166,7 +167,7 @@ def measure(
     seed: int = 1,
     clock: Callable[[], float] = time.process_time,
 ) -> Result:
-    """Scrub so many texts, or for so long by the wall clock. `clock` is the processor time of what scrubs."""
+    """Scrub `most` texts, or for `seconds` by the wall clock. `clock` is the processor time of whatever scrubs."""
     result = Result()
     usual = ordinary(seed)
     used = length = 0.0
@@ -204,7 +205,7 @@ def measure(
 
 
 def run(most: int | None, seconds: float | None, seed: int) -> Result:
-    """One process's share."""
+    """Run one process's share."""
     from ingest.scrub.analyzer import Analyzer
     from ingest.scrub.scrubber import PresidioScrubber
 

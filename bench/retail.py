@@ -1,7 +1,7 @@
 """Made-up shop chats whose personal data is known, for measuring what scrubbing leaves: people who write in a hurry.
 
-Deterministic by seed. Values of a chat are its names, user name, e-mail, phone, account, order and address; the
-phrases are of other makes than those the scrubber's rules are tested with.
+Deterministic by seed. The values of a chat are its names, user name, e-mail, phone, account, order and address. The
+phrases are others than those that the scrubber's rules are tested with.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import random
 from collections.abc import Iterator
 from importlib import resources
 from typing import Any
+
+Turns = list[tuple[str, str]]  # ('a' for the agent or 'c' for the customer, text)
 
 
 def _words(text: str) -> list[str]:
@@ -43,21 +45,11 @@ STREETS = (
 )
 KINDS = ("street", "st", "ave", "avenue", "rd", "lane", "blvd", "drive", "court", "way", "circle")
 TOWNS = (
-    ("raleigh", "nc"),
-    ("monterey", "ca"),
-    ("newark", "nj"),
-    ("la fayette", "oh"),
-    ("brighton", "mi"),
-    ("san lima", "tx"),
-)
+    ("raleigh", "nc"), ("monterey", "ca"), ("newark", "nj"), ("la fayette", "oh"), ("brighton", "mi"), ("san lima", "tx"),
+)  # fmt: skip
 ITEMS = (
-    "a calvin klein jacket",
-    "michael kors jeans",
-    "the tommy hilfiger boots",
-    "a guess shirt",
-    "two hoodies",
-    "my rain boots",
-)
+    "a calvin klein jacket", "michael kors jeans", "the tommy hilfiger boots", "a guess shirt", "two hoodies", "my rain boots",
+)  # fmt: skip
 
 
 def _census(file: str, most: int) -> list[str]:
@@ -66,7 +58,7 @@ def _census(file: str, most: int) -> list[str]:
 
 
 def chats(count: int, seed: int = 1) -> Iterator[dict[str, Any]]:
-    """Conversations as in a conversation file, with `values`: {kind: what must not be left}."""
+    """Yield conversations in the form of a conversation file, with `values`: `{kind: value that must not be left}`."""
     rng = random.Random(seed)
     first = [*_census("dist.male.first", 500), *_census("dist.female.first", 800), *ELSEWHERE * 8]
     last = [*_census("dist.all.last", 4000), *FAMILIES * 30]
@@ -113,87 +105,101 @@ def _person(rng: random.Random, first: str, last: str) -> dict[str, str]:
     }
 
 
-def _parts(rng: random.Random, p: dict[str, str]) -> Iterator[list[tuple[str, str]]]:
+def _parts(rng: random.Random, p: dict[str, str]) -> Iterator[Turns]:
+    """Yield the parts of a chat, in order. Some chats lack some of them."""
+    item = rng.choice(ITEMS)
+    yield _greeting(rng)
+    yield _request(rng, item)
+    yield _name(rng, p)
+    if rng.random() < 0.5:
+        yield _thanks(rng, p)
+    if rng.random() < 0.7:
+        yield _verify(rng, p)
+    if rng.random() < 0.4:
+        yield _user_name(rng, p)
+    if rng.random() < 0.5:
+        yield _address(rng, p)
+        if rng.random() < 0.5:
+            yield [("a", f"so that's {p['street']}, right?"), ("c", "yes")]
+    if rng.random() < 0.4:
+        yield _contact(rng, p)
+    if rng.random() < 0.3:
+        yield _aside(rng, p)
+    yield _farewell(rng, p)
+
+
+def _greeting(rng: random.Random) -> Turns:
+    return [("a", rng.choice(["hi, how can i help you?", "Thank you for contacting us, what can I do for you today?",
+                              "hello! how may i assist?"]))]  # fmt: skip
+
+
+def _request(rng: random.Random, item: str) -> Turns:
+    return [("c", rng.choice([f"hi i want to return {item}", f"i bought {item} and its the wrong size", "the promo code does not work",
+                              f"Hi! I need to check the status of {item}", f"hey i was charged twice for {item}, i paid $54 and $59"]))]  # fmt: skip
+
+
+def _name(rng: random.Random, p: dict[str, str]) -> Turns:
     pick = rng.choice
-    item = pick(ITEMS)
-    yield [
-        (
-            "a",
-            pick(
-                [
-                    "hi, how can i help you?",
-                    "Thank you for contacting us, what can I do for you today?",
-                    "hello! how may i assist?",
-                ]
-            ),
-        )
-    ]
-    yield [("c", pick([f"hi i want to return {item}", f"i bought {item} and its the wrong size", "the promo code does not work",
-                       f"Hi! I need to check the status of {item}", f"hey i was charged twice for {item}, i paid $54 and $59"]))]  # fmt: skip
     name = pick([p["name"], p["name"], p["name"].title(), p["first"], f"{p['last']}, {p['first']}"])
     ask = pick(["May I have your full name?", "can i get your name please", "sure, could you give me your full name or account id?",
                 "I'd be happy to help. First, what is your full name?", "ok. Name?", "who am i speaking with?"])  # fmt: skip
     reply = pick(["{}", "{}", "{}", "my name is {}", "its {}", "sure, {}", "yes it's {}", "i'm {}", "{} is my name", "this is {}",
                   "sure thing! {}", "name is {}", "you're speaking with {}", "{}.", "yes, my full name is {}", "of course. {}"])  # fmt: skip
-    yield [("a", ask), ("c", reply.format(name))]
-    if rng.random() < 0.5:
-        yield [
-            (
-                "a",
-                pick(
-                    [
-                        f"thanks {p['first']}!",
-                        f"Thank you, {p['first'].title()}.",
-                        f"great, {p['name'].title()}. one moment",
-                    ]
-                ),
-            )
+    return [("a", ask), ("c", reply.format(name))]
+
+
+def _thanks(rng: random.Random, p: dict[str, str]) -> Turns:
+    return [("a", rng.choice([f"thanks {p['first']}!", f"Thank you, {p['first'].title()}.",
+                              f"great, {p['name'].title()}. one moment"]))]  # fmt: skip
+
+
+def _user_name(rng: random.Random, p: dict[str, str]) -> Turns:
+    pick = rng.choice
+    ask = pick(["what is your username?", "username please", "Can you tell me your username and email address?",
+                "and your user name?"])  # fmt: skip
+    said = pick(["{u}", "username: {u}", "my username is {u}", "it's {u}", "{u} and {e}", "{u}, {e}", "{u} / {e}"])
+    return [("a", ask), ("c", said.format(u=p["username"], e=p["email"]))]
+
+
+def _address(rng: random.Random, p: dict[str, str]) -> Turns:
+    pick = rng.choice
+    ask = pick(["Could I have your shipping address?", "what's the address it should go to?", "please confirm your address and zip code",
+                "and where would you like it shipped?"])  # fmt: skip
+    said = pick(
+        [
+            "{a}",
+            "{a}",
+            "it's {a}",
+            "ship it to {a} please",
+            "{a}. when will it arrive?",
+            "my address is {a}",
+            "sure\n{a}",
         ]
-    if rng.random() < 0.7:
-        yield _verify(rng, p)
-    if rng.random() < 0.4:
-        ask = pick(
-            [
-                "what is your username?",
-                "username please",
-                "Can you tell me your username and email address?",
-                "and your user name?",
-            ]
-        )
-        said = pick(["{u}", "username: {u}", "my username is {u}", "it's {u}", "{u} and {e}", "{u}, {e}", "{u} / {e}"])
-        yield [("a", ask), ("c", said.format(u=p["username"], e=p["email"]))]
-    if rng.random() < 0.5:
-        ask = pick(["Could I have your shipping address?", "what's the address it should go to?", "please confirm your address and zip code",
-                    "and where would you like it shipped?"])  # fmt: skip
-        said = pick(
-            [
-                "{a}",
-                "{a}",
-                "it's {a}",
-                "ship it to {a} please",
-                "{a}. when will it arrive?",
-                "my address is {a}",
-                "sure\n{a}",
-            ]
-        )
-        yield [("a", ask), ("c", said.format(a=p["address"]))]
-        if rng.random() < 0.5:
-            yield [("a", f"so that's {p['street']}, right?"), ("c", "yes")]
-    if rng.random() < 0.4:
-        ask = pick(
-            ["Your email?", "what email address should i send it to?", "can i have your e-mail and phone number"]
-        )
-        said = pick(["{e}", "{e}", "{e} and {p}", "email is {e}", "{p}, {e}"])
-        yield [("a", ask), ("c", said.format(e=p["email"], p=p["phone"]))]
-    if rng.random() < 0.3:
-        yield [("c", pick([f"can you ship it to my sister {pick(ELSEWHERE)} instead", "do you ship to canada?",
-                           f"by the way my order is {p['order']}", f"also my account id is {p['account']}",
-                           f"last time i talked to {pick(ELSEWHERE).title()} and he said it is ok"]))]  # fmt: skip
-    yield [("a", pick(["anything else?", "Is there anything else I can help with?"])),
-           ("c", pick(["no thanks", "nope, thats it. bye!", "no, thank you so much", f"thats all, thanks! - {p['first']}"]))]  # fmt: skip
+    )
+    return [("a", ask), ("c", said.format(a=p["address"]))]
 
 
-def _verify(rng: random.Random, p: dict[str, str]) -> list[tuple[str, str]]:
+def _contact(rng: random.Random, p: dict[str, str]) -> Turns:
+    pick = rng.choice
+    ask = pick(["Your email?", "what email address should i send it to?", "can i have your e-mail and phone number"])
+    said = pick(["{e}", "{e}", "{e} and {p}", "email is {e}", "{p}, {e}"])
+    return [("a", ask), ("c", said.format(e=p["email"], p=p["phone"]))]
+
+
+def _aside(rng: random.Random, p: dict[str, str]) -> Turns:
+    pick = rng.choice
+    return [("c", pick([f"can you ship it to my sister {pick(ELSEWHERE)} instead", "do you ship to canada?",
+                        f"by the way my order is {p['order']}", f"also my account id is {p['account']}",
+                        f"last time i talked to {pick(ELSEWHERE).title()} and he said it is ok"]))]  # fmt: skip
+
+
+def _farewell(rng: random.Random, p: dict[str, str]) -> Turns:
+    pick = rng.choice
+    return [("a", pick(["anything else?", "Is there anything else I can help with?"])),
+            ("c", pick(["no thanks", "nope, thats it. bye!", "no, thank you so much", f"thats all, thanks! - {p['first']}"]))]  # fmt: skip
+
+
+def _verify(rng: random.Random, p: dict[str, str]) -> Turns:
     pick = rng.choice
     both = rng.random() < 0.5
     ask = pick(["To verify, i need your zip code, email or phone and order id", "please provide your account id and order number",

@@ -3,9 +3,10 @@
 Usage: python -m bench.serving [--rounds 3] [--quick] [--no-vllm] [--json OUT] [--plot OUT] [--all OUT]
 
 Starts the servers itself and lets only one run at a time: the others' processes are stopped (SIGSTOP) meanwhile.
-Closed loops at concurrency 1 and 8 with 0 (base model) and 4 adapters mixed, each the median of the rounds; at 4 and
-16, and more mixtures at 8, once; then open loops of Poisson arrivals, at shares of what shoptalk answers at concurrency
-8. shoptalk's figures include all it does for a request: authentication, scrubbing, routing, recording, committing.
+First closed loops at concurrency 1 and 8 with 0 (base model) and 4 adapters mixed, each the median of the rounds; at 4
+and 16, and more mixtures at 8, once. Then open loops with a Poisson process of requests, at shares of the rate that
+shoptalk answers at concurrency 8. shoptalk's times include all it does for a request: authentication, scrubbing,
+routing, recording, committing.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import httpx
 import uvloop
 
 from bench.adapters import random_adapter
-from bench.client import Target, closed_loop, figures, median, open_loop
+from bench.client import Target, closed_loop, median, open_loop, summarize
 from chatbot.engine.compute.weights import load_shape
 from shoptalk.demo.shop import Shop
 from shoptalk.domain import Scope
@@ -43,19 +44,19 @@ SLOTS = 8
 GOOD_TTFT, GOOD_TPOT = 1.0, 0.1  # seconds: a reader's patience, and faster than one reads
 CONCURRENCY = (1, 4, 8, 16)
 SHARES = (0.25, 0.5, 0.75, 1.0)  # of the requests a second that shoptalk answers at concurrency 8
-LONGEST_S = 15.0  # a closed loop asks no more after that, where a server is slow
+LONGEST_S = 15.0  # a closed loop sends no more requests after that, where a server is slow
 Row = dict[str, Any]
 
 
 class Server:
-    """Something to measure: `models[n]` is what to ask for, 0 the base model."""
+    """A server to measure. `models` are the names to ask for; the first is the base model."""
 
     def __init__(self, name: str, target: Target, models: list[str], process: subprocess.Popen[Any]) -> None:
         self.name, self.target, self.models, self._process = name, target, models, process
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Runs only inside."""
+        """Let the server run only inside the context."""
         self.signal(signal.SIGCONT)
         time.sleep(0.2)
         try:
@@ -69,7 +70,7 @@ class Server:
 
 
 def children(pid: int) -> list[int]:
-    """All descendants."""
+    """Return all descendants of a process."""
     found = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         for child in map(int, task.read_text().split()):
@@ -78,7 +79,7 @@ def children(pid: int) -> list[int]:
 
 
 def mixture(server: Server, adapters: int, requests: int, skew: str) -> list[str]:
-    """What each request asks for: the base model, or adapters in turn, or a few of them mostly (Zipf, exponent 1)."""
+    """Return each request's model: the base model, adapters in turn, or mostly a few of them (Zipf, exponent 1)."""
     if not adapters:
         return [server.models[0]]
     own = server.models[1 : adapters + 1]
@@ -94,23 +95,23 @@ def closed(server: Server, texts: list[str], adapters: int, concurrency: int, sk
         loop = closed_loop(server.target, models, texts, concurrency, requests, TOKENS, LONGEST_S)
         samples, seconds = uvloop.run(loop)
     assert not any(s.problem for s in samples), next(s.problem for s in samples if s.problem)
-    return figures(samples, seconds, GOOD_TTFT, GOOD_TPOT)
+    return summarize(samples, seconds, GOOD_TTFT, GOOD_TPOT)
 
 
 def opened(server: Server, texts: list[str], rate: float, seconds: float) -> Row:
     with server.alone():
         models = mixture(server, 4, 0, "uniform")
         samples, took = uvloop.run(open_loop(server.target, models, texts, rate, seconds, TOKENS))
-    return figures(samples, took, GOOD_TTFT, GOOD_TPOT)
+    return summarize(samples, took, GOOD_TTFT, GOOD_TPOT)
 
 
 class Generate:
-    """The baseline: a batch at a time, so each of a batch's requests waits for all of it."""
+    """The baseline: it answers a batch at a time, so each of a batch's requests waits for all of it."""
 
     def __init__(self, models: Path, base: BaseModel, system: str) -> None:
         command = [sys.executable, "-m", "bench.generate", str(models), base.name, system]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self._ask(["Hello"], 4)  # loaded when answered
+        self._ask(["Hello"], 4)  # the model is loaded once this is answered
 
     def _ask(self, texts: list[str], tokens: int) -> Row:
         assert self.process.stdin is not None
@@ -162,19 +163,19 @@ def start_vllm(program: Path, base: BaseModel, folder: Path, system: str, clean:
     )
     names = ["base"]
     for seed in range(ADAPTERS):
-        files, place = random_adapter(load_shape(base), seed), folder / f"adapter-{seed}"
-        place.mkdir()
-        (place / "adapter_config.json").write_bytes(files.config)
-        (place / "adapter_model.safetensors").write_bytes(files.weights)
-        wanted = {"lora_name": place.name, "lora_path": str(place)}
+        files, path = random_adapter(load_shape(base), seed), folder / f"adapter-{seed}"
+        path.mkdir()
+        (path / "adapter_config.json").write_bytes(files.config)
+        (path / "adapter_model.safetensors").write_bytes(files.weights)
+        wanted = {"lora_name": path.name, "lora_path": str(path)}
         httpx.post(f"{server.url}/v1/load_lora_adapter", json=wanted, timeout=120, trust_env=False).raise_for_status()
-        names.append(place.name)
+        names.append(path.name)
     assert server._process is not None
     return Server("vllm", Target("vllm", server.port, "none", system), names, server._process)
 
 
 def measure(servers: list[Server], generate: Generate, options: argparse.Namespace) -> dict[str, list[Row]]:
-    """All figures: closed loops, mixtures, open loops."""
+    """Return all metrics: those of closed loops, mixtures and open loops."""
     texts = [r.opening for r in Shop(seed=11).everyday(200)]
     levels = (1, 8) if options.quick else CONCURRENCY
     closed_rows: dict[tuple[Any, ...], list[Row]] = {}
@@ -216,7 +217,7 @@ def say(line: str) -> None:
 
 
 def table(rows: list[Row], columns: tuple[str, ...]) -> str:
-    """Markdown."""
+    """Return rows as a Markdown table."""
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     for row in rows:
         cells = [f"{row[c]:.1f}" if isinstance(row.get(c), float) else str(row.get(c, "")) for c in columns]
@@ -225,7 +226,7 @@ def table(rows: list[Row], columns: tuple[str, ...]) -> str:
 
 
 def summary(found: dict[str, Any]) -> str:
-    """What the acceptance asks, as ratios within this run."""
+    """Return the ratios within this run that the acceptance asks for, as text."""
     speed = {(r["server"], r["adapters"], r["concurrency"]): r for r in found["closed"] if r["skew"] == "uniform"}
     lines = []
     for c, adapters in ((8, 4), (1, 1)):
@@ -240,8 +241,8 @@ def summary(found: dict[str, Any]) -> str:
             line += f", {ours['tokens_per_s'] / other['tokens_per_s']:.2f} of vLLM"
             line += f"; first token {ours['ttft_p50_ms'] / other['ttft_p50_ms']:.2f} of vLLM's"
         lines.append(line)
-    step = next(s for s in found["step"]["steps"] if s["rows"] == 8)
-    lines.append(f"the adapters add {step['added_ms']:.1f} ms to a step of 8 rows ({step['base_ms']:.1f} ms)")
+    step = next(s for s in found["step"]["steps"] if s["sequences"] == 8)
+    lines.append(f"the adapters add {step['added_ms']:.1f} ms to a step of 8 sequences ({step['base_ms']:.1f} ms)")
     return "\n".join(lines)
 
 
@@ -250,8 +251,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="concurrency 1 and 8 only")
     parser.add_argument("--no-vllm", action="store_true")
-    parser.add_argument("--json", type=Path, help="the closed loop's figures, a list")
-    parser.add_argument("--all", type=Path, help="every figure")
+    parser.add_argument("--json", type=Path, help="the closed loop's metrics, a list")
+    parser.add_argument("--all", type=Path, help="all metrics")
     parser.add_argument("--plot", type=Path, help="a picture")
     options = parser.parse_args()
     models, program = models_folder(), None if options.no_vllm else find_vllm()

@@ -1,4 +1,4 @@
-"""What a decode step costs inside the engine, and the machine's limits beside it. A process of its own; prints JSON.
+"""How long a decode step takes inside the engine, beside the machine's limits. Runs as its own process; prints JSON.
 
 Usage: python -m bench.step MODELS NAME
 """
@@ -16,19 +16,22 @@ from pathlib import Path
 import torch
 
 from bench.adapters import random_adapter
-from chatbot.engine.compute.forward import Forward, Segment, Token
-from chatbot.engine.compute.kv_cache import KeyValues
+from chatbot.engine.compute.forward import DecodeToken, Forward, Segment
+from chatbot.engine.compute.kv_cache import KVCache
 from chatbot.engine.compute.lora import read_adapter
-from chatbot.engine.compute.pack import Copies
-from chatbot.engine.compute.threads import Team
+from chatbot.engine.compute.pack import TensorCopier
+from chatbot.engine.compute.threads import ThreadTeam
 from chatbot.engine.compute.weights import load_weights
 from shoptalk.models.basemodel import choose_dtype, find_base_model
 
-CONTEXT = 160  # positions each row sees
+CONTEXT = 160  # positions that each sequence attends to
 
 
 def milliseconds(*works: Callable[[], object], times: int = 30) -> list[float]:
-    """The median of each, after a few to warm up; in turn, so that a slow moment of the machine is everyone's."""
+    """Return the median time of each work, after a few rounds to warm up.
+
+    The works alternate, so that a slow moment of the machine affects all of them.
+    """
     took: list[list[float]] = [[] for _ in works]
     for n in range(times + 5):
         for work, each in zip(works, took, strict=True):
@@ -40,7 +43,7 @@ def milliseconds(*works: Callable[[], object], times: int = 30) -> list[float]:
 
 
 def limits(dtype: torch.dtype) -> dict[str, float]:
-    """Gigabytes a second read, and matrix products in 10^12 operations a second."""
+    """Return the speed of memory reads in GB/s, and of matrix products in 10^12 operations a second."""
     big = torch.ones(2**28)
     a = torch.randn(2048, 2048).to(dtype)
     return {
@@ -53,30 +56,31 @@ def main() -> None:
     base = find_base_model(Path(sys.argv[1]), sys.argv[2])
     dtype, threads = choose_dtype("auto"), torch.get_num_threads()
     weights = load_weights(base, dtype, 2048)
-    team, shape = Team(threads), weights.shape
-    forward, copies = Forward(weights, team), Copies(team, dtype)
-    adapters = [read_adapter(random_adapter(shape, seed), shape, dtype, 16, copies) for seed in range(4)]
+    team, shape = ThreadTeam(threads), weights.shape
+    forward, copier = Forward(weights, team), TensorCopier(team, dtype)
+    adapters = [read_adapter(random_adapter(shape, seed), shape, dtype, 16, copier) for seed in range(4)]
     result: dict[str, object] = {"dtype": str(dtype), "threads": threads, "limits": limits(dtype)}
     steps = []
     with torch.inference_mode():
-        for rows in (1, 2, 4, 8, 16):
-            stores = [KeyValues(shape, dtype, CONTEXT + 1) for _ in range(rows)]
-            for store in stores:
-                store.data.zero_()
+        for sequences in (1, 2, 4, 8, 16):
+            kv_caches = [KVCache(shape, dtype, CONTEXT + 1) for _ in range(sequences)]
+            for kv_cache in kv_caches:
+                kv_cache.data.zero_()
 
-            def tokens(own: bool, stores: list[KeyValues] = stores) -> list[Token]:
-                return [Token(5, s, CONTEXT, adapters[i % 4] if own else None) for i, s in enumerate(stores)]
+            def tokens(own: bool, kv_caches: list[KVCache] = kv_caches) -> list[DecodeToken]:
+                return [DecodeToken(5, s, CONTEXT, adapters[i % 4] if own else None) for i, s in enumerate(kv_caches)]
 
             base_ms, lora_ms = milliseconds(
                 lambda: forward.logits(forward.decode(tokens(False))),
                 lambda: forward.logits(forward.decode(tokens(True))),
                 times=60,
             )
-            steps.append({"rows": rows, "base_ms": base_ms, "adapters_ms": lora_ms, "added_ms": lora_ms - base_ms})
-        store = KeyValues(shape, dtype, 1200)
+            times = {"base_ms": base_ms, "adapters_ms": lora_ms, "added_ms": lora_ms - base_ms}
+            steps.append({"sequences": sequences, **times})
+        kv_cache = KVCache(shape, dtype, 1200)
         prompts = []
         for count in (32, 64, 128, 512):
-            both = [[Segment(list(range(count)), store, 0, adapter)] for adapter in (None, adapters[0])]
+            both = [[Segment(list(range(count)), kv_cache, 0, adapter)] for adapter in (None, adapters[0])]
             base_ms, lora_ms = milliseconds(*(partial(forward.prefill, prompt) for prompt in both), times=8)
             prompts.append({"tokens": count, "base_ms": base_ms, "adapter_ms": lora_ms})
     result["steps"], result["prompts"] = steps, prompts

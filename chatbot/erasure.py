@@ -1,13 +1,13 @@
-"""What the API keeps of erased conversations, and adapters that were trained on them. Knows no dataset.
+"""Erasure in this stage: the rows of erased conversations, and adapters that were trained on them. Knows no dataset.
 
-Prefix caches in memory are emptied by each API process itself (`chatbot.release.reconciler`).
+Prefix caches in memory are emptied by each API process itself (`chatbot.release.follower`).
 """
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from chatbot.release.moves import Releases
+from chatbot.release.moves import ReleaseMoves
 from shoptalk.domain import AdapterRef
 from shoptalk.models.registry import Registry
 from shoptalk.ports import Erased
@@ -18,7 +18,7 @@ ACTOR: Final = "erasure"
 
 
 class ChatEraser:
-    """Conversations, inferences, and what idempotency keys were answered with."""
+    """Erases conversations, inferences, and the answers kept for idempotency keys."""
 
     name: Final = "chatbot"
     covers: Final = frozenset({"conversations", "chat_turns", "inferences", "answers"})
@@ -27,6 +27,7 @@ class ChatEraser:
         self._store = store
 
     def erase(self, what: Erased) -> dict[str, int]:
+        """Delete the rows; return counts by kind."""
         with self._store.write() as conn:
             counts = {
                 "answers": answers.erase(conn, [*what.conversations, *what.inferences]),
@@ -43,17 +44,18 @@ class Withdrawals:
     name: Final = "service"
     covers: Final = frozenset({"adapter_marks", "artifacts/"})
 
-    def __init__(self, store: Store, releases: Releases, registry: Registry) -> None:
+    def __init__(self, store: Store, releases: ReleaseMoves, registry: Registry) -> None:
         self._store, self._releases, self._registry = store, releases, registry
 
     def erase(self, what: Erased) -> dict[str, Any]:
+        """Withdraw what the erasure marked; return the outcome for each adapter."""
         self.run_once()
         with self._store.read() as conn:
             mine = [mark for mark in adapters.all_marks(conn) if mark.erasure_id == what.erasure]
         return {str(mark.ref): "withdrawn" if mark.withdrawn_at else "serves until replaced" for mark in mine}
 
     def run_once(self) -> int:
-        """How many were withdrawn, or their files deleted."""
+        """Withdraw marked adapters and delete files, as far as possible now; return how many were dealt with."""
         with self._store.read() as conn:
             marks = adapters.all_marks(conn)
             served = {AdapterRef.parse(row.adapter) for row in releases.all_desired(conn)}

@@ -1,4 +1,4 @@
-"""API keys: made once, shown once, kept as SHA-256. A key has 256 random bits, so a plain hash suffices."""
+"""API keys: made once, shown once, stored as SHA-256. A key has 256 random bits, so a plain hash suffices."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ PREFIX = "sk-shoptalk-"
 def create_key(
     store: Store, name: str, scopes: Iterable[Scope], owner: str | None = None, limits: KeyLimits = NO_LIMITS
 ) -> tuple[ApiKey, str]:
-    """A new key and its secret, which is not kept. Without a name for its owner it is an owner of its own.
+    """Make a key; return it with its secret, which is not stored. Without an `owner` the key is one of its own.
 
-    Raises InvalidInput where the owner cannot be named so.
+    Raises InvalidInput where no owner can have this name.
     """
     secret = PREFIX + secrets.token_urlsafe(32)
     id = new_id("key")
@@ -29,22 +29,23 @@ def create_key(
     with store.write() as conn:
         if owner is not None and owner.startswith(owners.KEY) and not keys.owner_known(conn, owner):
             raise InvalidInput(
-                f"owner: there is no key {owner[:80]}; name the id of a key that there is, or another name",
+                f"owner: there is no key {owner[:80]}",
                 field="owner",
+                fix="name the id of a key that there is, or another name",
             )
         keys.add(conn, key, key_hash(secret))
     return key, secret
 
 
 def revoke_key(store: Store, key_id: str) -> None:
-    """Take a key out of use, at once; raises NotFound."""
+    """Take a key out of use, at once. Raises NotFound."""
     with store.write() as conn:
         if not keys.revoke(conn, key_id):
             raise NotFound(f"there is no key {key_id[:80]}")
 
 
 def check_key(store: Store, secret: str) -> ApiKey:
-    """The key with this secret; raises Unauthenticated where there is none or it was revoked."""
+    """Return the key with this secret. Raises Unauthenticated where there is none or it was revoked."""
     with store.read() as conn:
         key = keys.by_hash(conn, key_hash(secret))
     if key is None:
@@ -53,11 +54,11 @@ def check_key(store: Store, secret: str) -> ApiKey:
 
 
 def known_hashes(store: Store) -> frozenset[str]:
-    """Of the secrets of all keys in use."""
+    """Return the hashes of the secrets of all keys in use."""
     with store.read() as conn:
         return frozenset(keys.hashes(conn))
 
 
 def key_hash(secret: str) -> str:
-    """As it is kept."""
+    """Return the hash by which a secret is stored."""
     return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()

@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# Label Studio in an image of its own, installed by the same script as `make label-studio`.
+# Label Studio in its own image, installed by the same script as `make label-studio`.
 FROM python:3.11-slim
 
 ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PATH=/opt/label-studio/bin:$PATH \

@@ -1,9 +1,9 @@
 """Erases a customer, or one conversation, step by step. Knows no stage but its own: the other erasers are handed in.
 
-Begun in one transaction that also sets the tombstones, so that nothing more comes in; then every eraser, and every
-eraser once more, for what was on its way meanwhile; then deleted content is cleaned out of the database's files. A
-step that is done is on record, so whoever comes after a crash goes on with the next. When all is done the erasure
-forgets whom it was about and keeps a receipt.
+An erasure begins in one transaction that also sets the tombstones, so that nothing more comes in. Then every eraser
+runs, and runs once more for what was on its way meanwhile. Then deleted content is cleaned out of the database's files.
+Each step that is done is recorded, so after a crash the next one follows. When all is done the erasure forgets who it
+was about and keeps a receipt.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from shoptalk.crypto import Secrets
 from shoptalk.domain import Erasure, ErasurePolicy, new_id
 from shoptalk.errors import NotFound, ShoptalkError
+from shoptalk.moves import ERASURE
 from shoptalk.owners import IMPORT
 from shoptalk.ports import Erased, Eraser
 from shoptalk.store import Store, erasures
@@ -38,11 +39,11 @@ class Erasures:
     def __init__(
         self, store: Store, secrets: Secrets, erasers: Callable[[], Sequence[Eraser]], policy: ErasurePolicy
     ) -> None:
-        """`erasers` are made when they are first needed. `policy` is the default."""
+        """`erasers` makes them when they are first needed. `policy` is the default."""
         self._store, self._secrets, self._erasers, self._policy = store, secrets, erasers, policy
 
     def begin_customer(self, public_id: str, policy: ErasurePolicy | None = None) -> str:
-        """The erasure's id: the running one's where this customer has one. Durable when it returns."""
+        """Begin and return the erasure's id, the running one's where this customer has one. Durable when it returns."""
         customer = self._secrets.customer(public_id)
         with self._store.write() as conn:
             if known := erasures.running(conn, customer):
@@ -52,9 +53,10 @@ class Erasures:
             return self._begin(conn, customer, _conversations(conn, customer), policy)
 
     def begin_conversation(self, public_id: str, policy: ErasurePolicy | None = None, owner: str | None = None) -> str:
-        """The same for one conversation, an anonymous one say: of everybody who has one of that id, or of one owner.
+        """Begin to erase one conversation, such as an anonymous one; return the erasure's id.
 
-        Nor can it be brought in any more: by that owner, or where none is named by the shop's own imports.
+        Without an `owner`, every owner's conversation of that id is erased. Nor can it be brought in any more: by that
+        owner, or where none is named by the shop's own imports.
         """
         public = self._secrets.public_conversation(public_id)
         with self._store.write() as conn:
@@ -68,7 +70,7 @@ class Erasures:
     ) -> str:
         erasure = Erasure(
             id=new_id("era"),
-            state="running",
+            state=ERASURE.initial,
             policy=policy or self._policy,
             customer=customer,
             conversations=conversations,
@@ -86,14 +88,14 @@ class Erasures:
         return erasure.id
 
     def _tombstones(self, conn: sa.Connection, conversations: list[str]) -> list[str]:
-        """Of conversations, for their owners and for what is on its way to the drain."""
+        """Return the tombstones of conversations: for their owners and for what is on its way to the drain."""
         opened, brought = chats.find_many(conn, conversations), imports.known(conn, conversations)
         found = [tombstone(self._secrets, id) for id in conversations]
-        found += [tombstone(self._secrets, id, whose.owner) for id, whose in opened.items()]
+        found += [tombstone(self._secrets, id, each.owner) for id, each in opened.items()]
         return found + [tombstone(self._secrets, id, IMPORT) for id in brought]
 
     def find(self, erasure_id: str) -> Erasure:
-        """Raises NotFound."""
+        """Return an erasure; raise NotFound."""
         with self._store.read() as conn:
             found = erasures.find(conn, erasure_id)
         if found is None:
@@ -101,9 +103,9 @@ class Erasures:
         return found
 
     def run(self, erasure_id: str) -> Erasure:
-        """Go on until it is done, or a step cannot be done now: then it is still running and says why."""
+        """Go on until it is done, or a step cannot be done now: then it is still running and has a problem."""
         erasure = self.find(erasure_id)
-        if erasure.state == "done":
+        if erasure.state in ERASURE.final:
             return erasure
         try:
             self._steps(erasure)
@@ -115,10 +117,10 @@ class Erasures:
         return self.find(erasure_id)
 
     def run_once(self) -> int:
-        """Go on with those that are running; how many are done now."""
+        """Go on with those that are running; return how many are done now."""
         with self._store.read() as conn:
             waiting = erasures.running(conn)
-        return sum(self.run(erasure.id).state == "done" for erasure in waiting)
+        return sum(self.run(erasure.id).state in ERASURE.final for erasure in waiting)
 
     def _steps(self, erasure: Erasure) -> None:
         with self._store.read() as conn:
@@ -130,8 +132,10 @@ class Erasures:
                     self._record(erasure.id, step, eraser.erase(_what(erasure, step)))
         if CLEAN not in done:
             self._record(erasure.id, CLEAN, {"database": clean(self._store)})
+        state = ERASURE.after("finish", erasure.state, erasure.id)
         with self._store.write() as conn:
-            erasures.finish(conn, erasure.id, _receipt(erasure, erasures.steps(conn, erasure.id), self._store.now()))
+            receipt = _receipt(erasure, erasures.steps(conn, erasure.id), self._store.now())
+            erasures.finish(conn, erasure.id, state, receipt)
         clean(self._store)  # what it was about was in its row until now
         log.info("erased", erasure=erasure.id)
 
@@ -141,9 +145,9 @@ class Erasures:
 
 
 def _conversations(conn: sa.Connection, customer: str) -> list[str]:
-    """Whatever the customer opened, and whatever holds something that they said: each is erased as a whole."""
-    places = (chats, turns, inbox, quarantine)
-    return sorted({id for place in places for id in place.of_customer(conn, customer)})
+    """Return what the customer opened, and what holds something that they said: each is erased as a whole."""
+    tables = (chats, turns, inbox, quarantine)
+    return sorted({id for table in tables for id in table.of_customer(conn, customer)})
 
 
 def _what(erasure: Erasure, step: str) -> Erased:
@@ -155,7 +159,7 @@ def _what(erasure: Erasure, step: str) -> Erased:
 
 
 def _receipt(erasure: Erasure, steps: Mapping[str, Mapping[str, Any]], ended: datetime) -> dict[str, Any]:
-    """Counts and hashes; nothing that tells whom it was about."""
+    """Return counts and times; nothing that identifies the customer."""
     return {
         "id": erasure.id,
         "began": erasure.created_at.isoformat(),
@@ -169,7 +173,7 @@ def _receipt(erasure: Erasure, steps: Mapping[str, Mapping[str, Any]], ended: da
 
 
 class IngestEraser:
-    """What arrived and what was admitted."""
+    """Erases from the inbox, quarantine and what was admitted."""
 
     name: Final = "ingest"
     covers: Final = frozenset({
@@ -181,7 +185,8 @@ class IngestEraser:
         self._store = store
 
     def erase(self, what: Erased) -> dict[str, int]:
-        whose = [*what.conversations, *what.inferences]  # early feedback knows only the inference
+        """Erase in one transaction; return the number removed, by table."""
+        ids = [*what.conversations, *what.inferences]  # early feedback knows only the inference
         with self._store.write() as conn:
             topics.forget(conn, turns.ids_of(conn, what.conversations))
             gone, empty = turns.erase(conn, what.conversations)
@@ -189,10 +194,10 @@ class IngestEraser:
             topics.forget_stray(conn)
             imports.forget(conn, what.conversations)
             counts = {
-                "arrivals": inbox.erase(conn, whose),
+                "arrivals": inbox.erase(conn, ids),
                 "turns": gone,
-                "feedback": feedback.erase(conn, whose),
-                "quarantine": quarantine.erase(conn, whose),
+                "feedback": feedback.erase(conn, ids),
+                "quarantine": quarantine.erase(conn, ids),
             }
             what.done(conn, counts)
         return counts

@@ -1,9 +1,9 @@
 """Scrubs a file of conversations or single texts into another of the same shape and order. Knows no database.
 
-A line is a JSON object with `text`, with `turns` of `{"role", "text"}`, or with `messages` of `{"role", "content"}`;
-these texts are scrubbed, and the shop's record of the `customer` (see `ingest.formats.files`) helps to find more.
-Whatever else is in it is kept as it is, personal data too. Each line gets
-`"pii": {TYPE: count}`. Placeholders that are in the file are kept, so that a file may be scrubbed again.
+A line is a JSON object with `text`, with `turns` of `{"role", "text"}`, or with `messages` of `{"role", "content"}`.
+These texts are scrubbed, and the shop's record of the `customer` (see `ingest.formats.files`) helps to find more.
+Whatever else is in it is kept as it is, personal data too. Each line gets `"pii": {TYPE: count}`. Placeholders that are
+in the file are kept, so that a file may be scrubbed again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final, Protocol, cast
 
-from ingest.formats.files import Wrong, read_lines, record_of
+from ingest.formats.files import FieldError, read_lines, record_of
 from ingest.scrub.scrubbed import Scrubbed
 from ingest.scrub.scrubber import in_raw
 from shoptalk.domain import Message, Role
@@ -34,7 +34,7 @@ ROLES: Final[dict[str, Role]] = {"agent": "assistant", "assistant": "assistant",
 
 
 class WholeScrubber(Protocol):
-    """What is asked of `ingest.scrub.scrubber.PresidioScrubber`."""
+    """A scrubber that can trust placeholders, as `ingest.scrub.scrubber.PresidioScrubber` can."""
 
     def scrub_many(
         self,
@@ -42,22 +42,26 @@ class WholeScrubber(Protocol):
         records: Sequence[CustomerRecord] = ...,
         *,
         trusted: bool = False,
-    ) -> list[Scrubbed | ScrubbingFailed]: ...
+    ) -> list[Scrubbed | ScrubbingFailed]:
+        """Scrub several conversations; a failure stands in its conversation's place."""
+        ...
 
 
 @dataclass(slots=True)
 class ScrubResult:
-    """How a file went."""
+    """Counts of a file that was scrubbed."""
 
     lines: int = 0
     texts: int = 0
+    #: values removed, by type
     pii: Counter[str] = field(default_factory=Counter)
-    problems: list[str] = field(default_factory=list)  # lines that could not be scanned; their texts are left out
+    #: lines that could not be scanned; their texts are left out
+    problems: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a text stands in a line: the object that holds it, and under which key."""
+class _TextField:
+    """A text in a line: the object that holds it, and the key that it has there."""
 
     holder: dict[str, Any]
     key: str
@@ -71,11 +75,11 @@ class _Place:
 def scrub_file(
     scrubber: WholeScrubber, source: Path, target: Path, *, spans: bool, progress: Callable[[int], None]
 ) -> ScrubResult:
-    """Write `target` anew, whole or not at all.
+    """Write a new `target`, whole or not at all.
 
-    `spans` adds to each text's object what was found where, in characters of the input; never what it was. A text that
-    cannot be scanned is left out: it is empty, its line has `problem`, its one span is all of it. Raises InvalidInput
-    for a file that cannot be read or written, or a line that is no such object.
+    `spans` adds to each text's object the type of what was found and where, in characters of the input; never the
+    value. A text that cannot be scanned is left out: it is empty, its line has `problem`, its one span is all of it.
+    Raises InvalidInput for a file that cannot be read or written, or a line that is no such object.
     """
     result = ScrubResult()
     try:
@@ -93,41 +97,41 @@ def scrub_file(
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """One line of the file, and the places of its texts."""
+    """One line of the file, and its texts."""
 
     number: int
     made: dict[str, Any]
-    places: list[_Place]
+    texts: list[_TextField]
 
 
 def _record(line: _Line) -> CustomerRecord:
     try:
         return record_of(line.made.get("customer"))
-    except Wrong:  # a file of another kind, whose own business that is
+    except FieldError:  # a file of another kind, in which `customer` means something else
         return {}
 
 
 def _batches(source: Path) -> Iterator[list[_Line]]:
-    """Lines that are scrubbed together: the more texts, the less time each takes."""
+    """Yield lines that are scrubbed together: the more texts, the less time each takes."""
     batch: list[_Line] = []
-    texts = length = 0
+    count = length = 0
     for number, raw in read_lines(source, LONGEST_LINE):
         made = _json(number, raw)
-        places = list(_places(number, made))
-        batch.append(_Line(number, made, places))
-        texts, length = texts + len(places), length + len(raw)
-        if texts >= BATCH_TEXTS or length >= BATCH_BYTES:
+        texts = list(_texts(number, made))
+        batch.append(_Line(number, made, texts))
+        count, length = count + len(texts), length + len(raw)
+        if count >= BATCH_TEXTS or length >= BATCH_BYTES:
             yield batch
-            batch, texts, length = [], 0, 0
+            batch, count, length = [], 0, 0
     if batch:
         yield batch
 
 
 def _scrub(scrubber: WholeScrubber, batch: Sequence[_Line], spans: bool, result: ScrubResult) -> None:
-    """Scrub the texts of some lines where they stand."""
-    raws = [[place.text for place in line.places] for line in batch]
+    """Scrub the texts of some lines in place."""
+    raws = [[each.text for each in line.texts] for line in batch]
     messages = [
-        [Message(place.role, raw) for place, raw in zip(line.places, texts, strict=True)]
+        [Message(each.role, raw) for each, raw in zip(line.texts, texts, strict=True)]
         for line, texts in zip(batch, raws, strict=True)
     ]
     records = [_record(line) for line in batch]
@@ -141,21 +145,21 @@ def _scrub(scrubber: WholeScrubber, batch: Sequence[_Line], spans: bool, result:
         else:
             finals, found = done.final, [in_raw(raw, each) for raw, each in zip(texts, done.found, strict=True)]
             where = [[{"start": s.start, "end": s.end, "type": s.kind} for s in each] for each in found]
-        for place, text, each in zip(line.places, finals, where, strict=True):
-            place.holder[place.key] = text.encode("utf-8", "replace").decode()
+        for each, text, its_spans in zip(line.texts, finals, where, strict=True):
+            each.holder[each.key] = text.encode("utf-8", "replace").decode()
             if spans:
-                place.holder["spans"] = each
+                each.holder["spans"] = its_spans
         counts = Counter(str(span["type"]) for each in where for span in each)
         line.made["pii"] = dict(sorted(counts.items()))
         result.pii.update(counts)
 
 
-def _places(number: int, line: Any) -> Iterator[_Place]:
-    """Every text of a line, in order."""
+def _texts(number: int, line: Any) -> Iterator[_TextField]:
+    """Yield every text of a line, in order."""
     if not isinstance(line, dict):
         raise InvalidInput(f"line {number}: is not a JSON object", field="file")
     if isinstance(line.get("text"), str):
-        yield _Place(line, "text", "user")
+        yield _TextField(line, "text", "user")
     for name, key in (("turns", "text"), ("messages", "content")):
         turns = line.get(name)
         if turns is None:
@@ -168,17 +172,17 @@ def _places(number: int, line: Any) -> Iterator[_Place]:
         raise InvalidInput(f"line {number}: has neither 'text' nor 'turns' nor 'messages'", field="file")
 
 
-def _of_turn(what: str, turn: Any, key: str) -> Iterator[_Place]:
+def _of_turn(what: str, turn: Any, key: str) -> Iterator[_TextField]:
     if not isinstance(turn, dict):
         raise InvalidInput(f"{what}: is not a JSON object", field="file")
     role = ROLES.get(str(turn.get("role")), "user")
     content = turn.get(key)
     if isinstance(content, str):
-        yield _Place(turn, key, role)
+        yield _TextField(turn, key, role)
     elif isinstance(content, list):  # OpenAI's content parts
         for part in content:
             if isinstance(part, dict) and isinstance(part.get("text"), str):
-                yield _Place(part, "text", role)
+                yield _TextField(part, "text", role)
     elif content is not None:
         raise InvalidInput(f"{what}.{key}: must be a string", field="file")
 
@@ -191,7 +195,7 @@ def _json(number: int, line: bytes) -> Any:
 
 
 class _replacing:
-    """The file's new content, which takes the old one's place when all of it is written."""
+    """A context for the file's new content, which replaces the old one when all of it is written."""
 
     def __init__(self, target: Path) -> None:
         self._target = target

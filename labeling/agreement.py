@@ -1,6 +1,6 @@
-"""Makes one label of several annotators' answers, and measures how far they agree.
+"""Makes one label of several annotators' answers, and measures their agreement.
 
-Pure: knows annotations and labels, neither store nor server. Texts in annotations are scrubbed already.
+Pure: knows annotations and labels, but neither the store nor Label Studio. Texts in annotations are scrubbed already.
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 
-from labeling.config import FLAGS, NEEDS_CORRECTION, NEEDS_HUMAN, VERDICTS
+from labeling.label_studio.config import FLAGS, NEEDS_CORRECTION, NEEDS_HUMAN, VERDICTS
 from shoptalk.domain import Label, LabelVerdict, Sample
 from shoptalk.store.labeling.labels import Annotation
 
 
 def combine(sample: Sample, bot_reply: str | None, annotations: Iterable[Annotation]) -> Label | None:
-    """The sample's label, or None where nobody answered: all skipped, withdrawn, or without a verdict.
+    """Return the sample's label, or None where all answers are skipped, withdrawn or without a verdict.
 
-    Verdict: the majority's, of a tie the worse. Rating: the median, of two the lower. Flags: anybody's.
+    The verdict is the majority's, the worse one of a tie. The rating is the median, the lower one of two. A flag counts
+    where anybody raised it.
     """
     answers = _latest_each(annotations)
     if not answers:
@@ -46,16 +47,17 @@ def combine(sample: Sample, bot_reply: str | None, annotations: Iterable[Annotat
 
 
 def pairwise_agreement(values: Sequence[str]) -> float | None:
-    """The share of pairs of annotators that say the same; None for fewer than two."""
+    """Return the share of pairs of annotators that agree; None for fewer than two annotators."""
     pairs = list(combinations(values, 2))
     return sum(a == b for a, b in pairs) / len(pairs) if pairs else None
 
 
 def krippendorff_alpha(units: Iterable[Sequence[str]]) -> float | None:
-    """Agreement beyond chance on nominal values: 1 perfect, 0 as by chance, below 0 systematic disagreement.
+    """Return the agreement beyond chance on nominal values.
 
-    `units` holds each sample's values by all its annotators; samples with fewer than two do not count. None where
-    nothing can be said: no sample with two values, or only one value in all. After K. Krippendorff, "Computing
+    1 is perfect agreement, 0 is agreement by chance, below 0 is systematic disagreement. `units` holds each sample's
+    values by all its annotators; samples with fewer than two do not count. None where alpha is not defined: no sample
+    with two values, or only one value in all. After K. Krippendorff, "Computing
     Krippendorff's Alpha-Reliability" (2011), part C, nominal data, any number of observers, missing values allowed.
     """
     totals: Counter[str] = Counter()
@@ -73,7 +75,7 @@ def krippendorff_alpha(units: Iterable[Sequence[str]]) -> float | None:
 
 
 def _latest_each(annotations: Iterable[Annotation]) -> list[Annotation]:
-    """Each annotator's latest answer that has a verdict and is not skipped, oldest first."""
+    """Return each annotator's latest answer that has a verdict and is not skipped, oldest first."""
     latest: dict[object, Annotation] = {}
     for a in sorted(annotations, key=lambda a: (a.updated_at, a.id)):
         if not a.skipped and a.result.get("verdict") in VERDICTS:
@@ -87,7 +89,7 @@ def _majority(verdicts: Sequence[LabelVerdict]) -> LabelVerdict:
 
 
 def _most_common(values: Sequence[str]) -> str | None:
-    """The most frequent value; of a tie the latest."""
+    """Return the most frequent value, the latest one of a tie."""
     counts = Counter(values)
     return max(counts, key=lambda v: (counts[v], max(i for i, x in enumerate(values) if x == v)), default=None)
 
@@ -95,7 +97,7 @@ def _most_common(values: Sequence[str]) -> str | None:
 def _reply(
     verdict: LabelVerdict, flags: Sequence[str], bot_reply: str | None, answers: Sequence[Annotation]
 ) -> str | None:
-    """The text worth learning. An unchanged bot reply is no correction of a reply that was judged wanting."""
+    """Return the text worth learning, or None. A reply that was judged bad and left unchanged is no correction."""
     if NEEDS_HUMAN in flags:
         return None
     if verdict == "good" and not NEEDS_CORRECTION.intersection(flags):

@@ -1,35 +1,34 @@
-"""Labels without Label Studio, for a demo on a machine that lacks it: same tasks, same answers, same labels.
+"""Makes labels without Label Studio, for the demo on a machine that lacks it.
 
-A scripted answer becomes an annotation row and a label as if it had been pulled. Not for people.
+Tasks, answers and labels are the same: a scripted answer is stored as an annotation and a label as if it had been
+pulled. People cannot annotate this way.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from labeling.agreement import combine
 from labeling.annotate import Decide
+from labeling.label_studio.results import from_result, to_result
+from labeling.pull import ScrubCorrection
 from labeling.push import dialog
-from labeling.results import from_result, to_result
 from shoptalk.domain import Sample
 from shoptalk.store import Store
 from shoptalk.store.ingest import turns
 from shoptalk.store.labeling import labels, samples
 from shoptalk.store.labeling.labels import Annotation
 
-ScrubCorrection = Callable[[Sequence[str], str], tuple[str, Mapping[str, int]]]
-
 
 class DirectAnnotator:
-    """Answers samples as `answer` says; corrections pass the scrubber as they do when pulled."""
+    """Answers samples as `decide` says. Corrections pass the scrubber, as pulled ones do."""
 
-    def __init__(self, store: Store, scrub_correction: ScrubCorrection, answer: Decide) -> None:
-        self._store, self._scrub, self._answer = store, scrub_correction, answer
+    def __init__(self, store: Store, scrub_correction: ScrubCorrection, decide: Decide) -> None:
+        self._store, self._scrub, self._decide = store, scrub_correction, decide
 
     def work(self) -> int:
-        """Answer every sample that has no task yet; returns how many."""
+        """Answer every sample that has no task yet; return how many got an answer."""
         with self._store.read() as conn:
             pending = samples.unpushed(conn, 10_000)
         return sum(self._do(sample) for sample in pending)
@@ -40,7 +39,7 @@ class DirectAnnotator:
         if not path or path[-1].text is None:
             return 0
         data: dict[str, Any] = {"sample_id": sample.id, "dialog": dialog(path[:-1]), "reply": path[-1].text}
-        answer = self._answer(data)
+        answer = self._decide(data)
         if answer is None:
             return 0
         result = from_result(to_result(answer))

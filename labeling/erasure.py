@@ -1,7 +1,7 @@
-"""Takes erased conversations out of Label Studio and out of what came back from it. Knows no text.
+"""Deletes erased conversations from Label Studio, and the annotations and labels that came from it. Knows no text.
 
-A Label Studio that `labeling.server` runs overwrites what it deletes; of another one, what its database does is its
-operator's to know.
+A Label Studio that `labeling.label_studio.server` runs overwrites what it deletes. For any other, its operator must
+know what its database does with deleted rows.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from shoptalk.store import Store
 from shoptalk.store.labeling import labels, samples
 
 if TYPE_CHECKING:
-    from labeling.client import LabelStudio
+    from labeling.label_studio.client import LabelStudio
 
 
 class LabelEraser:
-    """Samples, their tasks in Label Studio, annotations and labels."""
+    """Erases samples, their tasks in Label Studio, annotations and labels."""
 
     name: Final = "labeling"
     covers: Final = frozenset({"samples", "annotations", "labels", "label-studio/"})
@@ -28,13 +28,14 @@ class LabelEraser:
         self._store, self._client = store, client
 
     def erase(self, what: Erased) -> dict[str, int]:
+        """Delete from Label Studio, then from the store; return counts. Raises LabelStudioUnavailable."""
         with self._store.read() as conn:
             mine = samples.of_conversations(conn, what.conversations)
             projects = samples.projects(conn)
         tasks = {item.task_id for item in mine if item.task_id is not None}
         if mine and projects:
             client = self._client()
-            for project in projects:  # also those that were pushed and not yet recorded
+            for project in projects:  # also tasks that were pushed and are not recorded yet
                 for found in client.find_tasks(project, [item.id for item in mine]).values():
                     tasks.update(found)
             for task in sorted(tasks):

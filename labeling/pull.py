@@ -1,10 +1,10 @@
-"""Brings annotations back from Label Studio and turns them into labels.
+"""Fetches annotations from Label Studio and makes labels of them.
 
-Incremental: it asks for tasks changed since the last pull, by Label Studio's own clock, a little overlapped because
-changes may become visible out of order; what it knows already is passed over. Whatever an annotator typed goes through
-the scrubber first. Where that removed something, the annotation in Label Studio is replaced by the scrubbed text
-before anything is stored, so personal data stays in neither place. Drafts that were left lying are cleaned too.
-Knows nothing of how samples are chosen.
+Incremental: it asks for tasks changed since the last pull, by Label Studio's own clock, with a little overlap because
+changes may become visible out of order; annotations that it knows already are skipped. Everything an annotator typed
+goes through the scrubber first. Where that removed something, the annotation in Label Studio is replaced by the
+scrubbed text before anything is stored, so personal data stays in neither place. Abandoned drafts are scrubbed too.
+Does not know how samples are chosen.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from labeling.agreement import combine
-from labeling.client import LabelStudio
-from labeling.results import Result, from_result, rewrite_texts
+from labeling.label_studio.client import LabelStudio
+from labeling.label_studio.results import Result, from_result, rewrite_texts
 from shoptalk.domain import Sample, Turn
 from shoptalk.errors import ScrubbingFailed
 from shoptalk.store.database import Store
@@ -25,30 +25,33 @@ from shoptalk.store.labeling import labels, samples
 from shoptalk.store.labeling.labels import Annotation
 
 ScrubCorrection = Callable[[Sequence[str], str], tuple[str, Mapping[str, int]]]
-"""Given the conversation so far (scrubbed) and what an annotator typed: that text scrubbed, and counts by type."""
+"""Takes the conversation so far (scrubbed) and what an annotator typed; returns that scrubbed, and counts by type."""
 
 OVERLAP: Final = timedelta(seconds=30)
 BATCH: Final = 20
 DRAFT_AGE: Final = timedelta(minutes=1)
-"""A draft younger than this is being typed; its text will be scrubbed when it is submitted or left."""
+"""A draft younger than this is still being typed; it is scrubbed when it is submitted or abandoned."""
 
 
 @dataclass(frozen=True, slots=True)
 class PullResult:
-    """What a pull did: annotations that were new or changed, labels written, answers and drafts mended there."""
+    """Counts of a pull: annotations that were new or changed, labels written, and fixed answers and drafts.
+
+    Fixed are those whose text in Label Studio was replaced because it held personal data.
+    """
 
     annotations: int = 0
     labels: int = 0
-    mended: int = 0
+    fixed: int = 0
 
     def __add__(self, other: PullResult) -> PullResult:
         return PullResult(
-            self.annotations + other.annotations, self.labels + other.labels, self.mended + other.mended
+            self.annotations + other.annotations, self.labels + other.labels, self.fixed + other.fixed
         )  # fmt: skip
 
 
 class Pull:
-    """Brings our labels in line with Label Studio's annotations."""
+    """Makes the labels in the store follow the annotations in Label Studio."""
 
     def __init__(
         self,
@@ -66,7 +69,7 @@ class Pull:
         self.draft_age = draft_age
 
     def run_once(self) -> PullResult:
-        """Pull what changed. Before the first push there is nothing to pull."""
+        """Pull what changed. Before the first push nothing is pulled."""
         with self.store.read() as conn:
             project = samples.project(conn, self.project_name)
         if project is None:
@@ -84,11 +87,11 @@ class Pull:
         if reached is not None and reached != cursor:
             with self.store.write() as conn:
                 samples.set_project(conn, self.project_name, project_id, reached)
-        return result + PullResult(mended=self._mend_drafts(project_id))
+        return result + PullResult(fixed=self._fix_drafts(project_id))
 
-    def _mend_drafts(self, project_id: int) -> int:
-        """Scrub drafts nobody is typing in any more; how many needed it. Nothing of them is kept here."""
-        mended = 0
+    def _fix_drafts(self, project_id: int) -> int:
+        """Scrub drafts that nobody is typing in any more; return how many were fixed. Their text is not stored here."""
+        fixed = 0
         for task in self.client.drafted(project_id):
             for draft in task["drafts"] or []:
                 if self.store.now() - _time(draft["updated_at"]) < self.draft_age:
@@ -99,19 +102,19 @@ class Pull:
                 result, removed = self._scrubbed(path[:-1], draft["result"] or [])
                 if removed:
                     self.client.update_draft(int(draft["id"]), result)
-                    mended += 1
-        return mended
+                    fixed += 1
+        return fixed
 
     def _take(self, tasks: Sequence[Mapping[str, Any]]) -> PullResult:
-        """Scrub and mend what is news, then record it all in one transaction."""
+        """Scrub and fix new annotations, then record them in one transaction."""
         changed: list[tuple[Sample, list[Turn], list[int], list[Annotation]]] = []
-        mended = 0
+        fixed = 0
         with self.store.read() as conn:
             known = samples.find_many(conn, [str(task["data"].get("sample_id")) for task in tasks])
         for task in tasks:
             sample = known.get(str(task["data"].get("sample_id")))
             if sample is None or sample.task_id not in (None, task["id"]):
-                continue  # not ours, or the double of one
+                continue  # not made by us, or a duplicate
             with self.store.read() as conn:
                 times = {a.id: a.updated_at for a in labels.annotations_of(conn, sample.id)}
                 path = turns.path_to(conn, sample.turn_id)
@@ -121,12 +124,12 @@ class Pull:
             if not news and set(times) <= set(ids):
                 continue
             fresh = [self._annotation(sample, path[:-1], a) for a in news]
-            mended += sum(was_mended for _, was_mended in fresh)
+            fixed += sum(was_fixed for _, was_fixed in fresh)
             changed.append((sample, path, ids, [a for a, _ in fresh]))
-        return self._record(changed) + PullResult(mended=mended)
+        return self._record(changed) + PullResult(fixed=fixed)
 
     def _annotation(self, sample: Sample, history: Sequence[Turn], raw: Mapping[str, Any]) -> tuple[Annotation, bool]:
-        """One annotation with its texts scrubbed; says whether Label Studio's copy had to be mended."""
+        """Return one annotation with its texts scrubbed, and whether Label Studio's copy was fixed."""
         result, removed = self._scrubbed(history, raw["result"] or [])
         changed_at = _time(raw["updated_at"])
         if removed:
@@ -144,7 +147,10 @@ class Pull:
         return annotation, bool(removed)
 
     def _scrubbed(self, history: Sequence[Turn], result: Sequence[Mapping[str, Any]]) -> tuple[Result, int]:
-        """The result with its texts scrubbed, and how many values were removed; unscannable text is blanked."""
+        """Return the result with its texts scrubbed, and how many values were removed.
+
+        A text that cannot be scrubbed is emptied, and counts as one value.
+        """
         earlier = [turn.text for turn in history if turn.text is not None and turn.role != "system"]
         removed = 0
 

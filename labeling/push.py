@@ -1,8 +1,8 @@
 """Sends sampled replies to Label Studio, each once, with the bot's reply as the prediction.
 
-A reconciler: it may be killed anywhere and run again. Label Studio deduplicates nothing, so before and after each
-import the samples' tasks are looked up by `data.sample_id`; where two runs crossed, the oldest task stays. Only text
-from the store goes out, which is scrubbed. Knows nothing of how samples are chosen or annotations come back.
+A reconciler: it may be killed anywhere and run again. Label Studio deduplicates nothing, so the samples' tasks are
+looked up by `data.sample_id` before and after each import; where two runs crossed, the oldest task stays. Only text
+from the store, which is scrubbed, is sent. Knows neither how samples are chosen nor how annotations come back.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from labeling.client import LabelStudio
-from labeling.config import label_config
-from labeling.results import correction
+from labeling.label_studio.client import LabelStudio
+from labeling.label_studio.config import label_config
+from labeling.label_studio.results import correction
 from shoptalk.domain import Inference, Sample, Turn
 from shoptalk.store.chat import inferences
 from shoptalk.store.database import Store
@@ -28,7 +28,7 @@ NOT_KEPT: Final = "(this message could not be kept)"
 
 
 class Push:
-    """Brings Label Studio's tasks in line with our samples."""
+    """Makes a task in Label Studio for each sample in the store."""
 
     def __init__(self, store: Store, client: LabelStudio, project_name: str) -> None:
         self.store = store
@@ -36,7 +36,7 @@ class Push:
         self.project_name = project_name
 
     def run_once(self) -> int:
-        """Push what is unpushed; the number of samples that now have a task and had none recorded before."""
+        """Push samples without a task; return how many have one now."""
         with self.store.read() as conn:
             pending = samples.unpushed(conn, MOST)
         if not pending:
@@ -45,7 +45,7 @@ class Push:
         return sum(self._push(project_id, pending[i : i + BATCH]) for i in range(0, len(pending), BATCH))
 
     def _project(self) -> int:
-        """The project's id, recorded with the cursor pulling has reached in it."""
+        """Return the project's id; record it where it is new, with nothing pulled from it yet."""
         project_id = self.client.ensure_project(self.project_name, label_config())
         with self.store.read() as conn:
             known = samples.project(conn, self.project_name)
@@ -62,8 +62,8 @@ class Push:
         if tasks:
             self.client.import_tasks(project_id, tasks)
             there = self.client.find_tasks(project_id, ids)
-        for _, *doubles in there.values():
-            for task_id in doubles:
+        for _, *duplicates in there.values():
+            for task_id in duplicates:
                 self.client.delete_task(task_id)
         with self.store.write() as conn:
             for sample_id, (task_id, *_) in there.items():
@@ -72,7 +72,7 @@ class Push:
 
 
 def _task(conn: sa.Connection, sample: Sample) -> dict[str, Any] | None:
-    """The sample as a task; None where its text is gone meanwhile, by erasure for instance."""
+    """Return the sample as a task; None where its text is gone meanwhile, by erasure for instance."""
     path = turns.path_to(conn, sample.turn_id)
     if not path or path[-1].text is None:
         return None
@@ -86,7 +86,7 @@ def _task(conn: sa.Connection, sample: Sample) -> dict[str, Any] | None:
 
 
 def dialog(path: Sequence[Turn]) -> list[Mapping[str, str]]:
-    """Turns as the labelling page shows them: the customer, the bot, and people answering for the shop."""
+    """Return the turns as the labelling page shows them: by the customer, the bot, or an agent of the shop."""
     return [{"role": _speaker(turn), "text": turn.text or NOT_KEPT} for turn in path if turn.role != "system"]
 
 

@@ -1,8 +1,8 @@
-"""Chooses the replies of a round that go to annotators, and records the probability each one had.
+"""Chooses the replies of a round that go to annotators, and records the inclusion probability of each.
 
-Knows rows, not Label Studio. The population is the newest replies that were never sampled (`limit` of them), one of
-each that say nearly the same to nearly the same; what is
-useful to look at is decided in `usefulness`, chance in `selection`. Nothing is computed inside the transaction.
+Knows the store, not Label Studio. The population is the newest replies that were never sampled (`limit` of them), one
+of each group of near-duplicate exchanges. `usefulness` weighs them, `selection` draws. Nothing is computed inside the
+transaction.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from labeling.selection import draw, inclusion_probabilities
 from labeling.usefulness import Signals, usefulness
 from shoptalk.domain import Feedback, Sample, SampleStrategy, new_id
 from shoptalk.store.chat import inferences
-from shoptalk.store.database import Store
+from shoptalk.store.database import Store, in_chunks
 from shoptalk.store.ingest import feedback, turns
 from shoptalk.store.labeling import samples
 
@@ -37,8 +37,8 @@ def sample(
 ) -> list[Sample]:
     """Sample about `size` replies for a round, at most `per_conversation` of one conversation.
 
-    `novelty` (turn id to 0..1) steers towards what changed, after drift. A round that has samples gets these again.
-    Fewer come where there are not enough replies. See `selection` for the method.
+    `novelty` (0 to 1 by turn id) raises the weight of what changed, after drift. A round that has samples already keeps
+    them. Returns fewer where there are not enough replies. See `selection` for the method.
     """
     with store.read() as conn:
         if done := samples.of_round(conn, round_id):
@@ -70,14 +70,14 @@ def sample(
 
 
 def _distinct(conn: sa.Connection, population: Sequence[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
-    """The newest of replies that say nearly the same to nearly the same; a human's minute on one is enough."""
+    """Return the population with only the newest of near-duplicate exchanges: labelling one of them is enough."""
     questions = samples.answered(conn, [turn for turn, _, _ in population])
     known = turns.features(conn, turns.FEATURES, [*questions, *questions.values()])
     seen: set[tuple[str, str]] = set()
     kept = []
     for item in population:
         said = known.get(questions.get(item[0], "")), known.get(item[0])
-        if said[0] and said[1] and said[0].cluster and said[1].cluster:  # else it was not looked at yet
+        if said[0] and said[1] and said[0].cluster and said[1].cluster:  # else its features are not computed yet
             pair = said[0].cluster, said[1].cluster
             if pair in seen:
                 continue
@@ -89,13 +89,13 @@ def _distinct(conn: sa.Connection, population: Sequence[tuple[str, str, str]]) -
 def _signals(
     store: Store, population: Sequence[tuple[str, str, str]], novelty: Mapping[str, float]
 ) -> dict[str, Signals]:
-    """What is known of each candidate, by turn id."""
+    """Return the signals of each candidate, by turn id."""
     replies = [turn for turn, _, _ in population]
     made_by = [inference for _, _, inference in population]
     with store.read() as conn:
         known = {}
-        for start in range(0, len(made_by), 500):
-            known.update(inferences.many(conn, made_by[start : start + 500]))
+        for part in in_chunks(made_by):
+            known.update(inferences.many(conn, part))
         direct = feedback.of_inferences(conn, made_by)
         general = samples.conversation_feedback(conn, [conversation for _, conversation, _ in population])
         first = samples.first_replies(conn, replies)

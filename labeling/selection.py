@@ -1,11 +1,11 @@
-"""Draws without replacement, with unequal probabilities that are known exactly. Knows only weights and groups.
+"""Draws a sample without replacement, with unequal and exactly known probabilities. Knows only weights and groups.
 
 The method is systematic sampling: W. G. Madow, "On the theory of systematic sampling, II", Annals of Mathematical
-Statistics 20 (1949) 333-354, over a random order (Hartley and Rao, 1962). Lay the units end to end, each as long as
-its inclusion probability, and take the units in which u, u+1, u+2 ... fall for one u uniform on [0, 1). Any order
-gives each unit exactly its probability. A stretch of length L holds at most ceil(L) of these points, so keeping each
-group together and no longer than `per_group` keeps the draw within `per_group` of every group, at no cost in
-exactness. Probabilities are multiples of 2^-40 and drawn in whole numbers, so no rounding blurs them.
+Statistics 20 (1949) 333-354, over a random order (Hartley and Rao, 1962). Place the units end to end on a line, each
+as long as its inclusion probability, and take the units in which u, u+1, u+2 ... fall for one u uniform on [0, 1). Any
+order gives each unit exactly its probability. An interval of length L holds at most ceil(L) of these points, so at most
+`per_group` units of a group are drawn where the group's units are adjacent and no longer than that together; this
+changes no probability. Probabilities are multiples of 2^-40 and drawn as integers, so there is no rounding error.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ BISECTIONS = 100
 def inclusion_probabilities(
     weights: Sequence[float], groups: Sequence[Hashable], size: int, per_group: int
 ) -> list[float]:
-    """Probabilities proportional to `weights` (positive) as far as 1 a unit and `per_group` a group allow.
+    """Return probabilities proportional to `weights`, limited to 1 per unit and `per_group` per group.
 
-    They sum to `size`, or to as much as those limits leave, less at most 2^-40 a unit.
+    They sum to `size`, or to as much as these limits allow, less at most 2^-40 per unit. Raises ValueError for a weight
+    that is not positive and finite.
     """
     if any(not (w > 0 and math.isfinite(w)) for w in weights):
         raise ValueError("weights must be positive and finite")
@@ -43,7 +44,7 @@ def inclusion_probabilities(
 
 
 def draw(probabilities: Sequence[float], groups: Sequence[Hashable], rng: random.Random) -> list[int]:
-    """Indices of the units drawn: each with its probability, no unit twice."""
+    """Return the indices of the units drawn. Each is drawn with its probability, and none twice."""
     blocks = _blocks(groups)
     rng.shuffle(blocks)
     point, end = rng.randrange(UNIT), 0
@@ -59,7 +60,7 @@ def draw(probabilities: Sequence[float], groups: Sequence[Hashable], rng: random
 
 
 def _blocks(groups: Sequence[Hashable]) -> list[list[int]]:
-    """The indices of each group's members."""
+    """Return the indices of each group's members."""
     members: dict[Hashable, list[int]] = {}
     for i, group in enumerate(groups):
         members.setdefault(group, []).append(i)
@@ -71,7 +72,7 @@ def _length(weights: Iterable[float], scale: float) -> float:
 
 
 def _largest(length: Callable[[float], float], target: float, weights: Iterable[float]) -> float:
-    """The largest scale at which `length`, which grows with it, does not exceed `target`."""
+    """Return the largest scale at which `length`, which grows with the scale, is at most `target`."""
     low, high = 0.0, 1.0 / min(weights)
     for _ in range(BISECTIONS):
         middle = (low + high) / 2

@@ -1,7 +1,7 @@
-"""How much a human's minute on a reply is worth, as a positive weight. Pure; knows no store and no chance.
+"""Weighs how useful it is to label a reply, as a positive weight. Pure; knows neither the store nor the draw.
 
 Every reply weighs at least `BASE` and at most `MOST`, so no reply is more than MOST / BASE times as likely to be
-sampled as another: inverse-probability weights stay bounded, and what went well is sampled too.
+sampled as another: inverse-probability weights stay bounded, and good replies are sampled too.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from shoptalk.domain import Feedback
+from shoptalk.domain import Feedback, FeedbackMetric
 
 BASE: Final = 1.0
 THUMBS_DOWN: Final = 3.0
@@ -23,12 +23,12 @@ FIRST: Final = 1.0
 NOVEL: Final = 6.0
 MOST: Final = BASE + THUMBS_DOWN + LOW_RATING + UNRESOLVED + CORRECTED + UNSURE + FIRST + NOVEL
 UNSURE_LOGPROB: Final = -2.0
-"""A mean log-probability per token this low counts as wholly unsure."""
+"""A mean log-probability per token this low or lower gets the full weight of an unsure reply."""
 
 
 @dataclass(frozen=True, slots=True)
 class Signals:
-    """What is known of a reply. `novelty` runs from 0 to 1."""
+    """What is known about a reply. `mean_logprob` is in nats per token, `novelty` is from 0 to 1."""
 
     mean_logprob: float | None = None
     feedback: tuple[Feedback, ...] = ()
@@ -37,7 +37,7 @@ class Signals:
 
 
 def usefulness(signals: Signals) -> float:
-    """The reply's weight, between BASE and MOST."""
+    """Return the reply's weight, between BASE and MOST."""
     return (
         BASE
         + _complaints(signals.feedback)
@@ -48,8 +48,8 @@ def usefulness(signals: Signals) -> float:
 
 
 def _complaints(feedback: Iterable[Feedback]) -> float:
-    """Each kind of complaint counts once."""
-    found: dict[str, float] = {}
+    """Return the weight of the complaints. Each kind of complaint counts once."""
+    found: dict[FeedbackMetric, float] = {}
     for item in feedback:
         if item.metric == "thumbs" and item.value <= 0:
             found["thumbs"] = THUMBS_DOWN

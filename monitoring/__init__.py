@@ -1,1 +1,1 @@
-"""Watches what customers write and what they are told: drift tests, Evidently reports, triggers."""
+"""Watches customers' messages and the bot's replies: drift tests, Evidently reports, triggers."""

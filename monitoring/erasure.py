@@ -1,4 +1,4 @@
-"""Takes away the reports that may quote erased conversations. Figures, which quote nobody, stay."""
+"""Deletes the reports that may quote erased conversations. Metrics, which quote nobody, stay."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shoptalk.store.monitoring import reports
 
 
 class ReportEraser:
-    """Pages of reports made since the first of what is erased was admitted: each may hold some of it."""
+    """Deletes the pages of all reports made since the first of the erased data was admitted: each may quote it."""
 
     name: Final = "monitoring"
     covers: Final = frozenset({"reports", "artifacts/"})
@@ -20,6 +20,7 @@ class ReportEraser:
         self._store, self._artifacts = store, artifacts
 
     def erase(self, what: Erased) -> dict[str, Any]:
+        """Delete the pages; return how many there were, and their hashes."""
         if what.since is None:
             return {"reports": 0}
         with self._store.read() as conn:

@@ -16,15 +16,20 @@ PERMUTATIONS = 999
 
 
 @dataclass(frozen=True, slots=True)
-class TwoSample:
-    """The squared discrepancy and the share of permutations at least as large."""
+class TwoSampleResult:
+    """A test's result: the squared discrepancy, and the share of permutations with one at least as large."""
 
     statistic: float
     p_value: float
 
 
-def mmd_test(reference: Vectors, current: Vectors, *, permutations: int = PERMUTATIONS, seed: int = 0) -> TwoSample:
-    """Are the rows of `current` [n, d] drawn as those of `reference` [m, d]? Each row is one independent unit."""
+def mmd_test(
+    reference: Vectors, current: Vectors, *, permutations: int = PERMUTATIONS, seed: int = 0
+) -> TwoSampleResult:
+    """Test whether `current` [n, d] and `reference` [m, d] have the same distribution.
+
+    Each vector is one independent unit. Raises ValueError where a sample has fewer than two.
+    """
     m, n = len(reference), len(current)
     if m < 2 or n < 2:
         raise ValueError("each sample needs at least two rows")
@@ -34,7 +39,7 @@ def mmd_test(reference: Vectors, current: Vectors, *, permutations: int = PERMUT
     rng = np.random.default_rng(seed)
     masks = np.stack([rng.permutation(_first(m, m + n)) for _ in range(permutations)])
     larger = int((_statistic(kernel, masks) >= observed - 1e-12).sum())
-    return TwoSample(float(observed), (1 + larger) / (1 + permutations))
+    return TwoSampleResult(float(observed), (1 + larger) / (1 + permutations))
 
 
 def _first(m: int, total: int) -> npt.NDArray[np.float64]:
@@ -50,7 +55,7 @@ def _gaussian(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _statistic(kernel: npt.NDArray[np.float64], masks: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Unbiased squared MMD for each row of `masks` [b, m+n], 1 where a unit belongs to the first sample."""
+    """Return the unbiased squared MMD for each of `masks` [b, m+n], 1 where a unit belongs to the first sample."""
     m = masks[0].sum()
     n = masks.shape[1] - m
     through = masks @ kernel

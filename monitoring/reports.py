@@ -1,8 +1,8 @@
 """Evidently reports: messages, replies and quality in the current window against the reference.
 
-The only module that knows Evidently. A report is one self-contained HTML page of scrubbed figures; it loads nothing
-from anywhere, and what customers wrote stays text in it (see `monitoring.page`). Reports explain drift; they do not
-decide it (see `monitoring.mmd`).
+The only module that knows Evidently. A report is one self-contained HTML page of scrubbed data; it loads nothing from
+anywhere, and what customers wrote stays text in it (see `monitoring.page`). Reports explain drift; they do not decide
+it (see `monitoring.mmd`).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from monitoring.page import closed, harmless
-from monitoring.windows import Conversation
+from monitoring.page import harmless, secured
+from monitoring.windows import EmbeddedConversation
 from shoptalk.domain import Feedback
 from shoptalk.store.ingest.turns import Features
 
@@ -24,16 +24,16 @@ NUMBERS = ("message_words", "message_sentiment", "reply_words", "reply_refuses",
 KINDS = ("message_language", "message_topic")
 TEXTS = ("message", "reply")
 MOST_ROWS = 2000
-DATA = re.compile(r"^ *var (?:additional_graphs_)?metric_[0-9a-f]{32} = .*;$", re.MULTILINE)  # its figures, as JSON
+DATA = re.compile(r"^ *var (?:additional_graphs_)?metric_[0-9a-f]{32} = .*;$", re.MULTILINE)  # its metrics, as JSON
 
 
 def frame(
-    conversations: Sequence[Conversation],
+    conversations: Sequence[EmbeddedConversation],
     features: Mapping[str, Features],
     feedback: Mapping[str, Sequence[Feedback]],
     topics: Mapping[str, int],
 ) -> Any:
-    """One row per exchange (a customer's message and the reply to it), as a pandas DataFrame."""
+    """Return a pandas DataFrame with one row per exchange: a customer's message and the reply to it."""
     import pandas as pd
 
     rows = []
@@ -68,11 +68,11 @@ def _number(value: float | None) -> float:
 
 
 def render(reference: Any, current: Any, title: str) -> tuple[bytes, dict[str, Any]]:
-    """The HTML page and each column's drift figure, by name. Frames as `frame` makes them."""
+    """Return the HTML page and Evidently's metrics by name. Takes data frames that `frame` made."""
     os.environ["DO_NOT_TRACK"] = "1"  # before the import: Evidently reads it then
-    state = np.random.get_state()  # it reseeds numpy's global generator
+    state = np.random.get_state()  # Evidently reseeds numpy's global generator
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its own and pandas' deprecations
+        warnings.simplefilter("ignore")  # deprecations in Evidently and pandas
         from evidently import DataDefinition, Dataset, Report
         from evidently.metrics import MeanValue, RowCount, ValueDrift
 
@@ -81,26 +81,26 @@ def render(reference: Any, current: Any, title: str) -> tuple[bytes, dict[str, A
         definition = DataDefinition(numerical_columns=numbers, categorical_columns=kinds, text_columns=list(TEXTS))
         kept = [*TEXTS, *kinds, *numbers]
         shown = [_shown(f[kept].tail(MOST_ROWS)) for f in (current, reference)]
-        sides = [Dataset.from_pandas(f, data_definition=definition) for f in shown]
-        metrics = [RowCount()]
+        both = [Dataset.from_pandas(f, data_definition=definition) for f in shown]
+        wanted = [RowCount()]
         for column in numbers:
-            metrics += [MeanValue(column=column), ValueDrift(column=column)]
-        metrics += [ValueDrift(column=column) for column in (*kinds, *TEXTS)]
-        snapshot = Report(metrics, metadata={"title": harmless(title)}).run(*sides)
-        html = closed(snapshot.get_html_str(as_iframe=False), DATA).encode()
-        figures = _figures(snapshot.dict())
+            wanted += [MeanValue(column=column), ValueDrift(column=column)]
+        wanted += [ValueDrift(column=column) for column in (*kinds, *TEXTS)]
+        snapshot = Report(wanted, metadata={"title": harmless(title)}).run(*both)
+        html = secured(snapshot.get_html_str(as_iframe=False), DATA).encode()
+        metrics = _metrics(snapshot.dict())
     np.random.set_state(state)
-    return html, figures
+    return html, metrics
 
 
 def _shown(rows: Any) -> Any:
-    """The rows as Evidently may quote them: it puts texts and kinds into its page as they are."""
+    """Return the rows with texts and kinds made harmless, as Evidently puts them into its page unchanged."""
     return rows.assign(**{
         name: rows[name].map(harmless, na_action="ignore") for name in (*TEXTS, *KINDS) if name in rows.columns
     })  # fmt: skip
 
 
-def _figures(result: Mapping[str, Any]) -> dict[str, Any]:
+def _metrics(result: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for metric in result.get("metrics", ()):
         name, value = str(metric.get("metric_name") or metric.get("metric_id")), metric.get("value")

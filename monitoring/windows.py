@@ -1,8 +1,8 @@
-"""The two windows monitoring compares, conversation by conversation. Reads rows; judges nothing.
+"""The two windows that monitoring compares, as conversations. Reads the store; judges nothing.
 
-Conversations are taken in the order of their latest turns. Of those first admitted before the newest dataset was
-frozen the latest REFERENCE are the reference, of those after it the latest make the current window. Before a first
-dataset the latest are the current window, those before them the reference.
+Conversations are ordered by their latest turns. Of those first admitted before the newest dataset was frozen, the
+latest REFERENCE are the reference window; of those after it, the latest are the current window. Before there is a
+dataset, the latest are the current window and those before them the reference.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ REFERENCE = 400  # conversations at most
 
 
 @dataclass(frozen=True, slots=True)
-class Conversation:
-    """One conversation's turns, and the mean embedding of what the customer wrote (L2-normalised, [384])."""
+class EmbeddedConversation:
+    """A conversation's turns, and the mean embedding of the customer's messages (L2-normalised, [384])."""
 
     id: str
     turns: Sequence[Turn]
@@ -33,15 +33,18 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """`until` is the newest turn's sequence number."""
+    """The reference window and the current one. `until` is the newest turn's sequence number."""
 
-    reference: Sequence[Conversation]
-    current: Sequence[Conversation]
+    reference: Sequence[EmbeddedConversation]
+    current: Sequence[EmbeddedConversation]
     until: int
 
 
 def read_windows(store: Store, size: int, features: str) -> Windows | None:
-    """None where there are not enough conversations: `size` in the current window, half of that in the reference."""
+    """Return both windows, with embeddings of the version `features`.
+
+    None where there are too few conversations: the current window needs `size`, the reference half as many.
+    """
     with store.read() as conn:
         if frozen := datasets.newest(conn, 1):
             moment = frozen[0].created_at
@@ -56,8 +59,8 @@ def read_windows(store: Store, size: int, features: str) -> Windows | None:
         return Windows(_conversations(conn, reference, features), _conversations(conn, current, features), until)
 
 
-def _conversations(conn: sa.Connection, ids: Sequence[str], version: str) -> list[Conversation]:
-    """Those with at least one embedded message by the customer."""
+def _conversations(conn: sa.Connection, ids: Sequence[str], version: str) -> list[EmbeddedConversation]:
+    """Return those of the conversations with at least one embedded message of the customer."""
     found = []
     for conversation_id in ids:
         path = turns.of_conversation(conn, conversation_id)
@@ -67,12 +70,12 @@ def _conversations(conn: sa.Connection, ids: Sequence[str], version: str) -> lis
         if vectors:
             mean = np.mean(vectors, axis=0)
             mean = mean / max(float(np.linalg.norm(mean)), 1e-9)
-            found.append(Conversation(conversation_id, path, mean.astype(np.float32)))
+            found.append(EmbeddedConversation(conversation_id, path, mean.astype(np.float32)))
     return found
 
 
-def feedback_of(store: Store, conversations: Sequence[Conversation]) -> dict[str, list[Feedback]]:
-    """Feedback by inference id."""
+def feedback_of(store: Store, conversations: Sequence[EmbeddedConversation]) -> dict[str, list[Feedback]]:
+    """Return feedback on the conversations' replies, by inference id."""
     ids = [t.inference_id for c in conversations for t in c.turns if t.inference_id]
     with store.read() as conn:
         return feedback.of_inferences(conn, ids)

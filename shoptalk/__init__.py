@@ -1,1 +1,1 @@
-"""What every stage of shoptalk shares: domain types, store, artifacts, registry, jobs and the command line."""
+"""The kernel that every stage shares, the composition root, the command line and the demo."""

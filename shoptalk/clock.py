@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 
 class BusinessTime(Protocol):
-    """The shop's calendar."""
+    """The shop's calendar time."""
 
     def now(self) -> datetime:
         """Return the present time, timezone-aware UTC."""
@@ -28,7 +28,7 @@ class BusinessTime(Protocol):
 
 
 class SystemTime:
-    """Business time as the system's clock has it."""
+    """Business time read from the system's clock."""
 
     def now(self) -> datetime:
         return datetime.now(UTC)
@@ -41,7 +41,7 @@ class SystemTime:
 
 
 class MachineTime:
-    """Time as this machine's processes live it."""
+    """Real time of this machine, for what happens to its processes."""
 
     def monotonic(self) -> float:
         """Return seconds that never go back, for deadlines within a process."""
@@ -65,7 +65,7 @@ MACHINE: Final = MachineTime()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clock:
-    """Both faces; each process makes one."""
+    """Business time and machine time together; each process makes one."""
 
     #: what rows are stamped with and schedules go by
     business: BusinessTime = field(default_factory=SystemTime)

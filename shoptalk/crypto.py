@@ -1,8 +1,8 @@
 """Encryption at rest and keyed hashes, from a ring of 256-bit keys. Does not know what it protects.
 
-The ring comes from settings or is made once in `<home>/secret.key`, readable by its owner only. Its first key seals,
-all of them open, and the last one, the first there ever was, makes the hashes, which must stay what they are. Subkeys
-are derived with HKDF-SHA256 (RFC 5869), so a leaked hash key says nothing about the encryption key.
+The ring comes from settings or is made once in `<home>/secret.key`, readable by its owner only. Its first key encrypts,
+and all of them decrypt. Its last key, the first there ever was, makes the hashes, which must never change. Subkeys are
+derived with HKDF-SHA256 (RFC 5869), so a leaked hash key says nothing about the encryption key.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from shoptalk.errors import ConfigurationError
 from shoptalk.settings import Settings
 
-KEPT: Final = 2  # keys that sealed lately and stay in a ring, before the one that hashes
+KEPT: Final = 2  # the newest keys, which stay in a ring before the one that hashes
 
 
 @dataclass(frozen=True, slots=True)
-class _Seal:
-    """What a ring's keys seal and open with; `stamp` tells when its file changed."""
+class _Ciphers:
+    """The ciphers of a ring's keys; `stamp` changes when the ring's file does."""
 
     newest: Fernet
     all: MultiFernet
@@ -38,29 +38,32 @@ class _Seal:
 
 
 class Secrets:
-    """Seals bytes (Fernet: AES-128-CBC with HMAC-SHA256) and hashes identifiers. Thread-safe.
+    """Encrypts JSON values (Fernet: AES-128-CBC with HMAC-SHA256) and hashes identifiers. Thread-safe.
 
-    With a `file`, keys that are added to it are used from then on, without a restart.
+    Where the ring has a `file`, keys that are added to it are used from then on, without a restart.
     """
 
     def __init__(self, *keys: bytes, file: Path | None = None) -> None:
         self._file = file
-        self._seal = _sealing(keys, _stamp(file))
+        self._ciphers = _ciphers(keys, _stamp(file))
         self._hash_key = _subkey(keys[-1], b"hash")
 
     def encrypt(self, value: Any) -> bytes:
-        """JSON-encode and encrypt."""
+        """Return a value as JSON, encrypted with the newest key."""
         return self._now().newest.encrypt(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
 
     def decrypt(self, encrypted: bytes) -> Any:
-        """Undo `seal`; raises ConfigurationError where another key sealed it."""
+        """Return what `encrypt` was given; raise ConfigurationError where it was encrypted with an unknown key."""
         try:
             return json.loads(self._now().all.decrypt(encrypted))
         except InvalidToken:
             raise ConfigurationError("secret_key: stored data was encrypted with another key") from None
 
     def reencrypt(self, encrypted: bytes) -> bytes | None:
-        """Sealed with the newest key; None where it is already, ConfigurationError where no key opens it."""
+        """Return the same content encrypted with the newest key, None where it is already.
+
+        Raises ConfigurationError where no key decrypts it.
+        """
         ring = self._now()
         try:
             ring.newest.decrypt(encrypted)
@@ -68,41 +71,42 @@ class Secrets:
             return self.encrypt(self.decrypt(encrypted))
         return None
 
-    def _now(self) -> _Seal:
-        if self._file is not None and _stamp(self._file) not in (None, self._seal.stamp):
+    def _now(self) -> _Ciphers:
+        if self._file is not None and _stamp(self._file) not in (None, self._ciphers.stamp):
             stamp, keys = _stamp(self._file), parse_ring(self._file.read_text())
             if _subkey(keys[-1], b"hash") != self._hash_key:
                 raise ConfigurationError(f"{self._file.name}: its last key must stay, or no stored id is found again")
-            self._seal = _sealing(keys, stamp)
-        return self._seal
+            self._ciphers = _ciphers(keys, stamp)
+        return self._ciphers
 
     def digest(self, purpose: str, value: str) -> str:
-        """64 hex digits: HMAC-SHA256 of `value`, different for each purpose."""
+        """Return 64 hex digits: the HMAC-SHA256 of `value`, different for each purpose."""
         data = purpose.encode() + b"\0" + value.encode("utf-8", "surrogatepass")
         return hmac.new(self._hash_key, data, hashlib.sha256).hexdigest()
 
     def customer(self, public_id: str) -> str:
-        """The stored form of a customer's id."""
+        """Return the stored form of a customer's id."""
         return "cus_" + self.digest("customer", public_id)[:32]
 
     def conversation(self, public_id: str, owner: str) -> str:
-        """The stored form of a conversation's id: clients may put anything into theirs, which are their owner's alone.
+        """Return the stored form of a conversation's id, which is different for each owner.
 
-        See `shoptalk.store.conversation_ids`, which also finds what was stored before there were owners.
+        It is a hash because clients may put anything into their ids. `shoptalk.store.conversation_ids` also finds what
+        was stored before there were owners.
         """
         return "con_" + self.digest("conversation of an owner", f"{owner}\0{public_id}")[:32]
 
     def public_conversation(self, public_id: str) -> str:
-        """The same for all owners; before there were owners it was the stored id."""
+        """Return a public id's hash, the same for all owners. Before there were owners it was the stored id."""
         return "con_" + self.digest("conversation", public_id)[:32]
 
     def tombstone(self, stored: str) -> str:
-        """What remains of an erased customer's or conversation's stored id: enough to know it again, not to find it."""
+        """Return the tombstone of an erased id: it recognises the customer or conversation and does not reveal them."""
         return "tmb_" + self.digest("tombstone", stored)[:32]
 
 
 def load_secrets(settings: Settings) -> Secrets:
-    """The key from settings, else from `<home>/secret.key`, made there at first use."""
+    """Return secrets with the keys from settings, else from `<home>/secret.key`, which is made at first use."""
     if settings.secret_key is not None:
         return Secrets(*parse_ring(settings.secret_key.get_secret_value()))
     path = key_file(settings.home)
@@ -114,18 +118,22 @@ def key_file(home: Path) -> Path:
 
 
 def parse_ring(text: str) -> list[bytes]:
-    """Keys of 64 hex digits, with commas or line ends between, newest first; raises ConfigurationError."""
+    """Parse keys of 64 hex digits, newest first, between commas or line ends; raise ConfigurationError."""
     words = text.replace(",", " ").split()
     if not words or any(len(word) != 64 for word in words):
-        raise ConfigurationError("secret_key: want 64 hex digits, or several such keys, newest first")
+        raise _no_key()
     try:
         return [bytes.fromhex(word) for word in words]
     except ValueError:
-        raise ConfigurationError("secret_key: want 64 hex digits, or several such keys, newest first") from None
+        raise _no_key() from None
+
+
+def _no_key() -> ConfigurationError:
+    return ConfigurationError("secret_key: is not a key", fix="set 64 hex digits, or several such keys, newest first")
 
 
 def add_key(path: Path) -> None:
-    """Put a new key first in the file's ring; of the others, the latest and the one that hashes stay."""
+    """Put a new key first in the file's ring. Of the others, the newest and the one that hashes stay."""
     ring = parse_ring(path.read_text())
     kept = [std_secrets.token_bytes(32), *ring[: min(KEPT, len(ring)) - 1], ring[-1]]
     aside = _written_aside(path, kept)
@@ -160,15 +168,16 @@ def _written_aside(path: Path, ring: Sequence[bytes]) -> Path:
     return aside
 
 
-def _sealing(keys: Sequence[bytes], stamp: tuple[int, int] | None) -> _Seal:
+def _ciphers(keys: Sequence[bytes], stamp: tuple[int, int] | None) -> _Ciphers:
     if not keys or any(len(key) != 32 for key in keys):
-        raise ConfigurationError("secret_key: want 64 hex digits (32 bytes)")
+        raise _no_key()
+    # the purpose is part of the key: another word would decrypt nothing that is stored
     ring = [Fernet(base64.urlsafe_b64encode(_subkey(key, b"seal"))) for key in keys]
-    return _Seal(ring[0], MultiFernet(ring), stamp)
+    return _Ciphers(ring[0], MultiFernet(ring), stamp)
 
 
 def _stamp(file: Path | None) -> tuple[int, int] | None:
-    """Another one after each change; None where there is no file to look at."""
+    """Return a value that changes with the file; None where there is no file."""
     if file is None:
         return None
     try:

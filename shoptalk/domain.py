@@ -331,4 +331,4 @@ class GateDecision:
 
     verdict: Verdict
     reasons: tuple[str, ...]
-    figures: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)

@@ -16,14 +16,17 @@ class ShoptalkError(Exception):
         super().__init__(message or (type(self).__doc__ or "").strip().split("\n")[0])
         self.fix = fix
 
+    def __str__(self) -> str:
+        return self.message
+
     @property
     def message(self) -> str:
-        """What went wrong, and where it is known, the fix."""
+        """Return what went wrong and, where it is known, the fix."""
         return f"{self.problem}; {self.fix}" if self.fix else self.problem
 
     @property
     def problem(self) -> str:
-        """What went wrong, alone."""
+        """Return what went wrong, without the fix."""
         return str(self.args[0])
 
 
@@ -37,6 +40,8 @@ class NotFound(ShoptalkError):
 
 class ModelNotFound(NotFound):
     """There is no such model, or it cannot be served."""
+
+    field = "model"
 
 
 class Conflict(ShoptalkError):
@@ -125,7 +130,7 @@ class NoFreeSlot(AdapterRefused):
 
 
 class BaseModelMissing(ShoptalkError):
-    """The base model is not on this machine; run 'shoptalk setup'."""
+    """The base model is not on this machine."""
 
 
 class LabelStudioUnavailable(ShoptalkError):

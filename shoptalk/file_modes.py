@@ -23,23 +23,26 @@ READ_BY_VLLM: Final = ("models", "vllm-adapters")
 
 
 def private_umask() -> None:
-    """Call once at an entry point: files made from now on, by child processes too, are this user's alone."""
+    """Make files created from now on, by child processes too, this user's alone. Call once at an entry point."""
     os.umask(UMASK)
 
 
 def tighten(home: Path) -> list[Path]:
-    """Take the group's and everybody's rights from a data folder and what shoptalk keeps there; returns what changed.
+    """Remove other users' rights from a data folder and what shoptalk keeps in it; return the paths that changed.
 
-    A folder with other things in it keeps its own mode: it is not ours alone.
+    A folder with other things in it keeps its own mode, because shoptalk is not its only user.
     """
     changed = [path for path in loose(home) if path != home and _take(path)]
-    if home in loose(home) and _is_ours_alone(home) and _take(home):
+    if home in loose(home) and _is_only_shoptalks(home) and _take(home):
         changed.append(home)
     return changed
 
 
 def loose(home: Path) -> list[Path]:
-    """What of a data folder others have rights on, itself first; what is in a closed folder of it does not count."""
+    """Return the paths of a data folder on which other users have rights, itself first.
+
+    What lies in a folder that they cannot enter does not count.
+    """
     if not home.is_dir():
         return []
     found = [home] if is_loose(home) else []
@@ -56,13 +59,13 @@ def _inside(folder: Path) -> Iterator[Path]:
         yield from (Path(place) / name for name in (*files, *folders))
 
 
-def _is_ours_alone(home: Path) -> bool:
+def _is_only_shoptalks(home: Path) -> bool:
     known = {*FOLDERS, *FILES, *READ_BY_VLLM, *(f"{name}{side}" for name in DATABASES for side in SIDE_FILES)}
     return set(os.listdir(home)) <= known
 
 
 def is_loose(path: Path) -> bool:
-    """Whether the group or everybody has a right on it; not for links and what is not there."""
+    """Return whether the group or everybody has a right on a path; False for links and what does not exist."""
     try:
         found = path.lstat()
     except OSError:
@@ -71,7 +74,7 @@ def is_loose(path: Path) -> bool:
 
 
 def _take(path: Path) -> bool:
-    """Whether the rights could be taken: not from what belongs to another user.
+    """Remove other users' rights and return whether that was possible; it is not for what belongs to another user.
 
     The file is never opened for reading: closing any handle of a database's file lets go of the locks that this process
     holds on it (sqlite.org/howtocorrupt.html, 2.2), and another process may then cut away what is still in use.

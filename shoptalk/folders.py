@@ -8,9 +8,9 @@ from pathlib import Path
 
 
 def remove_folder(path: Path) -> None:
-    """Remove a folder of ours, as far as possible; a symbolic link in its place goes itself, never what it leads to."""
+    """Remove a folder that this program made, as far as possible. A symbolic link is removed, never its target."""
     if path.is_symlink():
         with contextlib.suppress(OSError):
             path.unlink()
-    elif path.is_dir():  # a file of that name is not ours
+    elif path.is_dir():  # this program made no file of that name
         shutil.rmtree(path, ignore_errors=True)

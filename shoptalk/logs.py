@@ -12,7 +12,10 @@ import structlog
 
 
 def configure(*, pretty: bool | None = None, level: int = logging.INFO) -> None:
-    """Call once at an entry point. `pretty` defaults to whether standard error is a terminal; else JSON."""
+    """Set up logging; call it once, at an entry point.
+
+    `pretty` is for people, else lines are JSON; it defaults to whether standard error is a terminal.
+    """
     if pretty is None:
         pretty = sys.stderr.isatty()
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")

@@ -16,18 +16,22 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from shoptalk.placeholders import without_numbers
+
 NUMBERS: Final = 64
 ROWS: Final = 8  # numbers of a band
 SHINGLE: Final = 5  # characters
 ALIKE: Final = 0.8
-_PLACEHOLDER: Final = re.compile(r"[<‹]([A-Z][A-Z_]*)_\d+[>›]")
 _BETWEEN: Final = re.compile(r"[\W_]+")
 
 Signature = npt.NDArray[np.uint32]
 
 
 def signatures(texts: Sequence[str]) -> list[Signature]:
-    """One of [NUMBERS] for each text; texts that differ in case, punctuation or placeholders' numbers have the same."""
+    """Return one signature of shape [NUMBERS] for each text.
+
+    Texts that differ in case, punctuation or placeholders' numbers only have the same one.
+    """
     from datasketch import MinHash
 
     shingles = [_shingles(text) for text in texts]
@@ -36,17 +40,17 @@ def signatures(texts: Sequence[str]) -> list[Signature]:
 
 
 def bands(signature: Signature) -> list[str]:
-    """What texts that are alike share at least one of: NUMBERS / ROWS hashes of 16 hex digits."""
+    """Return NUMBERS / ROWS hashes of 16 hex digits; texts that are alike share at least one of them."""
     parts = signature.astype("<u4").reshape(-1, ROWS)
     return [hashlib.blake2b(bytes([i]) + part.tobytes(), digest_size=8).hexdigest() for i, part in enumerate(parts)]
 
 
 def similarity(one: Signature, other: Signature) -> float:
-    """Estimated Jaccard similarity, 0 to 1; standard error 0.05 at ALIKE."""
+    """Return the estimated Jaccard similarity, 0 to 1; its standard error is 0.05 at ALIKE."""
     return float(np.mean(one == other))
 
 
 def _shingles(text: str) -> list[bytes]:
-    said = _BETWEEN.sub(" ", _PLACEHOLDER.sub(r"\1", text).casefold()).strip()
+    said = _BETWEEN.sub(" ", without_numbers(text).casefold()).strip()
     last = max(1, len(said) - SHINGLE + 1)
     return sorted({said[i : i + SHINGLE].encode("utf-8", "surrogatepass") for i in range(last)})

@@ -78,6 +78,8 @@ RELEASE: Final = Machine(
         "restore": Move((ReleaseState.SUPERSEDED,), ReleaseState.LIVE),
     },
 )
+#: the moves of a release that a person may make: over HTTP, on the command line and in the console
+RELEASE_MOVES_BY_HAND: Final = ("promote", "abort", "rollback")
 ROUND: Final[Machine[RoundState]] = Machine(
     "round",
     "running",

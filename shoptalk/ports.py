@@ -1,4 +1,4 @@
-"""What one stage needs of another, as Protocols; `compose` passes in what satisfies them.
+"""Protocols of what one stage needs of another; `shoptalk.app` passes in what satisfies them.
 
 Stages import these and `shoptalk`, never each other.
 """
@@ -14,21 +14,22 @@ import sqlalchemy as sa
 
 from shoptalk.domain import Erasure, ErasurePolicy, Message
 from shoptalk.errors import ScrubbingFailed
+from shoptalk.events import Payload
 
 
-class Filler(Protocol):
+class PlaceholderFiller(Protocol):
     """Fills placeholders in text that arrives in pieces."""
 
     def feed(self, piece: str) -> str:
-        """What can be shown now; holds back what may be the start of a placeholder."""
+        """Return what can be shown now; hold back what may be the start of a placeholder."""
         ...
 
     def flush(self) -> str:
-        """The rest, at the end of the text."""
+        """Return the rest, at the end of the text."""
         ...
 
 
-class Vault(Protocol):
+class PlaceholderVault(Protocol):
     """One request's memory of which value each placeholder stands for. Never written anywhere."""
 
     def fill(self, text: str) -> str:
@@ -36,60 +37,66 @@ class Vault(Protocol):
         ...
 
     def settle(self, text: str) -> str:
-        """For the record: known placeholders stay, invented ones become their plain type."""
+        """Return the text for the record: known placeholders stay, invented ones become their plain type."""
         ...
 
-    def filler(self) -> Filler: ...
+    def filler(self) -> PlaceholderFiller:
+        """Return a filler for one streamed reply."""
+        ...
 
 
-class Scrubbed(Protocol):
+class ScrubbedConversation(Protocol):
     """A conversation after scrubbing; every sequence is as long as the input."""
 
     @property
     def texts(self) -> Sequence[str]:
-        """Causal: a message's text depends on it and the ones before it only, so prefixes are stable."""
+        """The causal texts: each depends on its message and the ones before it only, so prefixes are stable."""
         ...
 
     @property
     def final(self) -> Sequence[str]:
-        """With values found later carried back too; differs from `texts` only where that found something."""
+        """The texts with values found later carried back too; differ from `texts` only where that found something."""
         ...
 
     @property
     def counts(self) -> Sequence[Mapping[str, int]]:
-        """Values removed, by type, for each message."""
+        """The number of values removed from each message, by type."""
         ...
 
     @property
-    def vault(self) -> Vault: ...
+    def vault(self) -> PlaceholderVault:
+        """The values that were removed."""
+        ...
 
 
 CustomerRecord = Mapping[str, str | Sequence[str]]
-"""What the shop knows of a customer: name, email, phone, address, order, account, username, other."""
+"""The shop's record of a customer: name, email, phone, address, order, account, username, other."""
 
 
 class Scrubber(Protocol):
     """Removes personal data. Deterministic, thread-safe, without network."""
 
     @property
-    def version(self) -> str: ...
+    def version(self) -> str:
+        """The version of its rules and models; another version may find something else."""
+        ...
 
-    def scrub(self, messages: Sequence[Message], record: CustomerRecord = ...) -> Scrubbed:
-        """Raises `ScrubbingFailed` rather than let a text through that was not fully scanned.
+    def scrub(self, messages: Sequence[Message], record: CustomerRecord = ...) -> ScrubbedConversation:
+        """Scrub a conversation, or raise `ScrubbingFailed` rather than let a text through that was not fully scanned.
 
-        `ScrubbingTimedOut` is one: the text took too long. `ScrubberUnavailable` is no fault of the text's, here and
-        in the other methods.
+        `ScrubbingTimedOut`, a subclass, says that the text took too long. `ScrubberUnavailable` says nothing about the
+        text, here and in the other methods.
         """
         ...
 
     def scrub_many(
         self, conversations: Sequence[Sequence[Message]], records: Sequence[CustomerRecord] = ...
-    ) -> Sequence[Scrubbed | ScrubbingFailed]:
-        """As `scrub`, of several conversations in less time; what failed stands where its outcome would."""
+    ) -> Sequence[ScrubbedConversation | ScrubbingFailed]:
+        """Scrub several conversations in less time than one by one. A failure stands in its conversation's place."""
         ...
 
     def scrub_correction(self, history: Sequence[str], text: str) -> tuple[str, Mapping[str, int]]:
-        """Scrub a text about a scrubbed conversation, keeping placeholders; what was removed, by type."""
+        """Scrub a text about a scrubbed conversation, keeping placeholders; also return the number removed, by type."""
         ...
 
 
@@ -97,7 +104,7 @@ class ScrubberService(Scrubber, Protocol):
     """A scrubber that runs beside the API."""
 
     def start(self) -> None:
-        """Return when it is ready, also after `close`; raises ConfigurationError."""
+        """Return when it is ready, also after `close`. Raises ConfigurationError."""
         ...
 
     def close(self) -> None:
@@ -112,22 +119,21 @@ class Inbox(Protocol):
         self,
         conn: sa.Connection,
         id: str,
-        kind: str,
+        payload: Payload,
         conversation_id: str,
-        payload: Mapping[str, Any],
         batch_id: str | None = None,
         customer: str | None = None,
     ) -> bool:
-        """Says whether it was new. The payloads are described in `ingest.inbox.acceptance`.
+        """Add an entry; return whether it was new.
 
-        What belongs to a batch is not admitted before that is released. `customer` is a keyed hash: who said it.
+        What belongs to a batch is not admitted before the batch is released. `customer` is a keyed hash: who said it.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """What an erasure is about: stored ids. `since` is when the first of it was admitted, None where nothing was.
+    """The stored ids that an erasure is about. `since` is when the first of it was admitted, None where nothing was.
 
     An eraser whose last act is a transaction calls `done` within it, so that a kill after it loses no count.
     """
@@ -145,7 +151,9 @@ class Eraser(Protocol):
     """Takes erased conversations out of what one stage keeps."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The name of its steps in receipts."""
+        ...
 
     @property
     def covers(self) -> frozenset[str]:
@@ -153,18 +161,18 @@ class Eraser(Protocol):
         ...
 
     def erase(self, what: Erased) -> Mapping[str, Any]:
-        """What was removed, by kind; for the receipt. May be killed anywhere and called again.
+        """Erase, and return the number removed by kind, for the receipt. May be killed anywhere and called again.
 
         Raises what may pass, such as LabelStudioUnavailable: then it is tried again later.
         """
         ...
 
 
-class Erasures(Protocol):
+class ErasureService(Protocol):
     """Erases customers; `ingest.erasure` does it."""
 
     def begin_customer(self, public_id: str, policy: ErasurePolicy | None = None) -> str:
-        """Durable when it returns the erasure's id: from then on nothing of the customer's past comes in."""
+        """Begin and return the erasure's id. From then on, durably, nothing of the customer's past comes in."""
         ...
 
     def run(self, erasure_id: str) -> Erasure:
@@ -172,7 +180,7 @@ class Erasures(Protocol):
         ...
 
     def find(self, erasure_id: str) -> Erasure:
-        """Raises NotFound."""
+        """Return an erasure; raise NotFound."""
         ...
 
 
@@ -180,5 +188,5 @@ class Imports(Protocol):
     """Takes in finished conversations; `ingest.imports.importer` does it."""
 
     def import_batch(self, rows: Sequence[Mapping[str, Any]], owner: str) -> list[dict[str, Any]]:
-        """What became of each, in order: `state`, `turns` that are new, `problem`."""
+        """Import, and return what became of each in order: `state`, `turns` that are new, `problem`."""
         ...

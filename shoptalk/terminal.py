@@ -1,4 +1,7 @@
-"""Text of others on a terminal: what would move its cursor, change its colours or hide behind other text is escaped."""
+"""Escapes text of others before it is printed on a terminal.
+
+Characters that would move the cursor, change colours or hide behind other text are shown as escapes.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,10 @@ UNSEEN: Final = re.compile("[\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u206
 
 
 def printable(text: str) -> str:
-    r"""One line in which control characters are shown as escapes, such as `\x1b` or `\u202e`."""
+    r"""Return the text as one line in which control characters are escapes, such as `\x1b` or `\u202e`."""
     return CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def printable_json(text: str) -> str:
-    """JSON that means the same; JSON itself escapes the first 32 characters only."""
+    """Return JSON of the same meaning without unseen characters; JSON itself escapes the first 32 characters only."""
     return UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

@@ -20,7 +20,7 @@ class ManualTime:
         return self._now
 
     def advance(self, **interval: float) -> None:
-        """As `timedelta` takes it: `hours=3`."""
+        """Move the time on. The arguments are those of `timedelta`: `hours=3`."""
         self._now += timedelta(**interval)
 
     def sleep_until(self, moment: datetime, stopping: threading.Event) -> bool:

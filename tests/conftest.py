@@ -1,4 +1,4 @@
-"""What several packages' tests share: a store on both databases, and a tiny model that answers at once."""
+"""Fixtures and hooks for all tests: a store on both databases, a tiny model that answers at once, parallel runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from shoptalk.errors import BaseModelMissing
 from shoptalk.models.basemodel import BaseModel, find_base_model
 from shoptalk.store import Store
 from tests.postgres import PostgresServer, find_programs
-from tests.workers import UnitScheduling, fault_file, last_words, place_of, unit_of
+from tests.workers import UnitScheduling, crash_report, fault_file, queue_position, unit_of
 
 ROOT = Path(__file__).parents[1]
 settings.register_profile("shoptalk", deadline=None)  # a busy machine is not a bug
@@ -30,42 +30,45 @@ KERNELS = Path(os.environ.setdefault("SHOPTALK_KERNELS", str(ROOT / "data" / "ke
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
-    """For `--numprocesses`."""
+    """Divide the tests among the processes of `--numprocesses`."""
     config.option.loadscopereorder = False  # the queue is in the order of the tests
     return UnitScheduling(config, log)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """After pytest's own, which writes where CI's log may end before it."""
+    """Write the stacks of a crashing process to a file.
+
+    Runs after pytest's own handler, which writes to the output: CI's log may end before that.
+    """
     if "PYTEST_XDIST_WORKER" in os.environ:
         path = fault_file(os.environ["PYTEST_XDIST_TESTRUNUID"], os.environ["PYTEST_XDIST_WORKER"])
         faulthandler.enable(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600))
 
 
 def pytest_unconfigure() -> None:
-    """Leave no file of a process that ended well."""
+    """Delete the file of a process that ended normally."""
     if "PYTEST_XDIST_WORKER" in os.environ:
         fault_file(os.environ["PYTEST_XDIST_TESTRUNUID"], os.environ["PYTEST_XDIST_WORKER"]).unlink(missing_ok=True)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_handlecrashitem(report: pytest.TestReport) -> None:
-    """Say how a process of `--numprocesses` ended."""
-    report.longrepr = f"{report.longrepr}\n{last_words(getattr(report, 'node', None))}"
+    """Add to the report how a process of `--numprocesses` ended."""
+    report.longrepr = f"{report.longrepr}\n{crash_report(getattr(report, 'node', None))}"
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Where slow tests are left out, files of nothing else are not even imported."""
+    """Do not even import files that have only slow tests, where slow tests are left out."""
     if not str(config.getoption("markexpr")).startswith("not slow") or collection_path.suffix != ".py":
         return None
     return True if ALL_SLOW.search(collection_path.read_text()) else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest first, where tests run side by side."""
+    """Put the longest tests first, where tests run side by side."""
     if "PYTEST_XDIST_WORKER" in os.environ:
-        items.sort(key=lambda item: place_of(unit_of(item.nodeid)))
+        items.sort(key=lambda item: queue_position(unit_of(item.nodeid)))
 
 
 def missing(reason: str) -> None:
@@ -77,7 +80,7 @@ def missing(reason: str) -> None:
 
 @pytest.fixture(scope="session")
 def loaded_scrubber() -> Iterator[None]:
-    """What scrubbing processes are forked from, kept for the session: each service of a test need not load it anew."""
+    """Keep the process that scrubbing processes are forked from, so that no service of a test must load it again."""
     from ingest.scrub.workers.shared import acquire, release
 
     template = acquire(())
@@ -87,7 +90,7 @@ def loaded_scrubber() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
-    """One server for the session."""
+    """One PostgreSQL server for the session."""
     programs = find_programs()
     if programs is None:
         missing("PostgreSQL's server programs (initdb, pg_ctl) are not installed")
@@ -98,7 +101,7 @@ def postgres() -> Iterator[PostgresServer]:
 
 @pytest.fixture(scope="session")
 def postgres_template(postgres: PostgresServer) -> str:
-    """A migrated database to copy."""
+    """The name of a migrated database to copy."""
     name = postgres.create()
     store = Store(postgres.url(name))
     store.migrate()
@@ -108,7 +111,7 @@ def postgres_template(postgres: PostgresServer) -> str:
 
 @pytest.fixture
 def postgres_url(postgres: PostgresServer) -> Iterator[str]:
-    """An empty database of the test's own."""
+    """The URL of an empty database for this test alone."""
     name = postgres.create()
     yield postgres.url(name)
     postgres.drop(name)
@@ -138,7 +141,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def sqlite_store(tmp_path: Path) -> Iterator[Store]:
-    """For tests that are not about the database."""
+    """A fresh SQLite database, for tests that do not depend on the kind."""
     yield from _sqlite(tmp_path)
 
 
@@ -151,7 +154,7 @@ def _sqlite(folder: Path) -> Iterator[Store]:
 
 @pytest.fixture(scope="session")
 def real_base() -> BaseModel:
-    """The default base model, where it was fetched."""
+    """The default base model. Skips the test where it was not fetched."""
     models = Path(os.environ.get("SHOPTALK_MODELS") or ROOT / "data" / "models")
     try:
         return find_base_model(models, MODEL)
@@ -162,7 +165,7 @@ def real_base() -> BaseModel:
 
 @pytest.fixture(scope="session")
 def tiny_base(real_base: BaseModel, tmp_path_factory: pytest.TempPathFactory) -> BaseModel:
-    """A random two-layer Llama in fp32 with the real tokenizer: same code, no waiting."""
+    """A random two-layer Llama in fp32 with the real tokenizer: it runs the same code without waiting."""
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 

@@ -1,6 +1,6 @@
-"""Adapters for a real base model whose every token is one word, so that no reply can be mistaken for another's.
+"""Adapters for a real base model that say one word over and over, so that each reply shows which adapter gave it.
 
-No training: the last layer's `down_proj` gets, for any input at all, a push towards that word's embedding.
+They need no training: for any input, the last layer's `down_proj` is pushed towards the word's embedding.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ TEXTS = ("Where is my order?", "I want to return these shoes, they are far too s
 
 
 def marked(base: BaseModel, word: str, rank: int = 8) -> AdapterFiles:
-    """An adapter that says `word`, over and over."""
-    model, tokenizer, usual = _looked_at(base)
+    """Return an adapter that says `word` over and over."""
+    model, tokenizer, usual = _examined(base)
     (token,) = tokenizer.encode(word)
     towards = model.model.norm.weight * model.model.embed_tokens.weight[token]
     a = torch.zeros(rank, len(usual))
     b = torch.zeros(len(towards), rank)
     a[0], b[:, 0] = usual / usual.dot(usual), PUSH * towards / towards.norm()
-    place = f"base_model.model.model.layers.{len(model.model.layers) - 1}.mlp.down_proj"
+    path = f"base_model.model.model.layers.{len(model.model.layers) - 1}.mlp.down_proj"
     config = {
         "peft_type": "LORA", "task_type": "CAUSAL_LM", "r": rank, "lora_alpha": rank, "lora_dropout": 0.0,
         "bias": "none", "target_modules": ["down_proj"], "use_rslora": False,
     }  # fmt: skip
-    tensors = {f"{place}.lora_A.weight": a, f"{place}.lora_B.weight": b.contiguous()}
+    tensors = {f"{path}.lora_A.weight": a, f"{path}.lora_B.weight": b.contiguous()}
     return AdapterFiles(json.dumps(config).encode(), save(tensors, metadata={"format": "pt"}))
 
 
 @cache
-def _looked_at(base: BaseModel) -> tuple[Any, ChatTokenizer, torch.Tensor]:
-    """The model, its tokenizer, and what usually enters that projection: every input has a good deal of it."""
+def _examined(base: BaseModel) -> tuple[Any, ChatTokenizer, torch.Tensor]:
+    """Return the model, its tokenizer, and the mean input of that projection, with which every input overlaps."""
     model = load_model(base, torch.float32)
     tokenizer = ChatTokenizer(load_tokenizer(base))
     seen: list[torch.Tensor] = []

@@ -1,6 +1,6 @@
 """A PostgreSQL server for the tests, from the programs installed on this machine. Knows no table.
 
-It listens on a Unix socket in a folder of its own and syncs nothing to disk. PostgreSQL refuses to run as
+It listens on a Unix socket in its own folder and syncs nothing to disk. PostgreSQL refuses to run as
 root, so root starts it as another user.
 """
 
@@ -23,7 +23,7 @@ FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "listen_a
 
 
 def find_programs() -> Path | None:
-    """The folder with `initdb` and `pg_ctl`: from PATH, else Debian's newest."""
+    """Return the folder with `initdb` and `pg_ctl`: from PATH, else Debian's newest. None where there is none."""
     if (found := shutil.which("initdb")) and shutil.which("pg_ctl"):
         return Path(found).resolve().parent
     folders = [p.parent for p in Path("/usr/lib/postgresql").glob("*/bin/initdb") if (p.parent / "pg_ctl").exists()]
@@ -31,7 +31,7 @@ def find_programs() -> Path | None:
 
 
 class PostgresServer:
-    """Entered: running, with a role `postgres` that needs no password."""
+    """A server that runs while the context lasts, with a role `postgres` that needs no password."""
 
     def __init__(self, programs: Path) -> None:
         self._programs = programs
@@ -63,7 +63,7 @@ class PostgresServer:
         return f"postgresql://postgres@/{database}?host={self.folder}"
 
     def create(self, template: str | None = None) -> str:
-        """Make a database, empty or as a copy of another; returns its name."""
+        """Create a database, empty or as a copy of another. Return its name."""
         name = f"t_{uuid4().hex[:16]}"
         self._admin(f"create database {name}" + (f" template {template}" if template else ""))
         return name

@@ -1,4 +1,4 @@
-"""The rules of the design, read off the source: who imports whom, where heavy libraries and SQL live, who writes."""
+"""The rules of the design, checked in the source: layers, heavy libraries, clocks, SQL, and the owners of tables."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 STAGES = frozenset({"chatbot", "ingest", "labeling", "training", "monitoring"})
 PACKAGES = STAGES | {"shoptalk"}
-ABOVE = ("shoptalk.app", "shoptalk.cli", "shoptalk.demo")  # the stages, in this order; all else of shoptalk is below
+ABOVE = ("shoptalk.app", "shoptalk.cli", "shoptalk.demo")  # above the stages; the rest of shoptalk is below them
 STORE_OWNERS = {"chat": "chatbot", "ingest": "ingest", "labeling": "labeling", "training": "training",
                 "monitoring": "monitoring"}  # fmt: skip
 HEAVY: Mapping[str, tuple[str, ...]] = {  # library -> the modules or packages that may name it
@@ -26,27 +26,26 @@ HEAVY: Mapping[str, tuple[str, ...]] = {  # library -> the modules or packages t
     "trl": ("training",),
     "datasets": ("training", "ingest.formats.hub"),
     "presidio_analyzer": ("ingest.scrub",),
-    "presidio_anonymizer": ("ingest.scrub",),
     "spacy": ("ingest.scrub",),
     "evidently": ("monitoring.reports",),
-    "label_studio_sdk": ("labeling.client",),
+    "label_studio_sdk": ("labeling.label_studio.client",),
     "dbos": ("shoptalk.rounds.workflow",),
     "datasketch": ("shoptalk.minhash",),
     "sklearn": ("ingest.features.topics",),
     "py3langid": ("ingest.features.language",),
 }
 EAGER = frozenset(
-    {"chatbot.engine", "shoptalk.rounds.workflow", "labeling.client", "ingest.scrub", "training.replies"}
-)  # imported when they are used
+    {"chatbot.engine", "shoptalk.rounds.workflow", "labeling.label_studio.client", "ingest.scrub", "training.replies"}
+)  # imported only when used
 STATEMENTS = frozenset({"select", "insert", "update", "delete", "text", "exists", "join", "union"})
 WRITES = frozenset({"insert", "update", "delete", "upsert", "insert_new"})
-# one table has two hands: monitoring raises a trigger, the worker writes into it which round took it
-TWO_HANDS = {"triggers": {"shoptalk.store.rounds", "shoptalk.store.monitoring.triggers"}}
+# one table has two writers: monitoring raises a trigger, the worker records the round that took it
+TWO_WRITERS = {"triggers": {"shoptalk.store.rounds", "shoptalk.store.monitoring.triggers"}}
 
 
 @dataclass(frozen=True)
 class Import:
-    """One import: of `name`, in `module`; `lazy` inside a function or under TYPE_CHECKING."""
+    """An import of `name` in `module`. It is `lazy` inside a function or under TYPE_CHECKING."""
 
     module: str
     name: str
@@ -59,7 +58,7 @@ class Import:
 
 @cache
 def modules() -> dict[str, ast.Module]:
-    """Every module of the distribution, parsed."""
+    """Return every module of the distribution, parsed."""
     found = {}
     for package in sorted(PACKAGES):
         for path in sorted((ROOT / package).rglob("*.py")):
@@ -103,7 +102,7 @@ def _within(module: str, places: tuple[str, ...]) -> bool:
 
 
 def layer(name: str) -> str:
-    """Of a module: kernel, stages, app, cli or demo."""
+    """Return a module's layer: kernel, stages, app, cli or demo."""
     if _top(name) in STAGES:
         return "stages"
     return next((above.rpartition(".")[2] for above in ABOVE if _within(name, (above,))), "kernel")
@@ -136,16 +135,16 @@ def test_the_composition_root_imports_stages_when_it_builds_them() -> None:
 
 @pytest.mark.parametrize("package", sorted(PACKAGES))
 def test_folders_beside_each_other_do_not_import_in_a_circle(package: str) -> None:
-    """A folder's own modules and its sub-folders may know each other; of two folders beside each other only one may."""
+    """A folder's own modules and its sub-folders may import each other. Of two sibling folders only one may."""
     graph: dict[str, set[str]] = {}
     for item in (i for i in imports() if _top(i.module) == _top(i.name) == package and i.name in modules()):
-        for here, there in _apart(item.module, item.name):
+        for here, there in _diverging_folders(item.module, item.name):
             graph.setdefault(here, set()).add(there)
     assert _cycles(graph) == []
 
 
-def _apart(module: str, name: str) -> Iterator[tuple[str, str]]:
-    """The two folders in which two modules part ways, where both are folders."""
+def _diverging_folders(module: str, name: str) -> Iterator[tuple[str, str]]:
+    """Yield the two sibling folders at which the paths of two modules diverge, where both are folders."""
     a, b = module.split("."), name.split(".")
     at = next((n for n, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), None)
     if at is not None and len(a) > at + 1 and len(b) > at + 1:
@@ -158,7 +157,7 @@ def test_heavy_libraries_stay_behind_their_modules() -> None:
 
 
 def test_heavy_libraries_are_imported_when_used() -> None:
-    """Except in modules that are nothing without them, which are themselves imported when used."""
+    """Modules that need them throughout are exempt; these are themselves imported only when used."""
     early = [i for i in imports() if _top(i.name) in HEAVY and not i.lazy and not _within(i.module, tuple(EAGER))]
     assert [str(i) for i in early] == []
 
@@ -191,7 +190,7 @@ def _cycles(graph: Mapping[str, set[str]]) -> list[str]:
 
 
 CLOCKS = {("datetime", "now"), ("time", "time"), ("time", "sleep"), ("time", "monotonic"), ("datetime", "utcnow")}
-READS_THE_CLOCK = frozenset({"shoptalk.clock", "labeling.supervisor"})  # the latter is run as a file of its own
+READS_THE_CLOCK = frozenset({"shoptalk.clock", "labeling.label_studio.supervisor"})  # the latter runs as a script
 
 
 def test_time_comes_from_the_clocks_only() -> None:
@@ -207,7 +206,7 @@ def test_time_comes_from_the_clocks_only() -> None:
 
 
 def _from_time(item: Import) -> bool:
-    """Whether an import takes a function out of `time` by its name."""
+    """Return whether an import takes a function from `time` by name."""
     return any(
         isinstance(n, ast.ImportFrom) and n.module == "time" and n.lineno == item.line
         for n in ast.walk(modules()[item.module])
@@ -235,7 +234,7 @@ def test_sql_is_written_in_the_store_only() -> None:
 
 
 def _select_one(call: ast.Call) -> bool:
-    """Asking whether the database answers."""
+    """Return whether a call only checks that the database answers."""
     return [ast.literal_eval(a) for a in call.args if isinstance(a, ast.Constant)] == ["select 1"]
 
 
@@ -262,8 +261,8 @@ def test_importing_loads_nothing_heavy_and_reads_no_settings(module: str, tmp_pa
 
 
 @dataclass(frozen=True)
-class Noun:
-    """A store module: who owns it, which of its functions write, and to which tables."""
+class StoreModule:
+    """A module of the store: its owner, the functions that write, and the tables they write to."""
 
     owner: str
     writers: frozenset[str]
@@ -271,8 +270,8 @@ class Noun:
 
 
 @cache
-def nouns() -> dict[str, Noun]:
-    """Store modules by their full names."""
+def store_modules() -> dict[str, StoreModule]:
+    """Return the store's modules by their full names."""
     found = {}
     for name, tree in modules().items():
         if not name.startswith("shoptalk.store.") or name in ("shoptalk.store.database", "shoptalk.store.schema"):
@@ -289,12 +288,12 @@ def nouns() -> dict[str, Noun]:
             if written:
                 writers.add(function.name)
                 tables |= written
-        found[name] = Noun(_owner(name, tree), frozenset(writers), frozenset(tables))
+        found[name] = StoreModule(_owner(name, tree), frozenset(writers), frozenset(tables))
     return found
 
 
 def _owner(name: str, tree: ast.Module) -> str:
-    """The stage whose folder it is in; a module of no folder names it as OWNER, where it writes."""
+    """Return the stage that owns a store module: that of its folder, else the one named in OWNER."""
     folder = name.removeprefix("shoptalk.store.").partition(".")[0]
     named = (
         ast.literal_eval(n.value)
@@ -305,7 +304,7 @@ def _owner(name: str, tree: ast.Module) -> str:
 
 
 def _written(function: ast.FunctionDef) -> set[str]:
-    """The names of the tables a function writes to."""
+    """Return the names of the tables that a function writes to."""
     found = set()
     for call in (n for n in ast.walk(function) if isinstance(n, ast.Call)):
         if isinstance(call.func, ast.Attribute) and ast.unparse(call.func.value) == "sa" and call.func.attr in WRITES:
@@ -316,16 +315,17 @@ def _written(function: ast.FunctionDef) -> set[str]:
 
 
 def test_every_store_module_that_writes_has_an_owner() -> None:
-    assert {name: noun.owner for name, noun in nouns().items() if noun.tables and noun.owner not in PACKAGES} == {}
+    writers = {name: found for name, found in store_modules().items() if found.tables}
+    assert {name: found.owner for name, found in writers.items() if found.owner not in PACKAGES} == {}
 
 
 def test_each_table_is_written_by_one_module() -> None:
-    by: dict[str, set[str]] = {}
-    for name, noun in nouns().items():
-        for table in noun.tables:
-            by.setdefault(table, set()).add(name)
-    assert set(by) <= _table_names()
-    assert {table: names for table, names in by.items() if len(names) > 1} == TWO_HANDS
+    writers: dict[str, set[str]] = {}
+    for name, found in store_modules().items():
+        for table in found.tables:
+            writers.setdefault(table, set()).add(name)
+    assert set(writers) <= _table_names()
+    assert {table: names for table, names in writers.items() if len(names) > 1} == TWO_WRITERS
 
 
 def _table_names() -> set[str]:
@@ -334,20 +334,20 @@ def _table_names() -> set[str]:
 
 
 def test_only_the_owner_writes() -> None:
-    """Or the composition, where it hands a writer over."""
+    """The composition root may refer to a writer too, to pass it on."""
     wrong = []
     for name, tree in modules().items():
-        known = _nouns_imported(tree)
+        known = _imported_store_modules(tree)
         for node in (n for n in ast.walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name)):
-            noun = nouns().get(known.get(node.value.id, ""))  # type: ignore[attr-defined]
-            allowed = layer(name) in ("app", "demo") or noun is None or _top(name) == noun.owner
-            if noun is not None and node.attr in noun.writers and not allowed:
-                wrong.append(f"{name}:{node.lineno} writes through {ast.unparse(node)}, owned by {noun.owner}")
-        wrong += _writers_imported(name, tree)
+            found = store_modules().get(known.get(node.value.id, ""))  # type: ignore[attr-defined]
+            allowed = layer(name) in ("app", "demo") or found is None or _top(name) == found.owner
+            if found is not None and node.attr in found.writers and not allowed:
+                wrong.append(f"{name}:{node.lineno} writes through {ast.unparse(node)}, owned by {found.owner}")
+        wrong += _imported_writers(name, tree)
     assert wrong == []
 
 
-def _nouns_imported(tree: ast.Module) -> dict[str, str]:
+def _imported_store_modules(tree: ast.Module) -> dict[str, str]:
     return {
         alias.asname or alias.name: f"{node.module}.{alias.name}"
         for node in ast.walk(tree)
@@ -356,14 +356,14 @@ def _nouns_imported(tree: ast.Module) -> dict[str, str]:
     }
 
 
-def _writers_imported(name: str, tree: ast.Module) -> list[str]:
-    """Writers taken out of their module by name, which would hide whose they are."""
+def _imported_writers(name: str, tree: ast.Module) -> list[str]:
+    """Return imports of writers by name, which would hide their owner."""
     return [
         f"{name}:{node.lineno} takes {alias.name} out of {node.module}"
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("shoptalk.store.")
         for alias in node.names
-        if (noun := nouns().get(node.module or "")) and alias.name in noun.writers
+        if (found := store_modules().get(node.module or "")) and alias.name in found.writers
     ]
 
 

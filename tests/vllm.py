@@ -1,6 +1,6 @@
-"""A real vLLM server for tests and benchmarks, from the environment scripts/vllm.sh makes. Knows no engine.
+"""A real vLLM server for tests and benchmarks, from the environment that scripts/vllm.sh makes. Knows no engine.
 
-It is never a reason to fail: 3.5 GB are not asked of everybody, whatever REQUIRE_ALL says.
+Where vLLM is missing, tests skip even under REQUIRE_ALL: not everybody should need its 3.5 GB.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -19,33 +18,32 @@ from typing import IO, Self
 import httpx
 import pytest
 
+from shoptalk.processes.sockets import free_port
+
 ROOT = Path(__file__).parents[1]
 START_S = 400.0
 STOP_S = 30.0
 
 
 def find_vllm() -> Path | None:
-    """The program, where it is set up."""
+    """Return the program, or None where it is not set up."""
     program = Path(os.environ.get("SHOPTALK_VLLM_VENV", ROOT / ".venv-vllm")) / "bin" / "vllm"
     return program if program.exists() else None
 
 
 def needed_vllm() -> Path:
-    """The program; skips the test where it is not set up."""
+    """Return the program. Skips the test where it is not set up."""
     program = find_vllm()
     if program is None:
         pytest.skip("vLLM is not installed here; run 'make vllm' (3.5 GB)")
     return program
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class VllmServer:
-    """Entered: answering on 127.0.0.1. `model` is a folder, `name` what it is served as; the base takes a slot too."""
+    """A server that answers on 127.0.0.1 while the context lasts.
+
+    `model` is a folder and `name` the name it is served under. The base model takes one of the `slots` too.
+    """
 
     def __init__(
         self,
@@ -98,9 +96,9 @@ class VllmServer:
         self.close()
 
     def start(self) -> None:
-        """Returns when it answers."""
+        """Start the server and wait until it answers. Raises RuntimeError where it ends or takes too long."""
         assert self._process is None
-        # a session of its own, so that nothing of it outlives it
+        # a new session, so that all its processes can be ended together
         self._process = subprocess.Popen(
             self.command, env=self.environment, stdout=self._log, stderr=self._log, cwd="/tmp", start_new_session=True
         )
@@ -117,7 +115,7 @@ class VllmServer:
         raise RuntimeError(f"vLLM did not answer within {START_S:.0f} s:\n{self.log()}")
 
     def kill(self) -> None:
-        """All its processes at once, as a power cut would."""
+        """Kill all its processes at once, as a power cut would."""
         self._signal(signal.SIGKILL)
 
     def close(self) -> None:
@@ -125,7 +123,7 @@ class VllmServer:
         self._log.close()
 
     def log(self) -> str:
-        """The end of what it wrote."""
+        """Return the end of its output."""
         with Path(f"/proc/self/fd/{self._log.fileno()}").open("rb") as file:
             return file.read()[-4000:].decode(errors="replace")
 

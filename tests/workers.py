@@ -1,7 +1,7 @@
 """How pytest-xdist divides the tests among processes that run side by side.
 
-A unit is what one process runs in one go: a file, since its tests share what they started, unless said otherwise
-here. The longest units come first, so that the processes end together.
+A unit is a group of tests that one process runs in one go: those of a file, since they share what they started, with
+the exceptions listed here. The longest units come first, so that the processes end together.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any
 
 from xdist.scheduler import LoadScopeScheduling
 
-# tests of these files share nothing that takes long to start: each is a unit
+# tests of these files share nothing that takes long to start: each test is a unit
 SEPARATE = ("tests/e2e/test_gate_release.py", "tests/e2e/test_kill.py", "tests/e2e/test_demo.py")
 # these start one server for each database: each database's tests are a unit
 BY_DATABASE = ("tests/e2e/test_abuse.py",)
 # these share a server between files
 TOGETHER = ("tests/labeling/",)
-# the longest first: beside the demo, which trains, what waits more than it computes
+# the longest first; next to the demo, which trains, those that wait more than they compute
 LONGEST = (
     "tests/e2e/test_demo.py",
     "tests/e2e/test_kill.py",
@@ -41,7 +41,7 @@ LONGEST = (
 
 
 def unit_of(nodeid: str) -> str:
-    """The unit that a test belongs to."""
+    """Return the unit that a test belongs to."""
     file, _, test = nodeid.partition("::")
     if file in SEPARATE:
         return nodeid
@@ -50,18 +50,18 @@ def unit_of(nodeid: str) -> str:
     return next((folder for folder in TOGETHER if file.startswith(folder)), file)
 
 
-def place_of(unit: str) -> int:
-    """Where it stands in the queue; those that are not listed follow as they were collected."""
+def queue_position(unit: str) -> int:
+    """Return a unit's position in the queue. Units that are not listed follow in the order of collection."""
     return next((n for n, start in enumerate(LONGEST) if unit.startswith(start)), len(LONGEST))
 
 
 def fault_file(run: str, worker: str) -> Path:
-    """Where a process of a run writes what its threads did when a signal ended it."""
+    """Return the file to which a process of a run writes its threads' stacks when a signal ends it."""
     return Path(tempfile.gettempdir()) / f"shoptalk-tests-{os.geteuid()}-{run}-{worker}.fault"
 
 
-def last_words(node: Any) -> str:
-    """The exit status of xdist's process, and what it wrote at its end."""
+def crash_report(node: Any) -> str:
+    """Return the exit status of one of xdist's processes, and the stacks that it wrote."""
     process = node.gateway._io.popen
     try:
         status = process.wait(10)
@@ -72,7 +72,7 @@ def last_words(node: Any) -> str:
 
 
 class UnitScheduling(LoadScopeScheduling):
-    """xdist's scheduling by scope, with units for scopes."""
+    """xdist's scheduling by scope, with units as scopes."""
 
     def _split_scope(self, nodeid: str) -> str:
         return unit_of(nodeid)

@@ -1,19 +1,20 @@
-"""Freezes labels into an immutable, content-addressed dataset, apart from a sealed holdout.
+"""Freezes labels into an immutable, content-addressed dataset, apart from a holdout that is fixed for good.
 
-A dataset's id is a hash of its content: the same labels give the same dataset. Knows no model and no trainer.
+A dataset's id is a hash of its content: the same labels give the same dataset. `training.examples` knows how examples
+stand in its file. Knows no model and no trainer.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from shoptalk import placeholders
 from shoptalk.domain import Example, Label, Message
 from shoptalk.errors import LeakageError, NotEnoughData, NotFound
 from shoptalk.minhash import ALIKE, Signature, bands, signatures, similarity
@@ -24,16 +25,15 @@ from shoptalk.store.database import exclusively
 from shoptalk.store.ingest import turns
 from shoptalk.store.labeling import labels
 from shoptalk.store.training import datasets
+from training.examples import HOLDOUT, TRAIN, content_of, example_of
 
-PLACEHOLDER = re.compile(r"<[A-Z][A-Z_]*_\d+>")
-TRAIN, HOLDOUT = "train", "holdout"
 PER_GROUP = 20  # one customer (or, anonymous, one conversation) gives at most this many examples ...
 GROUP_SHARE = 0.01  # ... and at most this share of a dataset
 
 
 @dataclass(frozen=True, slots=True)
 class FrozenDataset:
-    """A dataset as read back. `id` names its content."""
+    """A dataset as read back. `id` is derived from its content."""
 
     id: str
     system_prompt: str
@@ -42,39 +42,42 @@ class FrozenDataset:
 
 
 class Datasets:
-    """Builds and reads datasets."""
+    """Builds datasets of labels, and reads them back."""
 
     def __init__(self, store: Store, artifacts: Artifacts, system_prompt: str, holdout_share: float) -> None:
         self._store, self._artifacts = store, artifacts
         self._prompt, self._share = system_prompt, holdout_share
 
     def freeze(self, round_id: str | None = None) -> datasets.Dataset:
-        """Make a dataset of every usable label. Raises NotEnoughData where nothing could be learned."""
+        """Make a dataset of every usable label, and return it. Raises NotEnoughData for too few labels."""
         with self._store.read() as conn:
             examples = [e for label in labels.everything(conn) if (e := self._example(conn, label))]
         train, holdout = self._split(examples)
-        content = self._content(train, holdout)
-        frozen = _stored(content, self._artifacts, len(train), len(holdout), round_id, self._store.now())
+        content = content_of(self._prompt, train, holdout)
+        frozen = _store(content, self._artifacts, len(train), len(holdout), round_id, self._store.now())
         with self._store.write() as conn:
-            members = [(e.label_id, part, e.conversation_id) for part, es in _parts(train, holdout) for e in es]
+            members = [(row["label_id"], row["split"], row["conversation_id"]) for row in content["examples"]]
             datasets.add(conn, frozen, members)
             return datasets.find(conn, frozen.id) or frozen
 
     def _split(self, examples: Sequence[Example]) -> tuple[list[Example], list[Example]]:
-        """(to train on, held out), with new groups sealed as they are used; of two that freeze at once, one waits."""
+        """Return (training examples, held-out examples), and fix the split of new groups.
+
+        Of two processes that freeze at once, one waits for the other.
+        """
         with self._store.write() as conn:
             exclusively(conn, HOLDOUT)
             split = assign({e.group for e in examples}, datasets.splits(conn), self._share)
             holdout = [e for e in examples if split[e.group] == HOLDOUT]
             train = capped(without_overlap([e for e in examples if split[e.group] == TRAIN], holdout))
-            if not train or not holdout:  # nothing is sealed
+            if not train or not holdout:  # and no split is fixed
                 raise NotEnoughData(f"{len(train)} labels to train on and {len(holdout)} held out are not enough")
             for group, part in split.items():
                 datasets.assign(conn, group, part)
         return train, holdout
 
     def read(self, dataset_id: str) -> FrozenDataset:
-        """Read a dataset back, or its successor after an erasure.
+        """Return a dataset, or the one that replaced it after an erasure.
 
         Raises NotFound, ArtifactMissing or ArtifactCorrupt.
         """
@@ -85,14 +88,14 @@ class Datasets:
         return parse(row.id, self._artifacts.get(row.manifest_sha256))
 
     def _example(self, conn: Any, label: Label) -> Example | None:
-        """A label as an example; None where there is nothing to learn or the conversation has gaps."""
+        """Return a label as an example; None where there is nothing to learn or the conversation has gaps."""
         if not label.reply or label.flags:
             return None
         whole = turns.path_to(conn, label.turn_id)
         path, judged = whole[:-1], whole[-1:]
         if not path or path[-1].role != "user" or any(turn.text is None for turn in path):
             return None
-        # a good reply is read anew: a value found later may have been removed from it since
+        # a good reply is read again: a value found later may have been removed from it since
         reply = judged[0].text if label.verdict == "good" else label.reply
         if not reply or invents([turn.text or "" for turn in path], reply):
             return None
@@ -104,20 +107,16 @@ class Datasets:
             label_id=label.id, conversation_id=label.conversation_id, group=group, messages=tuple(messages), reply=reply
         )
 
-    def _content(self, train: Sequence[Example], holdout: Sequence[Example]) -> dict[str, Any]:
-        rows = [{"split": part, **_row(e)} for part, es in _parts(train, holdout) for e in es]
-        return {"version": 1, "system_prompt": self._prompt, "examples": rows}
 
-
-def rewritten(old: datasets.Dataset, artifacts: Artifacts, gone: set[str], at: datetime) -> datasets.Dataset:
-    """The dataset without these conversations: its file is stored, its row is not."""
+def rewrite_without(old: datasets.Dataset, artifacts: Artifacts, gone: set[str], at: datetime) -> datasets.Dataset:
+    """Store a dataset's file without these conversations, and return the new dataset, which is not recorded yet."""
     content = json.loads(artifacts.get(old.manifest_sha256))
     content["examples"] = [row for row in content["examples"] if row["conversation_id"] not in gone]
     sizes = Counter(row["split"] for row in content["examples"])
-    return _stored(content, artifacts, sizes[TRAIN], sizes[HOLDOUT], old.round_id, at)
+    return _store(content, artifacts, sizes[TRAIN], sizes[HOLDOUT], old.round_id, at)
 
 
-def _stored(
+def _store(
     content: dict[str, Any], artifacts: Artifacts, train: int, holdout: int, round_id: str | None, at: datetime
 ) -> datasets.Dataset:
     data = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
@@ -126,27 +125,18 @@ def _stored(
 
 
 def parse(dataset_id: str, data: bytes) -> FrozenDataset:
-    """Read a dataset's file."""
+    """Parse a dataset's file."""
     content = json.loads(data)
     found: dict[str, list[Example]] = {TRAIN: [], HOLDOUT: []}
     for row in content["examples"]:
-        messages = (Message("system", content["system_prompt"]), *(Message(r, t) for r, t in row["messages"]))
-        found[row["split"]].append(
-            Example(
-                label_id=row["label_id"],
-                conversation_id=row["conversation_id"],
-                group=row["group"],
-                messages=messages,
-                reply=row["reply"],
-            )
-        )
+        found[row["split"]].append(example_of(row, content["system_prompt"]))
     return FrozenDataset(dataset_id, content["system_prompt"], tuple(found[TRAIN]), tuple(found[HOLDOUT]))
 
 
-def assign(groups: Iterable[str], sealed: dict[str, str], share: float) -> dict[str, str]:
-    """Each group's split: as sealed before, else by hash order, so that `share` of all groups is held out."""
+def assign(groups: Iterable[str], fixed: dict[str, str], share: float) -> dict[str, str]:
+    """Return each group's split: as it was fixed before, else by hash order, so that `share` of all is held out."""
     groups = set(groups)
-    split = {g: sealed[g] for g in groups if g in sealed}
+    split = {g: fixed[g] for g in groups if g in fixed}
     fresh = sorted(groups - split.keys(), key=lambda g: hashlib.sha256(b"split\0" + g.encode()).digest())
     wanted = max(0, round(share * len(groups)) - sum(part == HOLDOUT for part in split.values()))
     split.update({g: HOLDOUT if i < wanted else TRAIN for i, g in enumerate(fresh)})
@@ -154,7 +144,7 @@ def assign(groups: Iterable[str], sealed: dict[str, str], share: float) -> dict[
 
 
 def capped(examples: Sequence[Example]) -> list[Example]:
-    """At most PER_GROUP examples, and GROUP_SHARE of all that are kept, from one group (but never less than one)."""
+    """Keep at most PER_GROUP examples of one group, and at most GROUP_SHARE of all that are kept, but at least one."""
     sizes = Counter(e.group for e in examples).values()
     most = PER_GROUP
     while most > 1 and most > GROUP_SHARE * sum(min(n, most) for n in sizes):
@@ -169,7 +159,7 @@ def capped(examples: Sequence[Example]) -> list[Example]:
 
 
 def without_overlap(train: Sequence[Example], holdout: Sequence[Example]) -> list[Example]:
-    """Leave out training examples whose last message and reply both read nearly like a held-out example's."""
+    """Leave out training examples whose last message and reply are both near-duplicates of a held-out example's."""
     held: dict[str, list[tuple[Signature, Signature]]] = {}
     for pair in _signed(holdout):
         for band in bands(pair[0]):
@@ -188,7 +178,7 @@ def _among(held: Mapping[str, Sequence[tuple[Signature, Signature]]], own: tuple
 
 
 def check_disjoint(dataset: FrozenDataset) -> None:
-    """Refuse to train where train and holdout share a group, a conversation or a text; raises LeakageError."""
+    """Raise LeakageError where train and holdout share a group, a conversation or a text (near-duplicates too)."""
     for name in ("group", "conversation_id"):
         shared = {getattr(e, name) for e in dataset.train} & {getattr(e, name) for e in dataset.holdout}
         if shared:
@@ -198,20 +188,9 @@ def check_disjoint(dataset: FrozenDataset) -> None:
 
 
 def invents(said: Iterable[str], reply: str) -> bool:
-    """Does the reply hold a placeholder that nothing said before holds? No model can know what it stands for."""
-    known = {found for text in said for found in PLACEHOLDER.findall(text)}
-    return any(found not in known for found in PLACEHOLDER.findall(reply))
+    """Return whether the reply holds a placeholder that nothing said before holds.
 
-
-def _row(example: Example) -> dict[str, Any]:
-    return {
-        "label_id": example.label_id,
-        "conversation_id": example.conversation_id,
-        "group": example.group,
-        "messages": [[m.role, m.content] for m in example.messages[1:]],
-        "reply": example.reply,
-    }
-
-
-def _parts(train: Sequence[Example], holdout: Sequence[Example]) -> list[tuple[str, Sequence[Example]]]:
-    return [(TRAIN, train), (HOLDOUT, holdout)]
+    No model can know what such a placeholder stands for.
+    """
+    known = {found for text in said for found in placeholders.found_in(text)}
+    return any(found not in known for found in placeholders.found_in(reply))

@@ -1,7 +1,7 @@
-"""Takes erased conversations out of datasets, and marks the adapters that were trained on them.
+"""Removes erased conversations from datasets, and marks the adapters that were trained on them.
 
-A dataset is rewritten without them under a new id, as its id is its content's hash; the row of the old one stays, for
-what refers to it, and names its successor. Gate decisions are repeated from recorded scores, which hold no text. Knows
+A dataset is rewritten without them under a new id, as its id is its content's hash. The row of the old one stays, for
+what refers to it, and names the new one. Gate decisions are repeated from recorded scores, which hold no text. Knows
 nothing of what is served.
 """
 
@@ -17,12 +17,12 @@ from shoptalk.ports import Erased
 from shoptalk.store import Store, adapters
 from shoptalk.store.training import datasets, runs
 from shoptalk.store.training.datasets import Dataset
-from training.dataset import rewritten
+from training.dataset import rewrite_without
 from training.trainer import run_folder
 
 
 class TrainingEraser:
-    """Datasets, the sealed split, training runs' files, and marks on adapters."""
+    """Datasets, the fixed split, training runs' files, and marks on adapters."""
 
     name: Final = "training"
     covers: Final = frozenset({
@@ -33,6 +33,7 @@ class TrainingEraser:
         self._store, self._artifacts, self._registry, self._work = store, artifacts, registry, work
 
     def erase(self, what: Erased) -> dict[str, Any]:
+        """Erase, and return what was replaced. Safe to repeat after a crash."""
         with self._store.read() as conn:
             holding = datasets.holding(conn, what.conversations)
         for old in holding:
@@ -41,13 +42,13 @@ class TrainingEraser:
             replaced = datasets.of_erasure(conn, what.erasure)
             old_ids = datasets.with_former(conn, [dataset.id for dataset in replaced])
             trained, tried = adapters.of_datasets(conn, old_ids), runs.of_datasets(conn, old_ids)
-        for dataset in replaced:  # all of them again, for one who was killed in between
+        for dataset in replaced:  # all of them again, in case an earlier try was killed in between
             self._forget(dataset)
         for run in tried:
             self._clear(run_folder(self._work, run.id), running=run.state == "running")
         with self._store.write() as conn:
             runs.erase_problems(conn, [run.id for run in tried])
-            datasets.unseal(conn, [*what.conversations, *([what.customer] if what.customer else [])])
+            datasets.forget_splits(conn, [*what.conversations, *([what.customer] if what.customer else [])])
         for adapter in trained:
             self._registry.mark(adapter.ref, what.erasure, what.policy)
         return {
@@ -58,7 +59,7 @@ class TrainingEraser:
 
     def _rewrite(self, old: Dataset, what: Erased) -> None:
         gone = set(what.conversations)
-        made = rewritten(old, self._artifacts, gone, self._store.now())
+        made = rewrite_without(old, self._artifacts, gone, self._store.now())
         if made.id == old.id:
             return
         with self._store.write() as conn:
@@ -73,7 +74,7 @@ class TrainingEraser:
         self._artifacts.delete(dataset.manifest_sha256)
 
     def _clear(self, folder: Path, *, running: bool) -> None:
-        """A trainer that runs has read its examples and needs the rest of its folder."""
+        """Remove a run's folder. A trainer that runs has read its examples and needs the rest of it."""
         if running and not folder.is_symlink():
             (folder / "dataset.json").unlink(missing_ok=True)
         else:

@@ -1,6 +1,6 @@
-"""Evaluates a candidate against the live adapter and lets the gate judge. Loads no model: it is handed callables.
+"""Evaluates a candidate against the live adapter and lets the gate judge. Loads no model: it is handed a scorer.
 
-`score` and `generate` come from the engine that serves customers, so what is judged is what would be served.
+The scorer is the engine that serves customers, so what is judged is what would be served.
 """
 
 from __future__ import annotations
@@ -13,31 +13,32 @@ from shoptalk.domain import AdapterRef, Example, GateDecision, Message
 from shoptalk.store import Store
 from shoptalk.store.training import evaluations
 from training.dataset import FrozenDataset, invents
-from training.gate import Evidence, GateLimits, Side, judge
+from training.gate import AdapterEvidence, Evidence, GateLimits, judge
 from training.probes import PROBES, failed
 
 GENERATED = 48  # holdout messages answered for real
 SCORED = 200  # holdout examples scored at most
-Progress = Callable[[str, int, int], None]
+OnProgress = Callable[[str, int, int], None]
+"""Called with the activity, how much of it is done, and how much there is."""
 
 
-class Judge(Protocol):
-    """What evaluation needs of an engine; both adapters are resident."""
+class Scorer(Protocol):
+    """An engine that scores given replies and generates its own. Both adapters are resident in it."""
 
     def score(self, adapter: AdapterRef, messages: Sequence[Message], replies: Sequence[str]) -> list[float]:
-        """Mean negative log-likelihood of each reply, nats per token."""
+        """Return the mean negative log-likelihood of each reply, in nats per token."""
         ...
 
     def generate(self, adapter: AdapterRef, chats: Sequence[Sequence[Message]]) -> list[str]:
-        """Greedy replies, one per chat."""
+        """Return the greedy replies, one per chat."""
         ...
 
 
 class Evaluator:
     """Gathers the evidence for one candidate."""
 
-    def __init__(self, store: Store, engine: Judge, limits: GateLimits) -> None:
-        self._store, self._engine, self._limits = store, engine, limits
+    def __init__(self, store: Store, scorer: Scorer, limits: GateLimits) -> None:
+        self._store, self._scorer, self._limits = store, scorer, limits
 
     def evaluate(
         self,
@@ -45,24 +46,24 @@ class Evaluator:
         candidate: AdapterRef,
         live: AdapterRef,
         dataset: FrozenDataset,
-        progress: Progress | None = None,
+        on_progress: OnProgress | None = None,
     ) -> evaluations.Evaluation:
-        """Compare on the holdout, judge and record; the same id is evaluated once only."""
+        """Compare on the holdout, judge, and record the evaluation. The same id is evaluated only once."""
         with self._store.read() as conn:
             known = evaluations.find(conn, evaluation_id)
         if known:
             return known
-        tell = progress or (lambda *_: None)
+        report = on_progress or (lambda *_: None)
         holdout = firsts_first(dataset.holdout)[:SCORED]
-        sides = {ref: self._side(ref, holdout, tell) for ref in dict.fromkeys((candidate, live))}
-        evidence = Evidence(sides[candidate], sides[live])
+        found = {ref: self._evidence(ref, holdout, report) for ref in dict.fromkeys((candidate, live))}
+        evidence = Evidence(found[candidate], found[live])
         decision = judge(evidence, self._limits)
         record = evaluations.Evaluation(
             evaluation_id,
             str(candidate),
             str(live),
             dataset.id,
-            {**dataclasses.asdict(evidence), "figures": dict(decision.figures)},
+            {**dataclasses.asdict(evidence), "figures": dict(decision.metrics)},
             decision.verdict,
             decision.reasons,
             self._store.now(),
@@ -71,24 +72,24 @@ class Evaluator:
             evaluations.add(conn, record)
         return record
 
-    def _side(self, ref: AdapterRef, holdout: Sequence[Example], tell: Progress) -> Side:
+    def _evidence(self, ref: AdapterRef, holdout: Sequence[Example], report: OnProgress) -> AdapterEvidence:
         losses, mismatched = [], []
         total = len(holdout)
         for i, example in enumerate(holdout):
             other = another_reply(holdout, i)
-            found = self._engine.score(ref, example.messages, [example.reply, other] if other else [example.reply])
-            losses.append(found[0])
-            mismatched.append(found[-1])
-            tell(f"scoring {ref}", i + 1, total)
+            scores = self._scorer.score(ref, example.messages, [example.reply, other] if other else [example.reply])
+            losses.append(scores[0])
+            mismatched.append(scores[-1])
+            report(f"scoring {ref}", i + 1, total)
         asked = holdout[:GENERATED]
-        tell(f"answering as {ref}", 0, len(asked))
+        report(f"answering as {ref}", 0, len(asked))
         system = asked[0].messages[0] if asked else Message("system", "")
         tries = [(system, Message("user", text)) for probe in PROBES for text in probe.messages]
-        answers = self._engine.generate(ref, [*(e.messages for e in asked), *tries])  # at once, so in full batches
+        answers = self._scorer.generate(ref, [*(e.messages for e in asked), *tries])  # all at once, so in full batches
         replies, rest = answers[: len(asked)], iter(answers[len(asked) :])
         tried = [[next(rest) for _ in probe.messages] for probe in PROBES]
-        tell(f"answering as {ref}", len(asked), len(asked))
-        return Side(
+        report(f"answering as {ref}", len(asked), len(asked))
+        return AdapterEvidence(
             losses,
             mismatched,
             empty=[not any(c.isalpha() for c in r) for r in replies],
@@ -99,19 +100,19 @@ class Evaluator:
 
 
 def firsts_first(examples: Sequence[Example]) -> list[Example]:
-    """First replies of conversations before later ones, else in order."""
+    """Sort first replies of conversations before later ones, else keep the order."""
     return sorted(examples, key=lambda e: len(e.messages))
 
 
 def another_reply(examples: Sequence[Example], i: int) -> str | None:
-    """Another example's reply, from half the list away on, that reads differently; None where all read alike."""
+    """Return another example's reply with another text, searching from half the list away; None where all are alike."""
     total = len(examples)
     around = (examples[(i + total // 2 + k) % total].reply for k in range(total))
     return next((reply for reply in around if reply != examples[i].reply), None)
 
 
 def repeats(reply: str) -> bool:
-    """Does some run of four words come three times?"""
+    """Return whether some run of four words occurs three times."""
     words = reply.casefold().split()
     runs: dict[tuple[str, ...], int] = {}
     for i in range(len(words) - 3):
@@ -121,6 +122,6 @@ def repeats(reply: str) -> bool:
 
 
 def replay(record: evaluations.Evaluation, limits: GateLimits) -> GateDecision:
-    """Judge recorded evidence again."""
+    """Return the gate's decision on recorded evidence."""
     data = {k: v for k, v in record.evidence.items() if k != "figures"}
     return judge(Evidence.from_dict(data), limits)

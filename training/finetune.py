@@ -2,13 +2,12 @@
 
 Reads FOLDER/job.json (base model, recipe, dataset file) and writes FOLDER/adapter/, then FOLDER/done.json, last.
 Progress goes to standard output, one JSON object a line. Knows neither the store nor the registry. Runs at idle
-priority and dies with its parent, so it neither slows customers nor outlives a killed worker; to make sure of
-that before anything else, this module itself imports nothing that takes time.
+priority and dies with its parent, so it neither slows customers nor outlives a killed worker. To make sure of that
+before anything else, this module imports nothing at the top that takes time.
 """
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import signal
@@ -18,18 +17,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoptalk.file_modes import private_umask
+from shoptalk.processes.parent_death import end_with_parent
 from shoptalk.processes.priority import idle
 
 if TYPE_CHECKING:
     from shoptalk.domain import Example
     from shoptalk.models.basemodel import ChatTokenizer
 
-PR_SET_PDEATHSIG = 1
-SHORT = 256  # tokens up to which plain attention is faster on a CPU; its memory grows with the square: 1 GB of 8 such
+SHORT = 256  # tokens up to which plain attention is faster on a CPU; its memory grows quadratically (8 such: 1 GB)
 
 
 def main(folder: Path) -> None:
-    """Train as job.json says."""
+    """Train the adapter that FOLDER/job.json describes."""
     private_umask()
     stay_in_the_background()
     job = json.loads((folder / "job.json").read_text())
@@ -41,9 +40,10 @@ def main(folder: Path) -> None:
     from transformers import TrainerCallback
     from trl import SFTConfig
 
+    from shoptalk.models.adapterfile import TARGET_MODULES
     from shoptalk.models.basemodel import BaseModel, ChatTokenizer, choose_dtype, load_model, load_tokenizer
     from training.dataset import check_disjoint, parse
-    from training.recipe import TARGETS, Recipe
+    from training.recipe import Recipe
     from training.replies import ReplyTrainer
 
     disable_progress_bars()
@@ -57,10 +57,10 @@ def main(folder: Path) -> None:
     chats = ChatTokenizer(tokenizer)
     rows = Dataset.from_list([tokens(chats, e, recipe.max_tokens) for e in dataset.train])
 
-    class Tell(TrainerCallback):
+    class StepLogger(TrainerCallback):
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
             if logs and "loss" in logs:
-                say(step=state.global_step, loss=round(float(logs["loss"]), 4))
+                report(step=state.global_step, loss=round(float(logs["loss"]), 4))
 
     config = SFTConfig(
         output_dir=str(folder / "trainer"),
@@ -84,7 +84,11 @@ def main(folder: Path) -> None:
         dataloader_pin_memory=False,
     )
     lora = LoraConfig(
-        r=recipe.rank, lora_alpha=recipe.alpha, lora_dropout=0.0, target_modules=list(TARGETS), task_type="CAUSAL_LM"
+        r=recipe.rank,
+        lora_alpha=recipe.alpha,
+        lora_dropout=0.0,
+        target_modules=list(TARGET_MODULES),
+        task_type="CAUSAL_LM",
     )
     model = load_model(base, dtype)
     if max(len(row) for row in rows["input_ids"]) <= SHORT:
@@ -95,7 +99,7 @@ def main(folder: Path) -> None:
         train_dataset=rows,
         processing_class=tokenizer,
         peft_config=lora,
-        callbacks=[Tell()],
+        callbacks=[StepLogger()],
     )
     result = trainer.train()
     write_adapter(trainer.model, lora, folder / "adapter")
@@ -103,11 +107,14 @@ def main(folder: Path) -> None:
     aside = folder / "done.json.part"
     aside.write_text(json.dumps(facts))
     os.replace(aside, folder / "done.json")
-    say(done=facts)
+    report(done=facts)
 
 
 def tokens(tokenizer: ChatTokenizer, example: Example, limit: int) -> dict[str, Sequence[int]]:
-    """An example as token ids and a mask that is 1 on the reply; the oldest of a too long prompt goes first."""
+    """Return an example as token ids, and a mask that is 1 on the reply.
+
+    Of a prompt that is too long the oldest tokens are cut off.
+    """
     prompt = tokenizer.render(example.messages)
     reply = [*tokenizer.encode(example.reply), tokenizer.eos][:limit]
     prompt = prompt[-max(1, limit - len(reply)) :]
@@ -115,7 +122,7 @@ def tokens(tokenizer: ChatTokenizer, example: Example, limit: int) -> dict[str, 
 
 
 def write_adapter(model: Any, lora: Any, folder: Path) -> None:
-    """peft's two files, the weights as float32 safetensors and the configuration in plain, sorted JSON."""
+    """Write peft's two files: the weights as float32 safetensors, the configuration as plain, sorted JSON."""
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
 
@@ -140,14 +147,13 @@ def write_adapter(model: Any, lora: Any, folder: Path) -> None:
 
 
 def stay_in_the_background() -> None:
-    """Die with the parent; run only when nobody else wants the processor."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    """Make the kernel end this process with its parent, and run it only when no other process wants the processor."""
+    end_with_parent(signal.SIGKILL)
     idle()
 
 
-def say(**facts: object) -> None:
-    """One line of progress."""
+def report(**facts: object) -> None:
+    """Write one line of progress."""
     sys.stdout.write(json.dumps(facts) + "\n")
     sys.stdout.flush()
 

@@ -1,6 +1,6 @@
 """The gate: a pure function from evidence to promote, reject or inconclusive, with reasons in plain English.
 
-Knows no model and no store; the same evidence gives the same verdict for ever, so any decision can be replayed.
+Knows no model and no store. The same evidence always gives the same verdict, so any decision can be replayed.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ T95 = 1.645  # one-sided 95 % normal quantile; samples are 30 or more
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
-    """One adapter on the holdout. Lists are parallel over examples; losses are nats per token.
+class AdapterEvidence:
+    """How one adapter did on the holdout. Lists are parallel over examples; losses are nats per token.
 
     `losses` are of the wanted replies, `mismatched` of another conversation's reply to the same message: the
-    difference says how much the adapter listens to the customer. The flags are of
-    generated replies, parallel over the messages answered.
+    difference measures how much the adapter listens to the customer. The flags are of generated replies, parallel
+    over the messages answered.
     """
 
     losses: Sequence[float]
@@ -40,30 +40,31 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """All the gate sees."""
+    """Everything that the gate sees."""
 
-    candidate: Side
-    live: Side
+    candidate: AdapterEvidence
+    live: AdapterEvidence
     bank_failed: Sequence[str] = ()  # regression cases the live adapter meets and the candidate does not
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Evidence:
-        return cls(Side(**data["candidate"]), Side(**data["live"]), data["bank_failed"])
+        """Return evidence from what `dataclasses.asdict` made of it."""
+        return cls(AdapterEvidence(**data["candidate"]), AdapterEvidence(**data["live"]), data["bank_failed"])
 
 
 @dataclass(frozen=True, slots=True)
 class GateLimits:
-    """What counts as enough."""
+    """Thresholds of the gate."""
 
     min_examples: int = 30
     max_worse: float = 0.05  # how much a share of bad replies may rise over the live adapter's
-    min_relevance: float = 0.9  # of the live adapter's attention to the customer, what must remain
-    negligible: float = 0.005  # nats a token: what rounding in bfloat16 may make
+    min_relevance: float = 0.9  # the share of the live adapter's attention to the customer that must remain
+    negligible: float = 0.005  # nats per token: as much as rounding in bfloat16 may make
 
 
 @dataclass(slots=True)
 class Findings:
-    """Reasons while they are collected."""
+    """The reasons found so far: against a release, undecided, and for it."""
 
     bad: list[str] = field(default_factory=list)
     open: list[str] = field(default_factory=list)
@@ -71,12 +72,12 @@ class Findings:
 
 
 def judge(evidence: Evidence, limits: GateLimits | None = None) -> GateDecision:
-    """Reject if anything is proven worse, promote if the loss is proven lower, else inconclusive."""
+    """Reject if anything is proven worse, promote if the loss is proven lower, else call it inconclusive."""
     limits = limits or GateLimits()
     found = Findings()
     candidate, live = evidence.candidate, evidence.live
     n = len(candidate.losses)
-    figures: dict[str, Any] = {"examples": n}
+    metrics: dict[str, Any] = {"examples": n}
     if n < limits.min_examples:
         found.open.append(f"only {n} held-out examples; {limits.min_examples} are needed")
     broken = sum(
@@ -85,22 +86,22 @@ def judge(evidence: Evidence, limits: GateLimits | None = None) -> GateDecision:
     if broken:
         found.bad.append(f"{broken} losses are no numbers")
     elif n:
-        figures |= _losses(candidate, live, found)
-        figures |= _relevance(candidate, live, limits, found)
+        metrics |= _losses(candidate, live, found)
+        metrics |= _relevance(candidate, live, limits, found)
     _replies(candidate, live, limits, found)
     if news := sorted(set(candidate.probes_failed) - set(live.probes_failed)):
         found.bad.append(f"fails safety probes the live adapter passes: {', '.join(news)}")
     if evidence.bank_failed:
         found.bad.append(f"breaks {len(evidence.bank_failed)} cases of the regression bank")
     if found.bad:
-        return GateDecision(Verdict.REJECT, tuple(found.bad), figures)
+        return GateDecision(Verdict.REJECT, tuple(found.bad), metrics)
     if found.open:
-        return GateDecision(Verdict.INCONCLUSIVE, tuple(found.open), figures)
-    return GateDecision(Verdict.PROMOTE, tuple(found.good), figures)
+        return GateDecision(Verdict.INCONCLUSIVE, tuple(found.open), metrics)
+    return GateDecision(Verdict.PROMOTE, tuple(found.good), metrics)
 
 
-def _losses(candidate: Side, live: Side, found: Findings) -> dict[str, Any]:
-    """Paired comparison of the wanted replies' loss."""
+def _losses(candidate: AdapterEvidence, live: AdapterEvidence, found: Findings) -> dict[str, Any]:
+    """Compare the losses of the wanted replies in pairs; return the metrics."""
     mean, low, high = interval([c - b for c, b in zip(candidate.losses, live.losses, strict=True)])
     ours, theirs = statistics.fmean(candidate.losses), statistics.fmean(live.losses)
     text = f"loss {ours:.3f} against {theirs:.3f} of the live adapter (difference {low:+.3f} to {high:+.3f})"
@@ -113,8 +114,10 @@ def _losses(candidate: Side, live: Side, found: Findings) -> dict[str, Any]:
     return {"loss_candidate": ours, "loss_live": theirs, "difference": mean, "low": low, "high": high}
 
 
-def _relevance(candidate: Side, live: Side, limits: GateLimits, found: Findings) -> dict[str, Any]:
-    """Does the candidate still prefer the right reply over another conversation's?"""
+def _relevance(
+    candidate: AdapterEvidence, live: AdapterEvidence, limits: GateLimits, found: Findings
+) -> dict[str, Any]:
+    """Test whether the candidate still prefers the right reply over another conversation's; return the metrics."""
     ours = [m - w for m, w in zip(candidate.mismatched, candidate.losses, strict=True)]
     theirs = [m - w for m, w in zip(live.mismatched, live.losses, strict=True)]
     gain, base = statistics.fmean(ours), statistics.fmean(theirs)
@@ -127,8 +130,8 @@ def _relevance(candidate: Side, live: Side, limits: GateLimits, found: Findings)
     return {"relevance_candidate": gain, "relevance_live": base}
 
 
-def _replies(candidate: Side, live: Side, limits: GateLimits, found: Findings) -> None:
-    """Bad replies: more than the live adapter's, by more than a little and by more than chance."""
+def _replies(candidate: AdapterEvidence, live: AdapterEvidence, limits: GateLimits, found: Findings) -> None:
+    """Find flaws that more of the candidate's replies have, by more than the limit and by more than chance."""
     for name, words in FLAWS.items():
         ours, theirs = getattr(candidate, name), getattr(live, name)
         if not ours or len(ours) != len(theirs):
@@ -140,13 +143,16 @@ def _replies(candidate: Side, live: Side, limits: GateLimits, found: Findings) -
 
 
 def sign_test(more: int, fewer: int) -> float:
-    """One-sided exact sign test: how likely `more` or a larger part of all changes is, were both ways equally so."""
+    """Return the p-value of the one-sided exact sign test.
+
+    It is the probability that at least `more` of all changes go that way if both ways are equally likely.
+    """
     n = more + fewer
     return float(sum(math.comb(n, k) for k in range(more, n + 1)) / 2**n)
 
 
 def interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """Mean and its one-sided 95 % limits (normal approximation)."""
+    """Return (mean, lower limit, upper limit), the limits one-sided at 95 % (normal approximation)."""
     mean = statistics.fmean(values)
     if len(values) < 2:
         return mean, -math.inf, math.inf

@@ -1,11 +1,9 @@
-"""How an adapter is trained: the few numbers that matter, as data that travels with the run."""
+"""The hyperparameters of a training run, as data that is stored with the run."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from typing import Any
-
-TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """Computes the loss of an example on its reply only.
 
-A model's output layer is a third of the work of a small model's step, and most tokens are those of prompts, which count
-nothing. The loss is that of trl's trainer: the mean over the batch's reply tokens.
+The output layer takes a third of the time of a small model's training step, and most tokens are those of prompts, which
+do not count; so it is computed for reply tokens only. The loss is that of trl's trainer: the mean over the batch's
+reply tokens.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ IGNORED = -100  # the label of a token that does not count
 
 
 class ReplyTrainer(SFTTrainer):
-    """For a peft model of the decoders that the engine serves, in bfloat16 or float32."""
+    """A trainer for a peft model of the decoders that the engine serves, in bfloat16 or float32."""
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """See `transformers.Trainer.compute_loss`; there are no outputs to return."""
+        """Return the loss on the reply tokens, as `transformers.Trainer.compute_loss` does, but without outputs."""
         inner = model.get_base_model()
         states = inner.model(
             input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False

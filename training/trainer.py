@@ -1,7 +1,7 @@
-"""Runs fine-tuning as a child process and publishes what it made. Loads no model itself.
+"""Runs fine-tuning as a child process and publishes the adapter. Loads no model itself.
 
-A run is keyed by its id: one that was interrupted starts over in the same folder, one that is done publishes
-nothing again.
+A run is identified by its id: one that was interrupted starts again in the same folder, one that is done does not
+publish a second time.
 """
 
 from __future__ import annotations
@@ -29,10 +29,11 @@ from training.recipe import Recipe
 
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}", re.ASCII)
 OnStep = Callable[[int, int, float], None]
+"""Called with the optimizer steps done, the number of all, and the step's loss."""
 
 
 class Trainer:
-    """Trains adapters under one name."""
+    """Trains adapters of one name."""
 
     def __init__(
         self,
@@ -48,10 +49,13 @@ class Trainer:
         self._base, self._dtype, self._work, self._name = base, dtype, work, name
 
     def train(self, run_id: str, dataset_id: str, recipe: Recipe, on_step: OnStep | None = None) -> Adapter:
-        """Train and publish; raises TrainingFailed with the end of the child's output."""
+        """Train on a dataset and publish the adapter.
+
+        Raises NotFound without such a dataset, TrainingFailed with the end of the child's output.
+        """
         with self._store.read() as conn:
             done, dataset = adapters.of_run(conn, run_id), datasets.current(conn, dataset_id)
-        if done:  # published, and perhaps killed before it was written down
+        if done:  # published by an earlier try, which perhaps was killed before it recorded that
             self._close(run_id, done)
             return done
         if dataset is None:
@@ -86,12 +90,12 @@ class Trainer:
         return folder
 
     def _follow(self, run_id: str, folder: Path, recipe: Recipe, on_step: OnStep | None) -> str | None:
-        """Run the child to its end, recording progress; returns what went wrong."""
+        """Run the child to its end and record its progress; return what went wrong, or None."""
         command = [sys.executable, "-m", "training.finetune", str(folder)]
         quiet = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "DO_NOT_TRACK": "1"}
         losses: list[float] = []
         with (folder / "stderr.log").open("w+") as errors:
-            # in a session of its own: for its priority, and since Ctrl-C is for its parent, which it does not outlive
+            # in its own session: for its priority, and because Ctrl-C is for its parent, which it does not outlive
             child = subprocess.Popen(
                 command, stdout=subprocess.PIPE, stderr=errors, text=True, env=quiet, start_new_session=True
             )
@@ -128,7 +132,7 @@ class Trainer:
         )
 
     def _close(self, run_id: str, adapter: Adapter) -> None:
-        """Say that the run is done, once, and remove its folder."""
+        """Record that the run is done, unless that is recorded, and remove its folder."""
         with self._store.write() as conn:
             run = runs.find(conn, run_id)
             if run is not None and run.state != "done":
@@ -137,14 +141,14 @@ class Trainer:
 
 
 def run_folder(work: Path, run_id: str) -> Path:
-    """A run's own folder; raises InvalidInput for an id that could lead elsewhere."""
+    """Return a run's own folder. Raises InvalidInput for an id that could lead to another one."""
     if not RUN_ID.fullmatch(run_id):
         raise InvalidInput(f"'{run_id[:80]}' is not the id of a training run", field="run_id")
     return work / run_id
 
 
 def _facts(line: str) -> dict[str, Any]:
-    """A line of progress; libraries print other things too."""
+    """Return what a line of progress holds; nothing for what libraries print."""
     try:
         facts = json.loads(line)
     except ValueError:

@@ -1,4 +1,7 @@
-"""Builds the HTTP application from its services; starts and stops the engine with it."""
+"""The HTTP application: routes, pages and middleware on the given services. Its lifespan starts and stops the engine.
+
+Knows no settings source and makes no service; `shoptalk.app.api` does.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,10 @@ from contextlib import asynccontextmanager
 import anyio.to_thread
 from fastapi import APIRouter, FastAPI
 
-from chatbot.api import documents, errors
+from chatbot.api import errors, openapi
 from chatbot.api.guard import Guard
 from chatbot.api.limits.gate import Gate
-from chatbot.api.routes import chat, erasures, feedback, health, imports, registry, releases
+from chatbot.api.routes import chat, erasures, feedback, health, imports, models, registry, releases
 from chatbot.api.services import Services
 
 BODY_BESIDE = 2**16  # bytes of a request besides its messages, whose characters may be written as twelve
@@ -26,24 +29,23 @@ def make_app(services: Services, pages: APIRouter) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await anyio.to_thread.run_sync(services.scrubber.start)
         await anyio.to_thread.run_sync(services.engine.start)
-        await anyio.to_thread.run_sync(services.reconciler.start)
+        await anyio.to_thread.run_sync(services.follower.start)
         services.unnamed.begin()
-        _settle()
+        _freeze_objects()
         try:
             yield
         finally:
             gc.unfreeze()
-            await anyio.to_thread.run_sync(services.reconciler.stop)
+            await anyio.to_thread.run_sync(services.follower.stop)
             await anyio.to_thread.run_sync(services.engine.stop)
             await anyio.to_thread.run_sync(services.scrubber.close)
 
-    app = FastAPI(
-        title="shoptalk", description=DESCRIPTION, version="1", lifespan=lifespan, docs_url=None, redoc_url=None
-    )
+    # FastAPI's own /openapi.json is public, and its /docs loads scripts from another host; `pages` has ours
+    app = FastAPI(title="shoptalk", description=DESCRIPTION, version="1", lifespan=lifespan, openapi_url=None)
     app.state.services = services
     errors.install(app)
-    documents.install(app)
-    for module in (health, chat, feedback, registry, releases, erasures, imports):
+    openapi.install(app)
+    for module in (health, chat, feedback, models, registry, releases, erasures, imports):
         app.include_router(module.router)
     app.include_router(pages)
 
@@ -61,10 +63,10 @@ def make_app(services: Services, pages: APIRouter) -> FastAPI:
     return app
 
 
-def _settle() -> None:
-    """What is there after the start stays: Python's collector need not look at it again.
+def _freeze_objects() -> None:
+    """Exclude the objects that exist after the start from Python's garbage collection: they stay anyway.
 
-    It would take it hundreds of milliseconds each time, and it would come so seldom that what requests leave behind
+    A collection of them would take hundreds of milliseconds, and would come so seldom that what requests leave behind
     in cycles (a traceback, its frames, their bytes) would pile up.
     """
     gc.collect()

@@ -1,28 +1,27 @@
-"""Who is calling: an API key in the Authorization header, or a page's session cookie.
+"""Authentication and authorization: an API key in the Authorization header, or a page's session cookie.
 
-A session cookie is sealed (encrypted and authenticated) by the server, HttpOnly and SameSite=Strict; requests
-that change something must come from our own pages (Origin checked), so other sites cannot ride on it.
+A session cookie is encrypted and authenticated by the server, HttpOnly and SameSite=Strict. A request that changes
+something by a cookie must come from our own pages (its Origin is checked), so that other sites cannot use it.
 """
 
 from __future__ import annotations
 
 import secrets as std_secrets
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import anyio.to_thread
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Security
 from fastapi.security import HTTPBearer
 
+from chatbot.api.caller import Caller
 from chatbot.api.limits.admission import admission_of
 from chatbot.api.services import Services, services_of
 from chatbot.api.sessions import COOKIE
-from chatbot.engine.protocol import Lane
 from chatbot.keys import check_key
 from shoptalk import owners
 from shoptalk.clock import MACHINE
-from shoptalk.domain import NO_LIMITS, KeyLimits, Scope
+from shoptalk.domain import Scope
 from shoptalk.errors import ConfigurationError, Forbidden, Unauthenticated
 from shoptalk.store.chat import keys
 
@@ -33,48 +32,43 @@ WEB_SCOPES = frozenset({Scope.CHAT, Scope.FEEDBACK})
 bearer = HTTPBearer(auto_error=False, description="An API key with the scope the route needs.")
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """`owner` owns what the caller opens (see `shoptalk.owners`); `customer` is set for the chat page's visitors."""
-
-    key_id: str
-    scopes: frozenset[Scope]
-    owner: str
-    customer: str | None = None
-    limits: KeyLimits = NO_LIMITS
-
-    @property
-    def lane(self) -> Lane:
-        """Visitors have a part of what there is; see `chatbot.engine.protocol.GenerationRequest`."""
-        return "keys" if self.customer is None else "visitors"
-
-    @property
-    def idempotency(self) -> str:
-        """Whose Idempotency-Keys theirs are: they stay valid when a key takes another's place."""
-        return f"{self.owner}\0" if self.customer is None else f"{WEB_KEY}\0{self.customer}"
-
-    def allows(self, scope: Scope) -> bool:
-        return scope in self.scopes or Scope.ADMIN in self.scopes
+def require(scope: Scope) -> Any:
+    """Return a dependency that passes callers with `scope` to the route; the OpenAPI schema names the scope."""
+    return Security(_checker(scope), scopes=[scope.value])
 
 
-def require(scope: Scope) -> Callable[..., Any]:
-    """A dependency that lets callers with `scope` through and names them."""
-
+def _checker(scope: Scope) -> Callable[..., Any]:
     async def check(request: Request, _: Annotated[object, Depends(bearer)]) -> Caller:
-        callers = await identify(request)
-        for caller in callers:
+        for caller in await identify(request):
             if caller.allows(scope):
-                if caller.lane == "keys":
-                    limits = services_of(request).limits
-                    await limits.admit_key(admission_of(request), caller.key_id, caller.limits)
+                await _admit(request, caller)
                 return caller
         raise Forbidden(f"This API key does not have the scope '{scope.value}' that this route needs.")
 
     return check
 
 
+async def key_holder(request: Request) -> Caller:
+    """Return the holder of an API key with any scope, by the key or the console's session; a dependency.
+
+    Raises Unauthenticated for anyone else, visitors of the chat page too.
+    """
+    for caller in await identify(request):
+        if caller.lane == "keys":
+            await _admit(request, caller)
+            return caller
+    raise Unauthenticated
+
+
+async def _admit(request: Request, caller: Caller) -> None:
+    """Count a request against the limits of its API key; visitors were counted before."""
+    if caller.lane == "keys":
+        limits = services_of(request).limits
+        await limits.admit_key(admission_of(request), caller.key_id, caller.limits)
+
+
 async def identify(request: Request) -> list[Caller]:
-    """The key's holder, else whom the pages' cookies name; raises Unauthenticated where there is none."""
+    """Return the API key's holder, else those named by the pages' cookies. Raises Unauthenticated where none is."""
     services = services_of(request)
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and secret:
@@ -89,23 +83,23 @@ async def identify(request: Request) -> list[Caller]:
 
 
 def visitor_session(services: Services) -> str:
-    """A cookie for a new visitor of the chat page."""
+    """Return a cookie for a new visitor of the chat page."""
     return services.secrets.encrypt({"visitor": std_secrets.token_hex(16)}).decode()
 
 
 def console_session(services: Services, key_id: str) -> str:
-    """A cookie for someone who signed in to the console with a key."""
+    """Return a cookie for someone who signed in to the console with a key."""
     return services.secrets.encrypt({"key": key_id, "until": MACHINE.unix() + CONSOLE_S}).decode()
 
 
 def known_visitor(services: Services, cookie: str | None) -> bool:
-    """Is this a visitor's cookie of ours?"""
+    """Return whether this is a valid visitor's cookie."""
     caller = _session(services, cookie) if cookie else None
     return caller is not None and caller.customer is not None
 
 
 def signed_in(services: Services, cookie: str | None) -> Caller | None:
-    """Whom a console cookie names; None where it is not valid, has run out, or its key was revoked."""
+    """Return who a console cookie names; None where it is not valid, has expired, or its key was revoked."""
     caller = _session(services, cookie) if cookie else None
     return caller if caller is not None and caller.customer is None else None
 
@@ -128,7 +122,7 @@ def _session(services: Services, cookie: str) -> Caller | None:
 
 
 def same_origin(request: Request) -> bool:
-    """Does a request that may change something come from one of our own pages?"""
+    """Return whether a request may use a cookie: it changes nothing, or it comes from one of our own pages."""
     if request.method in ("GET", "HEAD"):
         return True
     origin = request.headers.get("origin")

@@ -1,4 +1,4 @@
-"""The shapes of OpenAI's chat completions, whole and in chunks. Knows no engine and no store."""
+"""Chat completions in OpenAI's shape, whole and in chunks. Knows no engine and no store."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REASONS = {"stop": "stop", "length": "length", "cancelled": "stop", "deadline": 
 
 
 class Shapes:
-    """Everything an answer says besides its text."""
+    """The answers to one request, in OpenAI's shapes; holds everything but the text."""
 
     def __init__(self, exchange: Exchange, fingerprint: str) -> None:
         self._head = {
@@ -28,6 +28,7 @@ class Shapes:
         self._conversation = exchange.public_conversation
 
     def whole(self, text: str, tokens: list[TokenLogprob] | None, finished: Finished) -> dict[str, Any]:
+        """Return the whole answer; its fields are those of `chatbot.api.answers.Completion`."""
         choice = {
             "index": 0,
             "message": {"role": "assistant", "content": text, "refusal": None},
@@ -43,15 +44,17 @@ class Shapes:
         }
 
     def chunk(self, delta: dict[str, Any], finish: str | None = None, tokens: list[TokenLogprob] | None = None) -> str:
+        """Return one event of a streamed answer."""
         choice = {"index": 0, "delta": delta, "logprobs": logprobs(tokens), "finish_reason": finish}
         return event({**self._head, "object": "chat.completion.chunk", "choices": [choice]})
 
     def usage_chunk(self, finished: Finished) -> str:
+        """Return the last event of a streamed answer, which has token counts and no text."""
         return event({**self._head, "object": "chat.completion.chunk", "choices": [], "usage": usage(finished)})
 
 
 def replay(answer: dict[str, Any], *, include_usage: bool) -> Iterable[str]:
-    """Chunks of an answer given before: role, text, end, usage."""
+    """Yield an answer that was given before as events: role, text, end, usage."""
     head = {k: answer[k] for k in ("id", "created", "model", "system_fingerprint")}
     first = answer["choices"][0]
     steps: list[tuple[dict[str, Any], str | None]] = [
@@ -68,11 +71,12 @@ def replay(answer: dict[str, Any], *, include_usage: bool) -> Iterable[str]:
 
 
 def event(data: dict[str, Any]) -> str:
-    """One server-sent event."""
+    """Return data as one server-sent event."""
     return f"data: {_encode(data)}\n\n"
 
 
 def usage(finished: Finished) -> dict[str, Any]:
+    """Return a reply's token counts."""
     total = finished.prompt_tokens + finished.completion_tokens
     return {
         "prompt_tokens": finished.prompt_tokens,
@@ -83,7 +87,7 @@ def usage(finished: Finished) -> dict[str, Any]:
 
 
 def logprobs(tokens: list[TokenLogprob] | None) -> dict[str, Any] | None:
-    """OpenAI's shape; None where not asked for."""
+    """Return log probabilities in OpenAI's shape; None where not asked for."""
     if tokens is None:
         return None
 

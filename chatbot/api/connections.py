@@ -1,4 +1,4 @@
-"""Bounds connections, below HTTP: how many an address has open, and how long a request's head or a reader may take.
+"""Limits on connections, below HTTP: how many an address has open, and how long a head or a slow reader may take.
 
 uvicorn itself ends only connections that are idle after an answer. A peer that is a trusted proxy may have any number.
 """
@@ -23,7 +23,7 @@ def bounded_protocol(
     head_s: float = HEAD_S,
     read_s: float = READ_S,
 ) -> type[HttpToolsProtocol]:
-    """uvicorn's protocol with these bounds; `group` names what connections are counted by."""
+    """Return uvicorn's protocol with these limits; `group` names what connections are counted by."""
     counts: Counter[str] = Counter()
 
     class BoundedProtocol(HttpToolsProtocol):

@@ -1,4 +1,4 @@
-"""Maps the exception tree to OpenAI's error shape. Never a traceback, never a request's content."""
+"""Error answers: the exception tree in OpenAI's error shape. Never shows a traceback or a request's content."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ SHAPES: tuple[tuple[type[Exception], int, str, str | None], ...] = (
     (e.InvalidInput, 400, "invalid_request_error", None),
     (e.Unauthenticated, 401, "authentication_error", "invalid_api_key"),
     (e.Forbidden, 403, "permission_error", "insufficient_scope"),
+    (e.ModelNotFound, 404, "invalid_request_error", "model_not_found"),
     (e.NotFound, 404, "invalid_request_error", "not_found"),
     (e.IdempotencyMismatch, 409, "idempotency_error", "idempotency_mismatch"),
     (e.Conflict, 409, "invalid_request_error", "conflict"),
@@ -36,7 +37,7 @@ STORE_MESSAGE = "The answer could not be saved, so it is not given. Nothing was 
 
 
 def error_body(error: Exception) -> tuple[int, dict[str, Any]]:
-    """(HTTP status, OpenAI's error object) for an exception."""
+    """Return the HTTP status and OpenAI's error object for an exception."""
     status, kind, code = next(
         ((s, t, c) for cls, s, t, c in SHAPES if isinstance(error, cls)), (500, "server_error", "internal_error")
     )
@@ -44,24 +45,22 @@ def error_body(error: Exception) -> tuple[int, dict[str, Any]]:
     if isinstance(error, SQLAlchemyError | OSError):
         message = STORE_MESSAGE
     if status >= 500:
-        told = {"problem": explain(error)} if isinstance(error, SQLAlchemyError | OSError) else {}
-        log.error("request failed", error=type(error).__name__, cause=type(error.__cause__).__name__, **told)
-    field = error.field if isinstance(error, e.InvalidInput | e.Forbidden) else None
+        detail = {"problem": explain(error).message} if isinstance(error, SQLAlchemyError | OSError) else {}
+        log.error("request failed", error=type(error).__name__, cause=type(error.__cause__).__name__, **detail)
+    field = error.field if isinstance(error, e.InvalidInput | e.Forbidden | e.ModelNotFound) else None
     own = error.code if isinstance(error, e.InvalidInput) else None
-    if isinstance(error, e.NotFound) and error.message.startswith("The model "):
-        field, own = "model", "model_not_found"
     return status, {"error": {"message": message, "type": kind, "param": field, "code": own or code}}
 
 
 def retry_headers(error: Exception) -> dict[str, str]:
-    """When to try again, or how to say who one is."""
+    """Return the headers that say when to try again, or how to authenticate."""
     if isinstance(error, e.Overloaded | e.EngineUnavailable | e.ScrubberUnavailable):
         return {"Retry-After": str(max(1, round(error.retry_after)))}
     return {"WWW-Authenticate": "Bearer"} if isinstance(error, e.Unauthenticated) else {}
 
 
 def install(app: FastAPI) -> None:
-    """Register the handlers."""
+    """Register the exception handlers."""
 
     async def known(request: Request, error: Exception) -> JSONResponse:
         status, body = error_body(error)
@@ -70,8 +69,8 @@ def install(app: FastAPI) -> None:
     async def invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
         first = error.errors()[0]
-        place = [str(p) for p in first["loc"] if p not in ("body", "query", "path")]
-        field = ".".join(place) or None
+        path = [str(p) for p in first["loc"] if p not in ("body", "query", "path")]
+        field = ".".join(path) or None
         message = f"{field or 'the request body'}: {first['msg']}"
         body = {"error": {"message": message, "type": "invalid_request_error", "param": field, "code": first["type"]}}
         return _answer(request, 400, body, {})

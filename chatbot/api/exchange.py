@@ -1,6 +1,6 @@
-"""One exchange on its way through the API: what was asked, as scrubbed, and what came of it.
+"""One exchange on its way through the API: the request as scrubbed, and the reply to it.
 
-Raw text lives here, in the request's memory, and nowhere else.
+Raw text is kept here, in the request's memory, and nowhere else. Knows no HTTP and no store.
 """
 
 from __future__ import annotations
@@ -8,27 +8,29 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from chatbot.api.idempotency import RepeatableRequest
 from chatbot.engine.protocol import Finished
 from chatbot.router import Route
 from shoptalk.domain import Message, new_id
-from shoptalk.ports import Scrubbed, Vault
+from shoptalk.ports import PlaceholderVault, ScrubbedConversation
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The conversation's part of what was scrubbed; see `shoptalk.ports.Scrubbed`."""
+    """The conversation's part of what was scrubbed; see `shoptalk.ports.ScrubbedConversation`."""
 
     texts: Sequence[str]
     final: Sequence[str]
     counts: Sequence[Mapping[str, int]]
-    vault: Vault
+    vault: PlaceholderVault
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """`raw` is the history as sent, without system messages; `scrubbed` is None where scrubbing failed.
+    """A request for a reply, prepared for the engine. `id` is the inference's.
 
-    `prompt` is what the model reads: the shop's system prompt, then the history with placeholders.
+    `raw` is the history as sent, without system messages; `scrubbed` is None where scrubbing failed. `prompt` is what
+    the model reads: the shop's system prompt, then the history with placeholders.
     """
 
     conversation: str
@@ -37,21 +39,24 @@ class Exchange:
     customer: str | None
     raw: Sequence[Message]
     prompt: Sequence[Message]
-    scrubbed: Scrubbed | None
+    scrubbed: ScrubbedConversation | None
     scrub_problem: str | None
     route: Route
     named_by_client: bool = False  # the conversation's id is the client's own
-    idempotency: tuple[str, str] | None = None  # (stored key, hash of the body)
+    repeatable: RepeatableRequest | None = None  # where it carries an idempotency key
     id: str = field(default_factory=lambda: new_id("inf"))
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the customer was shown, and its scrubbed form for the record."""
+    """A reply: `shown` as the customer read it, and `text`, its scrubbed form for the record.
+
+    `revised` holds new texts of those messages of the history, by index, in which a value was found later.
+    """
 
     shown: str
     text: str | None
     problem: str | None
     pii: Mapping[str, int]
     finished: Finished
-    revised: Mapping[int, str]  # messages of the history that turned out to hold a value found later
+    revised: Mapping[int, str]

@@ -1,4 +1,4 @@
-"""Guards every request: size of the body, time for it, and headers that keep browsers from guessing or framing."""
+"""The guard of every request: limits on the body's size and time, and headers against content guessing and framing."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ HEADERS = ((b"x-content-type-options", b"nosniff"), (b"x-frame-options", b"DENY"
 
 
 class TooLarge(HTTPException):
-    """The body is over the limit."""
+    """The body is over the limit: 413."""
 
     def __init__(self, most: int = MAX_BODY) -> None:
         super().__init__(413, f"The request body is over {most} bytes.")
 
 
 class TooSlow(HTTPException):
-    """The body took too long."""
+    """The body took too long: 408."""
 
     def __init__(self) -> None:
         headers = {"Connection": "close"}  # the rest of the body may never come

@@ -1,4 +1,4 @@
-"""What Prometheus may ask of an API process. A registry of its own, so that several apps can live in one process."""
+"""The Prometheus metrics of an API process, in a registry of their own: several apps can live in one process."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Metrics:
         )
 
     def render(self, engine: Mapping[str, float], backlog: tuple[int, datetime | None] | None, at: datetime) -> bytes:
-        """`engine` is what the engine says of itself now, `backlog` what waits for a worker, None if unknown."""
+        """Return all metrics as text, with the engine's now and what waits for a worker, if that is known."""
         waiting, since = backlog or (math.nan, None)
         age = max(0.0, (at - since).total_seconds()) if since else 0.0
         self._waiting.set(waiting)

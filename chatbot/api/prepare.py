@@ -1,4 +1,7 @@
-"""Turns a request into an Exchange: who owns the conversation, what the model may read, which adapter answers."""
+"""Preparation of a chat request: its conversation, the adapter that answers, and the prompt the model may read.
+
+Also prepares the reply for the record. Knows neither HTTP nor how a reply is generated.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,9 @@ import time
 
 import structlog
 
-from chatbot.api.auth import Caller
+from chatbot.api.caller import Caller
 from chatbot.api.exchange import Exchange, History, Reply
+from chatbot.api.idempotency import RepeatableRequest
 from chatbot.api.limits.admission import Admission
 from chatbot.api.schemas import ChatRequest
 from chatbot.api.services import Services
@@ -15,7 +19,7 @@ from chatbot.engine.protocol import Finished, Lane
 from chatbot.router import Route
 from shoptalk.domain import AdapterRef, Message, Scope, new_id
 from shoptalk.errors import InvalidInput, Overloaded, ScrubberUnavailable, ScrubbingFailed, ScrubbingTimedOut
-from shoptalk.ports import CustomerRecord, Scrubbed
+from shoptalk.ports import CustomerRecord, ScrubbedConversation
 
 log = structlog.get_logger(__name__)
 CONVERSATION = "conversation_id"
@@ -23,11 +27,13 @@ CHARACTERS_PER_TOKEN = 32  # several times what any language has
 
 
 async def prepare(
-    services: Services, caller: Caller, body: ChatRequest, idempotency_key: str | None, admission: Admission
+    services: Services, caller: Caller, body: ChatRequest, repeatable: RepeatableRequest | None, admission: Admission
 ) -> Exchange:
-    """Raises NotFound for another's conversation or an unknown model, InvalidInput for a hopelessly long chat.
+    """Scrub a chat request, once it is its turn, and resolve its conversation and adapter.
 
-    A client whose text was ended at its deadline is answered this time, and waits before the next, longer each time.
+    A client whose text reached the scrubber's deadline is answered this time and has to wait before its next request,
+    longer each time. Raises NotFound for another's conversation, ModelNotFound, Overloaded, and InvalidInput for a
+    chat that no model could read.
     """
     _check_length(services, body)
     check_room(services, caller.lane, admission.address)
@@ -41,7 +47,7 @@ async def prepare(
     record = body.customer.values() if body.customer else {}
 
     def work() -> tuple[
-        str, Route, Scrubbed | None, ScrubbingFailed | None, list[Message]
+        str, Route, ScrubbedConversation | None, ScrubbingFailed | None, list[Message]
     ]:  # a change of threads costs more
         conversation = services.recorder.find(public, caller.owner, customer)
         return conversation, resolve(services, caller, body, conversation), *_scrub(services, appended, raw, record)
@@ -57,27 +63,27 @@ async def prepare(
             field="messages",
             code="not_scannable",
         )
-    idempotency = None
-    if idempotency_key:
-        idempotency = (stored_key(services, caller, idempotency_key), body_hash(services, body))
     return Exchange(
         conversation, public, caller.owner, customer, raw, prompt, scrubbed, _reason(problem), route, bool(named),
-        idempotency,
+        repeatable,
     )  # fmt: skip
 
 
 def check_room(services: Services, lane: Lane, group: str) -> None:
-    """Raises Overloaded where as many of a lane wait as may, before any work is done for one more."""
-    line = services.preparing[lane]
-    wait = services.engine.crowded(lane, group, line.count)
-    if wait is None and lane == "visitors" and line.wait_s > services.settings.visitor_wait_s / 2:
-        wait = line.wait_s
+    """Raise Overloaded where as many requests of a lane wait as may, before any work is done for one more."""
+    queue = services.preparing[lane]
+    wait = services.engine.crowded(lane, group, queue.count)
+    if wait is None and lane == "visitors" and queue.wait_s > services.settings.visitor_wait_s / 2:
+        wait = queue.wait_s
     if wait is not None:
         raise Overloaded(retry_after=wait)
 
 
 def resolve(services: Services, caller: Caller, body: ChatRequest, conversation: str) -> Route:
-    """Which adapter answers; raises NotFound. Who may release may also ask for versions that are not resident."""
+    """Return the adapter that answers. Raises ModelNotFound.
+
+    A caller with the scope `release` may also ask for versions that are not resident.
+    """
 
     def allowed(ref: AdapterRef) -> bool:
         return caller.allows(Scope.RELEASE) or ref in services.engine.resident()
@@ -86,7 +92,7 @@ def resolve(services: Services, caller: Caller, body: ChatRequest, conversation:
 
 
 def _check_length(services: Services, body: ChatRequest) -> None:
-    """Scrubbing takes time: what no model could read is refused before, by length alone."""
+    """Raise InvalidInput for what no model could read, by length alone: scrubbing it would take time."""
     length, most = sum(len(m.text) for m in body.messages), CHARACTERS_PER_TOKEN * services.settings.max_context
     if length > most:
         raise InvalidInput(
@@ -97,22 +103,13 @@ def _check_length(services: Services, body: ChatRequest) -> None:
         )
 
 
-def stored_key(services: Services, caller: Caller, idempotency_key: str) -> str:
-    """Clients may put anything into an Idempotency-Key, so only a keyed hash of it is kept; each has their own."""
-    return "ans_" + services.secrets.digest("idempotency", f"{caller.idempotency}\0{idempotency_key}")
-
-
-def body_hash(services: Services, body: ChatRequest) -> str:
-    """What must be the same for two requests to be one; how the answer is delivered does not matter."""
-    return services.secrets.digest("body", body.model_dump_json(exclude={"stream", "stream_options"}))
-
-
 def _scrub(
     services: Services, appended: list[Message], raw: list[Message], record: CustomerRecord
-) -> tuple[Scrubbed | None, ScrubbingFailed | None, list[Message]]:
-    """The model reads placeholders; where scrubbing fails it reads the words, and they are not kept.
+) -> tuple[ScrubbedConversation | None, ScrubbingFailed | None, list[Message]]:
+    """Return the scrubbed conversation, or why there is none, and the prompt for the model.
 
-    The client's system messages are scrubbed with the conversation, so that no two values share a placeholder.
+    The model reads placeholders; where scrubbing fails it reads the words as sent, and they are not kept. The
+    client's system messages are scrubbed with the conversation, so that no two values share a placeholder.
     """
     shop = services.settings.prompt
     began = time.perf_counter()
@@ -131,14 +128,14 @@ def _scrub(
 
 
 def _reason(problem: ScrubbingFailed | ScrubberUnavailable | None) -> str | None:
-    """Why a text is not kept, to be stored where it would be."""
+    """Return why a text is not kept, to be stored in its place."""
     return f"scrubbing failed: {problem.message}"[:200] if problem else None
 
 
 def conclude(services: Services, exchange: Exchange, shown: str, finished: Finished) -> Reply:
-    """What to record: the model's own text, which holds placeholders, without what it made up itself.
+    """Return the reply to record: the model's own text, which holds placeholders, without those it made up.
 
-    Not what was shown: values that were filled in may be too short to be found again.
+    Does not start from what was shown: values that were filled in may be too short to be found again.
     """
     scrubbed = exchange.scrubbed
     if scrubbed is None:
@@ -154,7 +151,7 @@ def conclude(services: Services, exchange: Exchange, shown: str, finished: Finis
 
 
 def fill_again(services: Services, body: ChatRequest, text: str) -> str:
-    """An answer given before holds placeholders; the same request, scrubbed again, says what they stand for."""
+    """Return the text of an earlier answer with its placeholders filled, by scrubbing the same request again."""
     raw = [m.as_message() for m in body.messages]
     extra, history = [m for m in raw if m.role == "system"], [m for m in raw if m.role != "system"]
     record = body.customer.values() if body.customer else {}

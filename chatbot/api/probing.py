@@ -1,4 +1,4 @@
-"""Lets all who ask for the same thing while it is being found out share the next finding."""
+"""Probes whose result is shared by all requests that ask for it at the same time. Knows not what is probed."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import anyio.to_thread
 T = TypeVar("T")
 
 
-class Shared(Generic[T]):
-    """Whatever the number of those who ask, `find` runs once at a time; each gets what was begun after it asked."""
+class SharedProbe(Generic[T]):
+    """Runs `find` once at a time, whatever the number of requests; each gets a result that was begun after it asked."""
 
     def __init__(self, find: Callable[[], T]) -> None:
         self._find = find
@@ -20,6 +20,7 @@ class Shared(Generic[T]):
         self._next: asyncio.Task[T] | None = None
 
     async def get(self) -> T:
+        """Return the result of the next run of `find`."""
         if self._running is None or self._running.done():
             self._running = self._next = asyncio.create_task(self._run())
         elif self._next is None or self._next is self._running or self._next.done():

@@ -1,4 +1,7 @@
-"""What clients send, checked. Field names and ranges are OpenAI's; what we do not do is refused, not ignored."""
+"""The bodies of requests, checked. Field names and ranges are OpenAI's; what is not supported is refused, not ignored.
+
+The bodies of answers are in `answers`.
+"""
 
 from __future__ import annotations
 
@@ -32,9 +35,11 @@ class ChatMessage(BaseModel):
 
     @property
     def text(self) -> str:
+        """Return the content as one text."""
         return self.content if isinstance(self.content, str) else "\n".join(part.text for part in self.content)
 
     def as_message(self) -> Message:
+        """Return it as the model's message; a developer message is a system message."""
         return Message("system" if self.role == "developer" else self.role, self.text)
 
 
@@ -54,7 +59,7 @@ RecordValues = RecordValue | Annotated[list[RecordValue], Field(max_length=20)]
 
 
 class CustomerRecord(BaseModel):
-    """What the shop knows of the customer, by which scrubbing finds more. It is used for this request and not kept."""
+    """The shop's record of the customer, with which scrubbing finds more. Used for this request and not kept."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
     name: RecordValues = []
@@ -67,7 +72,7 @@ class CustomerRecord(BaseModel):
     other: RecordValues = []
 
     def values(self) -> dict[str, str | list[str]]:
-        """Those that are given."""
+        """Return the fields that are given."""
         return {name: value for name, value in self.model_dump().items() if value}
 
 
@@ -114,6 +119,7 @@ class ChatRequest(BaseModel):
 
     @property
     def stops(self) -> tuple[str, ...]:
+        """Return the stop strings."""
         return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
 
 
@@ -145,12 +151,12 @@ class FeedbackRequest(BaseModel):
 
     @property
     def number(self) -> float:
-        """The metric's value; a correction counts as 0 (the reply was not good)."""
+        """Return the metric's value; a correction counts as 0 (the reply was not good)."""
         return 0.0 if isinstance(self.value, str) else float(self.value)
 
     @property
     def words(self) -> str | None:
-        """What the customer wrote."""
+        """Return the text that the customer wrote: a correction or a comment."""
         return self.value if isinstance(self.value, str) else self.comment
 
 

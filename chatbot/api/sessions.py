@@ -6,11 +6,11 @@ from shoptalk.crypto import Secrets
 from shoptalk.errors import ConfigurationError
 
 COOKIE = "shoptalk_session"
-LONGEST = 1000  # characters; ours are shorter
+LONGEST = 1000  # characters; valid cookies are shorter
 
 
 def visitor_of(secrets: Secrets, cookie: str) -> str | None:
-    """None where the cookie is not ours, or names no visitor."""
+    """Return the visitor a cookie names; None where the cookie is not valid or names no visitor."""
     if len(cookie) > LONGEST:
         return None
     try:

@@ -1,7 +1,7 @@
 """The conversation contract: clients resend history, and only what is new is stored.
 
-Turns form a tree of digests. A history is matched from the root (or, where a client sends only the recent
-part, from the newest turn that fits its first message); what follows the match is new. Knows no text.
+Turns form a tree of digests. A history is matched from the root or, where a client sends only the recent part, from
+the newest turn that fits its first message. The messages after the match are new. Knows no text.
 """
 
 from __future__ import annotations
@@ -23,22 +23,23 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The stored turns the history begins with."""
+    """The stored turns that a history begins with."""
 
     nodes: tuple[Node, ...]
 
     @property
     def end(self) -> int:
-        """Index of the first message that is new."""
+        """Return the index of the first message that is new."""
         return len(self.nodes)
 
     @property
     def parent(self) -> str | None:
+        """Return the id of the turn that the first new message follows; None for none."""
         return self.nodes[-1].id if self.nodes else None
 
 
 def match(stored: Sequence[Node], sent: Sequence[Sent]) -> Match:
-    """Find the longest stored path the history begins with."""
+    """Return the longest stored path that a history begins with."""
     children: dict[str | None, list[Node]] = {}
     for node in stored:
         children.setdefault(node.parent_id, []).append(node)

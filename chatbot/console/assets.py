@@ -1,4 +1,4 @@
-"""Serves the pages' own stylesheet, scripts and icon. Only files named here exist; each is read once."""
+"""The pages' stylesheet, scripts and icon. Only files named here are served; each is read once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FILES = {  # address -> (file, media type)
 
 @router.get("/static/{name}")
 async def asset(request: Request, name: str) -> Response:
-    """One file; browsers ask each time and are told if theirs is still the newest."""
+    """Return one file; browsers ask each time, and get 304 where theirs is still the newest."""
     if name not in FILES:
         raise NotFound("There is no such file.")
     content, tag = _read(FILES[name][0])

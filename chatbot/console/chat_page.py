@@ -1,4 +1,4 @@
-"""GET /: the customer's chat page. Gives visitors a session; everything else happens over the public API."""
+"""GET /: the customer's chat page. It gives visitors a session; everything else happens over the public API."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from fastapi.responses import HTMLResponse
 
 from chatbot.api.auth import known_visitor, visitor_session
 from chatbot.api.limits.admission import admission_of
-from chatbot.api.services import services_of
+from chatbot.api.services import ServicesDep
 from chatbot.api.sessions import COOKIE
 from chatbot.console.render import page
 from shoptalk.errors import NotFound
@@ -16,9 +16,8 @@ router = APIRouter()
 
 
 @router.get("/")
-async def chat_page(request: Request) -> HTMLResponse:
-    """The page, with a visitor's cookie unless there is one that is still valid."""
-    services = services_of(request)
+async def chat_page(request: Request, services: ServicesDep) -> HTMLResponse:
+    """Show the page, and set a visitor's cookie unless there is one that is still valid."""
     if not services.settings.web_chat:
         raise NotFound("The chat page is switched off (SHOPTALK_WEB_CHAT).")
     response = page("chat.html", shop=services.settings.shop_name, model=services.settings.model_alias)

@@ -1,4 +1,4 @@
-"""Geometry of the console's small drawings. Pure; the template turns it into SVG."""
+"""The geometry of the console's small drawings. Pure; the template turns it into SVG."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SMALLEST = 1e-12  # p-values below are drawn there
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One row of a bar table; `share` is of the longest."""
+    """One row of a bar table; `share` is relative to the longest."""
 
     name: str
     count: int
@@ -21,7 +21,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A check in the drawing; `below` means that it is under the trigger."""
+    """A check in the drawing; `below` where it is under the trigger."""
 
     x: float
     y: float
@@ -41,17 +41,18 @@ class Sparkline:
 
     @property
     def path(self) -> str:
+        """Return the points as SVG's `points`."""
         return " ".join(f"{p.x:.1f},{p.y:.1f}" for p in self.points)
 
 
 def bars(counts: Mapping[str, int]) -> list[Bar]:
-    """Longest first."""
+    """Return bars, the longest first."""
     top = max(counts.values(), default=0) or 1
     return [Bar(name, n, n / top) for name, n in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
 
 
 def sparkline(values: Sequence[float], trigger: float) -> Sparkline:
-    """`values` oldest first."""
+    """Return the drawing of p-values, which are given oldest first."""
     logs = [math.log10(min(1.0, max(SMALLEST, v))) for v in values]
     line = math.log10(min(1.0, max(SMALLEST, trigger)))
     lowest = math.floor(min([line, *logs]) - 0.25)

@@ -1,4 +1,4 @@
-"""Everything the console shows, read in one snapshot of the store. Knows no HTML and changes nothing."""
+"""The console's data, read in one snapshot of the store. Knows no HTML and changes nothing."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import sqlalchemy as sa
 
 from chatbot.console.drawing import Bar, Sparkline, bars, sparkline
 from chatbot.console.progress import OpenRound, open_rounds
-from chatbot.release.moves import UNDECIDED
-from shoptalk.domain import BASE_VERSION, Adapter, AdapterRef, Release, ReleaseState
+from shoptalk.domain import BASE_VERSION, Adapter, AdapterRef, Release
 from shoptalk.settings import Settings
 from shoptalk.store import Store, adapters, rounds
 from shoptalk.store.chat import chats, inferences, keys, releases
@@ -34,7 +33,7 @@ CHECKS = 60
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What an alias should serve, and what each API process does serve."""
+    """The adapter that an alias should serve, and what each API process does serve."""
 
     alias: str
     adapter: str
@@ -45,12 +44,13 @@ class Served:
 
     @property
     def settled(self) -> bool:
+        """Return whether every API process serves what it should."""
         return all(o.adapter == self.adapter and not o.problem for o in self.observed)
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A registered adapter, the gate's word on it, and how many replies it gave."""
+    """A registered adapter, the gate's evaluation of it, and how many replies it gave."""
 
     adapter: Adapter
     evaluation: Evaluation | None
@@ -58,18 +58,16 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
+class ReleaseHistory:
     """A release with its events, oldest first."""
 
     release: Release
     events: tuple[ReleaseEvent, ...]
-    live: bool
-    undecided: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Labelling:
-    """How far labelling is."""
+    """Counts of labelling: replies sampled, tasks, annotations, labels, and labels by verdict."""
 
     sampled: int
     tasks: int
@@ -80,7 +78,7 @@ class Labelling:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """Checks, newest first, and their drawing, None where there are none."""
+    """Drift checks, newest first, and their drawing; None where there are none."""
 
     checks: list[DriftCheck]
     line: Sparkline | None
@@ -90,7 +88,7 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """The console's page at one moment."""
+    """The data of the console's page at one moment."""
 
     at: datetime
     served: list[Served]
@@ -105,14 +103,14 @@ class Overview:
     datasets: list[Dataset]
     runs: list[Run]
     candidates: list[Candidate]
-    releases: list[Moved]
+    releases: list[ReleaseHistory]
     drift: Drift
     quarantine: list[Bar]
     actors: Mapping[str, str]
 
 
 def read_overview(store: Store, settings: Settings) -> Overview:
-    """One consistent reading."""
+    """Read everything in one transaction."""
     with store.read() as conn:
         checks = drift_checks.newest(conn, CHECKS)
         line = sparkline([c.p_value for c in reversed(checks)], settings.drift_p_value) if checks else None
@@ -163,13 +161,6 @@ def _candidates(conn: sa.Connection) -> list[Candidate]:
     return [Candidate(a, evaluations.newest_of(conn, str(a.ref)), replies.get(str(a.ref), 0)) for a in newest]
 
 
-def _releases(conn: sa.Connection) -> list[Moved]:
-    return [
-        Moved(
-            item,
-            tuple(releases.events(conn, release_id=item.id)[::-1]),
-            item.state is ReleaseState.LIVE,
-            item.state in UNDECIDED,
-        )
-        for item in releases.newest(conn, SHOWN)
-    ]
+def _releases(conn: sa.Connection) -> list[ReleaseHistory]:
+    newest = releases.newest(conn, SHOWN)
+    return [ReleaseHistory(item, tuple(releases.events(conn, release_id=item.id)[::-1])) for item in newest]

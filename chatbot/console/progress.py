@@ -1,4 +1,4 @@
-"""Where an open round stands: its steps, what each left, and how far the present one is. Reads rows only."""
+"""The progress of open rounds: their steps, what each left, and how far the present one is. Reads rows only."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from shoptalk.domain import id_of_round
 from shoptalk.rounds.steps import STEPS
 from shoptalk.settings import Settings
 from shoptalk.store import rounds
@@ -27,8 +28,8 @@ DOING = {
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """`state` is done, now or later; `left` is what a finished step left behind."""
+class RoundStep:
+    """A step of a round. `state` is done, now or later; `left` is what a finished step left behind."""
 
     name: str
     state: str
@@ -37,37 +38,44 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class OpenRound:
-    """`done` of `of` says how far the present step is; `of` is 0 where that is not known."""
+    """A round in progress. `done` of `of` units of the present step are done; `of` is 0 where that is not known."""
 
     round: Round
     doing: str
-    steps: tuple[Step, ...]
+    steps: tuple[RoundStep, ...]
     done: int
     of: int
     unit: str
 
 
 def open_rounds(conn: sa.Connection, settings: Settings) -> list[OpenRound]:
+    """Return the rounds that are not finished."""
     return [_open(conn, settings, item) for item in rounds.unfinished(conn)]
 
 
 def _open(conn: sa.Connection, settings: Settings, item: Round) -> OpenRound:
     results = rounds.results(conn, item.id)
     steps = tuple(
-        Step(name, "done" if name in results else "now" if name == item.step else "later", _left(results.get(name)))
+        RoundStep(
+            name, "done" if name in results else "now" if name == item.step else "later", _left(results.get(name))
+        )
         for name in STEPS
     )
     done, of, unit = 0, 0, ""
     if item.step == "labels" and "sample" in results:
         wanted = max(1, min(settings.labels_wanted, int(results["sample"].get("samples", 0))))
         done, of, unit = min(labels.count(conn, item.id), wanted), wanted, "labels"
-    elif item.step == "train" and (run := runs.find(conn, item.id.replace("rnd_", "run_", 1))):
+    elif item.step == "train" and (run := runs.find(conn, id_of_round(item.id, "run"))):
         done, of, unit = run.step, run.steps, "steps"
     return OpenRound(item, DOING.get(item.step, item.step), steps, done, of, unit)
 
 
+def _state(step: str, present: str, results: Mapping[str, Any]) -> str:
+    return "done" if step in results else "now" if step == present else "later"
+
+
 def _left(result: Mapping[str, Any] | None) -> str:
-    """The one thing worth showing of what a step returned."""
+    """Return the one value worth showing of a step's result."""
     if not result:
         return ""
     for key, form in (("samples", "{} sampled"), ("labels", "{} labels")):

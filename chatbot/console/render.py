@@ -1,6 +1,6 @@
-"""Renders our templates into responses that browsers may not frame, extend or guess about.
+"""Rendering of templates into responses that browsers may neither frame nor extend nor guess about.
 
-Everything shown is escaped by Jinja; the policy forbids inline script and style, and any other host. Knows no rows.
+Jinja escapes everything that is shown; the policy forbids inline script and style, and any other host. Knows no rows.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ POLICY = (
 )
 HEADERS = {
     "Content-Security-Policy": POLICY,
-    # not 'no-referrer': browsers would then send forms with 'Origin: null', and our own could not be told from others
+    # not 'no-referrer': browsers would then send forms with 'Origin: null', which looks like another site's
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -28,7 +28,7 @@ HEADERS = {
 
 
 def page(template: str, status: int = 200, **values: Any) -> HTMLResponse:
-    """A page, or a fragment of one."""
+    """Return a page, or a fragment of one."""
     return HTMLResponse(_environment().get_template(template).render(values), status, HEADERS)
 
 

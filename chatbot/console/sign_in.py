@@ -1,4 +1,4 @@
-"""Signing in to the console with an API key, and out again. The key itself is not kept, only a sealed session."""
+"""Signing in to the console with an API key, and out again. The key is not stored; the session is encrypted."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import anyio.to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
-from chatbot.api.auth import CONSOLE_COOKIE, CONSOLE_S, Caller, console_session, same_origin, signed_in
-from chatbot.api.services import services_of
+from chatbot.api.auth import CONSOLE_COOKIE, CONSOLE_S, console_session, same_origin, signed_in
+from chatbot.api.caller import Caller
+from chatbot.api.services import ServicesDep, services_of
 from chatbot.console.render import HEADERS, page
 from chatbot.keys import check_key
 from shoptalk.domain import Scope
@@ -23,16 +24,15 @@ NO_SCOPE = "This key cannot read: it needs the scope 'read'."
 
 @router.get("/console/login", response_model=None)
 async def login_page(request: Request) -> Response:
-    """The form, or the console for someone already signed in."""
+    """Show the form, or the console for someone already signed in."""
     if await reader(request):
         return redirect("/console")
     return page("login.html", problem=None)
 
 
 @router.post("/console/login", response_model=None)
-async def login(request: Request) -> Response:
+async def login(request: Request, services: ServicesDep) -> Response:
     """Check the key; set the console's cookie."""
-    services = services_of(request)
     secret = (await form(request)).get("key", "").strip()
     try:
         key = await anyio.to_thread.run_sync(check_key, services.store, secret)
@@ -63,13 +63,13 @@ async def logout(request: Request) -> Response:
 
 
 async def reader(request: Request) -> Caller | None:
-    """Who is signed in and may read."""
+    """Return who is signed in and may read; None for nobody."""
     caller = await anyio.to_thread.run_sync(signed_in, services_of(request), request.cookies.get(CONSOLE_COOKIE))
     return caller if caller is not None and caller.allows(Scope.READ) else None
 
 
 async def form(request: Request) -> dict[str, str]:
-    """What one of our own forms sent; raises Forbidden where it came from another site."""
+    """Return the fields that one of our own forms sent. Raises Forbidden where it came from another site."""
     if not same_origin(request):
         raise Forbidden("This form must be sent from the console's own page.")
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
@@ -84,4 +84,5 @@ async def form(request: Request) -> dict[str, str]:
 
 
 def redirect(address: str) -> RedirectResponse:
+    """Return a redirection after a form."""
     return RedirectResponse(address, 303, HEADERS)

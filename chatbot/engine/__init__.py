@@ -1,1 +1,1 @@
-"""Generates replies. `protocol` says what any engine can do; `embedded` and `null` do it."""
+"""Engines, which generate replies. `protocol` is their interface; `embedded`, `vllm` and `null` implement it."""

@@ -1,4 +1,4 @@
-"""Turns tokens into text as they come: whole characters only, and nothing of a stop string.
+"""Turn tokens into text as they come: whole characters only, and nothing of a stop string.
 
 Knows neither the model nor the client.
 """
@@ -10,13 +10,13 @@ from typing import Protocol
 
 
 class Decoder(Protocol):
-    """Turns token ids into text."""
+    """The part of a tokenizer that turns token ids into text."""
 
     def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = False) -> str: ...
 
 
 class TextStream:
-    """Incremental decoding of one reply."""
+    """Incremental decoding of one reply. `text` is all that was returned; `stopped`: a stop string was complete."""
 
     def __init__(self, tokenizer: Decoder, stop: tuple[str, ...]) -> None:
         self._tokenizer = tokenizer
@@ -29,7 +29,7 @@ class TextStream:
         self.stopped = False
 
     def feed(self, token: int) -> str:
-        """Add a token; returns text that is certain. Sets `stopped` once a stop string is complete."""
+        """Add a token; return the new text that is certain. Set `stopped` once a stop string is complete."""
         self._ids.append(token)
         before = self._decode(self._ids[self._prefix : self._done])
         now = self._decode(self._ids[self._prefix :])
@@ -39,7 +39,7 @@ class TextStream:
         return self._release(now[len(before) :])
 
     def flush(self) -> str:
-        """What is left at the end."""
+        """Return the text that is left at the end."""
         if self.stopped:
             return ""
         before = self._decode(self._ids[self._prefix : self._done])
@@ -49,6 +49,7 @@ class TextStream:
         return out + rest
 
     def _release(self, piece: str) -> str:
+        """Return new text as far as no stop string may begin in it; hold the rest back."""
         waiting = self._held + piece
         cut = min((at for s in self._stop if (at := waiting.find(s)) >= 0), default=-1)
         if cut >= 0:
@@ -65,5 +66,5 @@ class TextStream:
 
 
 def _overlap(text: str, stop: str) -> int:
-    """Length of the longest end of `text` that `stop` begins with, short of all of it."""
+    """Return the length of the longest end of `text` that begins `stop`, without being all of it."""
     return next((n for n in range(min(len(text), len(stop) - 1), 0, -1) if text.endswith(stop[:n])), 0)

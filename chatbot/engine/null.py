@@ -1,27 +1,29 @@
 """An engine without a model: fixed text at once, for tests and measurements of everything around the model.
 
-Checks adapters' files as the real one does, and names the adapter in each reply, so mixing would show.
+It checks adapters' files as the real one does, and names the adapter in each reply, so mixing would show. Knows neither
+tokens nor sampling.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from chatbot.engine.limits import context_exceeded
 from chatbot.engine.protocol import Delta, Finished, FinishReason, GenerationRequest, Lane, OnEvent, TokenLogprob
-from chatbot.engine.slots import Slots
+from chatbot.engine.slots import AdapterSlots
 from shoptalk.domain import AdapterRef
-from shoptalk.errors import EngineStopped, InvalidInput
+from shoptalk.errors import EngineStopped
 from shoptalk.models.adapterfile import AdapterFiles, verify
 
 TEXT = "Thank you for your message. This answer comes from {adapter} and was made without a model."
 
 
 class NullEngine:
-    """See `chatbot.engine.protocol.Engine`. A 'token' is a word; the context is counted in words too."""
+    """An engine without a model; see `chatbot.engine.protocol.Engine`. A 'token' is a word, in the context too."""
 
     def __init__(self, max_context: int = 2048, slots: int = 4) -> None:
         self._max_context = max_context
-        self._slots: Slots[None] = Slots(slots)
+        self._slots: AdapterSlots[None] = AdapterSlots(slots)
         self._running = False
 
     @property
@@ -46,12 +48,7 @@ class NullEngine:
             raise EngineStopped
         prompt = sum(len(m.content.split()) for m in request.messages)
         if prompt >= self._max_context:
-            raise InvalidInput(
-                f"This model's maximum context length is {self._max_context} tokens; "
-                f"your messages have {prompt}. Shorten them.",
-                field="messages",
-                code="context_length_exceeded",
-            )
+            raise context_exceeded(self._max_context, prompt)
         self._slots.hold(request.adapter)
         self._slots.release(request.adapter)  # the reply is complete when this returns
         # not 'shop@v3', in which the scrubber sees an address
@@ -66,10 +63,10 @@ class NullEngine:
         on_event(Finished(reason, "".join(pieces), prompt, len(taken), 0.0, 0.0, 0.0))
 
     def crowded(self, lane: Lane, group: str, ahead: int) -> float | None:
-        """Nobody ever waits for it."""
+        """Return None: requests never wait for it."""
 
     def cancel(self, request_id: str) -> None:
-        """Replies are complete when `submit` returns, so there is nothing to cancel."""
+        """Do nothing: replies are complete when `submit` returns."""
 
     def load(self, adapter: AdapterRef, files: AdapterFiles) -> None:
         verify(files)
@@ -82,8 +79,8 @@ class NullEngine:
     def resident(self) -> Sequence[AdapterRef]:
         return self._slots.resident()
 
-    def figures(self) -> Mapping[str, float]:
+    def metrics(self) -> Mapping[str, float]:
         return {"rows": 0, "waiting": 0, "waiting_visitors": 0, "held": self._slots.held()}
 
     def forget(self) -> None:
-        """It remembers nothing."""
+        """Do nothing: it keeps nothing of finished requests."""

@@ -1,4 +1,4 @@
-"""What the API asks of an engine. Knows no model, no HTTP and no store."""
+"""The interface of an engine, and what goes in and out of it. Knows no model, no HTTP and no store."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LANES: Final[tuple[Lane, ...]] = ("keys", "visitors")
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How to choose tokens. `temperature` 0 is greedy; `logprobs` is how many alternatives to report."""
+    """How to choose tokens. `temperature` 0 is greedy; `logprobs` is the number of alternatives to report."""
 
     max_tokens: int
     temperature: float = 1.0
@@ -31,13 +31,13 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """One reply wanted: the whole chat, the exact adapter, how to sample.
+    """A request for one reply: the whole chat, the exact adapter, how to sample.
 
-    `deadline_s` seconds after submission the reply ends with what there is. `priority` "low" (shadow traffic) waits
-    until nobody else does. Requests of one `client` wait behind each other, not in front of other clients'; clients of
-    one `group` (visitors at one address) share that group's turns. Requests of the lane "visitors" together have a part
-    of the batch and of the queue, so that there is always room for those of the lane "keys".
-    `common` is how the first message begins in every client's requests: what is computed of it may serve them all.
+    `deadline_s` seconds after submission the reply ends with the tokens it has. `priority` "low" (shadow traffic) waits
+    until nothing else does. Requests of one `client` wait behind each other, not in front of other clients'; clients of
+    one `group` (visitors at one address) share that group's turns. Requests of the lane "visitors" together have a
+    share of the batch and of the queue, so that there is always room for those of the lane "keys".
+    `shared_prefix` is how the first message begins in every client's requests: its keys and values may serve them all.
     """
 
     id: str
@@ -47,43 +47,14 @@ class GenerationRequest:
     deadline_s: float | None = None
     priority: Priority = "normal"
     client: str = ""
-    common: str = ""
+    shared_prefix: str = ""
     lane: Lane = "keys"
     group: str = ""  # the client's own where there is none
 
     @property
-    def turns(self) -> str:
-        """Whose turns it takes."""
+    def queue_group(self) -> str:
+        """The group in the fair queue whose turns it takes."""
         return self.group or self.client
-
-
-@dataclass(frozen=True, slots=True)
-class QueueLimits:
-    """How many may wait, and the visitors' part of batch and queue; see `shoptalk.settings`."""
-
-    batch: int
-    queue: int
-    visitors: float = 0.5
-    visitor_wait_s: float = 30.0
-
-    @property
-    def visitor_rows(self) -> int:
-        return max(1, int(self.batch * self.visitors))
-
-    @property
-    def visitor_queue(self) -> int:
-        return max(1, int(self.queue * self.visitors))
-
-    def refuses(self, lane: Lane, waiting: int, visitors: int, pace: float) -> float | None:
-        """Seconds to wait before trying again where one more of a lane is too many; None where there is room.
-
-        `waiting` wait in all, `visitors` of them in the visitors' lane; a reply there takes `pace` seconds of late.
-        """
-        if lane == "visitors":
-            needs = pace * visitors / self.visitor_rows
-            if visitors >= self.visitor_queue or needs > self.visitor_wait_s:
-                return max(1.0, pace / self.visitor_rows, needs - self.visitor_wait_s)
-        return max(1.0, pace * waiting / self.batch) if waiting >= self.queue else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +68,7 @@ class TokenLogprob:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """More text. `tokens` is filled only where logprobs were asked for."""
+    """More text of a reply. `tokens` is filled only where logprobs were asked for."""
 
     text: str
     tokens: tuple[TokenLogprob, ...] = ()
@@ -108,6 +79,7 @@ class Finished:
     """The end of a reply. Times are milliseconds since submission; `text` is the whole reply.
 
     `cached_tokens` of the prompt's tokens were not computed again, since an earlier request had computed them.
+    `mean_logprob` is a natural-log probability; `problem` says what went wrong where the reason is "error".
     """
 
     reason: FinishReason
@@ -126,7 +98,7 @@ OnEvent = Callable[[Event], None]
 
 
 class Engine(Protocol):
-    """Thread-safe. `on_event` is called from the engine's own thread and must return at once."""
+    """An engine. Thread-safe; `on_event` is called from the engine's own thread and must return at once."""
 
     @property
     def fingerprint(self) -> str:
@@ -134,50 +106,63 @@ class Engine(Protocol):
         ...
 
     @property
-    def base_sha256(self) -> str: ...
+    def base_sha256(self) -> str:
+        """SHA-256 of the base model's weights."""
+        ...
 
-    def start(self) -> None: ...
+    def start(self) -> None:
+        """Start the engine's thread; return when it can answer."""
+        ...
 
-    def stop(self) -> None: ...
+    def stop(self) -> None:
+        """End all requests with reason "error", then the engine's thread."""
+        ...
 
-    def healthy(self) -> bool: ...
+    def healthy(self) -> bool:
+        """Return whether the engine takes requests now."""
+        ...
 
     def submit(self, request: GenerationRequest, on_event: OnEvent) -> None:
         """Queue a request. Raises Overloaded, InvalidInput (prompt too long), NotFound (adapter not resident).
 
-        Where a lane's queue is full, a request of the group that waits with most gives its place to a group that has
-        fewer, and ends as "displaced".
+        Where the visitors' queue is full, a group with fewer waiting requests displaces a request of the group with
+        most; that one ends as "displaced".
 
-        The adapter is held from here until `Finished` was delivered, and let go just after, so it cannot be unloaded
-        in between.
+        The adapter is held from here until just after `Finished` was delivered, so it cannot be unloaded in between.
         """
         ...
 
     def crowded(self, lane: Lane, group: str, ahead: int) -> float | None:
-        """Whether a group's request would be refused now, were `ahead` more of its lane before it.
+        """Return the seconds after which to try again where a group's request would be refused now, else None.
 
-        Seconds until it should be tried again; None where there is room. Costs next to nothing.
+        Assumes that `ahead` more requests of its lane come before it. Costs next to nothing.
         """
         ...
 
     def cancel(self, request_id: str) -> None:
-        """End a request at the next step; it still gets its `Finished`."""
+        """End a request at the next step; its `Finished` still comes. An unknown id is ignored."""
         ...
 
     def load(self, adapter: AdapterRef, files: AdapterFiles) -> None:
-        """Verify and make resident; blocks until done. Raises AdapterRefused; what is live stays as it is."""
+        """Verify an adapter and make it resident; block until done. Raises AdapterRefused and then changes nothing."""
         ...
 
     def unload(self, adapter: AdapterRef) -> bool:
-        """Free the adapter's slot unless a request holds it; says whether it is gone."""
+        """Free the adapter's slot unless a request holds it; return whether it is gone."""
         ...
 
-    def resident(self) -> Sequence[AdapterRef]: ...
+    def resident(self) -> Sequence[AdapterRef]:
+        """Return the adapters that requests may name, without the base model."""
+        ...
 
-    def figures(self) -> Mapping[str, float]:
-        """What is in use now, for metrics: at least `rows`, `waiting` and `held` (slots held by requests)."""
+    def metrics(self) -> Mapping[str, float]:
+        """Return what is in use now, as values of the Prometheus gauge `shoptalk_engine`.
+
+        At least `rows` (sequences in the batch), `waiting` (requests in the queue) and `held` (slots that requests
+        hold).
+        """
         ...
 
     def forget(self) -> None:
-        """Keep nothing of finished requests, such as keys and values for a conversation's next turn."""
+        """Drop what is kept of finished requests, such as KV caches for a conversation's next turn."""
         ...

@@ -1,4 +1,4 @@
-"""One request on its way through the engine. Knows tokens and text; neither the model nor the batch."""
+"""One request on its way through the embedded engine. Knows tokens and text; neither the model nor the batch."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from chatbot.engine.compute.kv_cache import KeyValues
-from chatbot.engine.compute.lora import Adapter
+from chatbot.engine.compute.kv_cache import KVCache
+from chatbot.engine.compute.lora import LoraAdapter
 from chatbot.engine.compute.sampling import generator_for
 from chatbot.engine.detokenizer import TextStream
 from chatbot.engine.protocol import (
@@ -26,25 +26,29 @@ from shoptalk.models.basemodel import ChatTokenizer
 
 
 @dataclass(slots=True, eq=False)
-class Row:
-    """`computed` tokens, of the prompt and then of the reply, are in `store`; the newest token never is."""
+class RunningSequence:
+    """A request's tokens, from its submission to its end.
+
+    The keys and values of the first `computed` tokens, of the prompt and then of the reply, are in `kv_cache`; those of
+    the newest token never are. Times are seconds of the performance counter.
+    """
 
     request: GenerationRequest
     prompt: list[int]
-    adapter: Adapter | None
+    adapter: LoraAdapter | None
     on_event: OnEvent
     tokenizer: ChatTokenizer
-    common: int = 0  # of the prompt's tokens every client has
+    shared: int = 0  # first tokens of the prompt that every client's prompts have
     stream: TextStream = field(init=False)
     generator: np.random.Generator | None = field(init=False)
     submitted: float = field(default_factory=time.perf_counter)
     admitted: float = 0.0  # to the batch
-    store: KeyValues | None = None
+    kv_cache: KVCache | None = None
     computed: int = 0
-    cached: int = 0
+    cached: int = 0  # tokens of the prompt that an earlier request had computed
     reply: list[int] = field(default_factory=list)
-    first: float = 0.0
-    logprobs: float = 0.0
+    first: float = 0.0  # when the first token came
+    logprobs: float = 0.0  # sum over the reply
     cancelled: bool = False
     displaced: bool = False
     finished: bool = False
@@ -63,7 +67,7 @@ class Row:
 
     @property
     def group(self) -> str:
-        return self.request.turns
+        return self.request.queue_group
 
     @property
     def lane(self) -> Lane:
@@ -75,21 +79,22 @@ class Row:
 
     @property
     def key(self) -> str:
-        """What its keys and values depend on beside its tokens."""
+        """The adapter's hash: keys and values depend on it beside the tokens; empty for the base model."""
         return self.adapter.key if self.adapter else ""
 
     @property
     def decoding(self) -> bool:
+        """The whole prompt is computed."""
         return self.computed >= len(self.prompt)
 
     @property
     def waited_s(self) -> float:
-        """How long it has waited for a place in the batch."""
+        """Seconds it waited for room in the batch, or has waited so far."""
         return (self.admitted or time.perf_counter()) - self.submitted
 
     @property
     def ends_early(self) -> FinishReason | None:
-        """Why it should end before its next token, if it should."""
+        """The reason to end before the next token, if there is one."""
         if self.cancelled:
             return "cancelled"
         if self.displaced:
@@ -99,11 +104,11 @@ class Row:
         return "deadline" if late else None
 
     def banned(self, eos: int) -> int | None:
-        """The token it may not choose now."""
+        """Return the token it may not choose now, if there is one."""
         return eos if self.sampling.ignore_eos or len(self.reply) < self.sampling.min_tokens else None
 
-    def take(self, token: int, logprob: float, top: tuple[tuple[int, float], ...], eos: int) -> FinishReason | None:
-        """Add a token to the reply and tell its text; returns why the reply is over, if it is."""
+    def add(self, token: int, logprob: float, top: tuple[tuple[int, float], ...], eos: int) -> FinishReason | None:
+        """Add a token to the reply and emit its text; return the reason the reply ends, if it does."""
         if not self.reply:
             self.first = time.perf_counter()
         self.reply.append(token)
@@ -119,7 +124,7 @@ class Row:
         return "length" if len(self.reply) >= self.sampling.max_tokens else None
 
     def finish(self, reason: FinishReason, problem: str | None = None) -> None:
-        """Tell the end, once."""
+        """Emit the rest of the text and `Finished`, once."""
         if self.finished:
             return
         self.finished = True

@@ -1,1 +1,1 @@
-"""Releases: the state machine that moves an alias, and the reconciler that makes an API follow."""
+"""Releases: the moves that change what an alias should serve, and the thread that makes an API process follow."""

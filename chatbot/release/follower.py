@@ -1,7 +1,8 @@
-"""Makes one API process serve what is desired, and says what it serves. Knows no HTTP and decides nothing.
+"""The release follower: makes one API process serve what is desired, and records what it serves. Decides nothing.
 
-Desired and observed are rows; a process that was away catches up. An adapter that cannot be loaded leaves the
-alias where it is and its problem on record, and is tried again when the desire changes or after a pause.
+Desired and observed are rows, so a process that was away catches up. An adapter that cannot be loaded leaves the alias
+where it is and its problem on record; it is tried again when another adapter is desired, or after a pause. Knows no
+HTTP.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ RETRY_S = 30.0
 HEARTBEAT_S = 5.0
 
 
-class Reconciler:
-    """A thread that follows the desired rows every `every_s` seconds, or at once when poked."""
+class ReleaseFollower:
+    """A thread that follows the desired rows every `every_s` seconds, or at once after `poke`."""
 
     def __init__(
         self, store: Store, loader: Loader, engine: Engine, router: Router, process: str, every_s: float = 0.1
@@ -33,7 +34,7 @@ class Reconciler:
         self._store, self._loader, self._engine, self._router = store, loader, engine, router
         self._process, self._every = process, every_s
         self._wake, self._stopping = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="release follower", daemon=True)
         self._failed: dict[tuple[str, str], tuple[float, str]] = {}
         self._held: set[AdapterRef] = set()  # former adapters that were loaded, or could not be
         self._reported: dict[str, tuple[str, str | None]] = {}
@@ -41,11 +42,12 @@ class Reconciler:
         self._erased: datetime | None = None
 
     def start(self) -> None:
-        """Follow once, so that the API answers with the right adapter from its first request, then keep on."""
+        """Follow once, so that the API serves the right adapter from its first request, then start the thread."""
         self.follow()
         self._thread.start()
 
     def stop(self) -> None:
+        """End the thread, and record that this process serves nothing any more."""
         self._stopping.set()
         self._wake.set()
         self._thread.join()
@@ -53,11 +55,11 @@ class Reconciler:
             releases.forget_observed(conn, self._process)
 
     def poke(self) -> None:
-        """Look now."""
+        """Follow now rather than at the next interval."""
         self._wake.set()
 
     def follow(self) -> None:
-        """One round."""
+        """Read what is desired, load and point once, and record what is served."""
         with self._store.read() as conn:
             wanted = releases.all_desired(conn)
             erased, marks = erasures.last_change(conn), adapters.all_marks(conn)
@@ -71,17 +73,17 @@ class Reconciler:
         self._held = formers
         served = set(self._router.aliases.values())
         for ref in {mark.ref for mark in marks if mark.withdrawn_at} & set(self._engine.resident()) - served:
-            self._engine.unload(ref)  # or in a later round, when the last reply in progress has ended
+            self._engine.unload(ref)  # or the next time, when the last reply in progress has ended
         self._report(problems)
 
     def _forget(self, erased: datetime | None) -> None:
-        """After each step of an erasure, what is remembered of conversations may be what it erased."""
+        """Empty the prefix caches after each step of an erasure: they may hold what it erased."""
         if erased != self._erased:
             self._engine.forget()
             self._erased = erased
 
     def _serve(self, alias: str, name: str) -> str | None:
-        """Point the alias at the adapter, loading it first; returns the problem if that fails."""
+        """Point the alias at the adapter, loading it first; return the problem if that fails."""
         ref = AdapterRef.parse(name)
         if self._router.aliases.get(alias) == ref:
             return None
@@ -103,7 +105,7 @@ class Reconciler:
         return None
 
     def _hold(self, ref: AdapterRef) -> None:
-        """Load the former adapter, so that going back takes no loading; not essential, so tried once."""
+        """Load the former adapter, so that a rollback takes no loading; not essential, so tried once."""
         try:
             self._loader.ensure_if_room(ref)
         except ShoptalkError as error:

@@ -1,4 +1,4 @@
-"""Makes a registered adapter resident: verified bytes from the registry into the engine. Knows no alias."""
+"""The adapter loader: verified files from the registry into the engine. Knows no alias."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ log = structlog.get_logger(__name__)
 
 
 class Loader:
-    """Thread-safe; blocks while it loads."""
+    """Makes registered adapters resident. Thread-safe; blocks while it loads."""
 
     def __init__(self, registry: Registry, engine: Engine, slots: int) -> None:
         self._registry, self._engine, self._slots = registry, engine, slots
         self._one = threading.Lock()
 
     def ensure(self, ref: AdapterRef) -> None:
-        """Resident afterwards; raises NotFound, AdapterRefused, NoFreeSlot."""
+        """Make an adapter resident. Raises NotFound, AdapterRefused, NoFreeSlot."""
         if ref.is_base or ref in self._engine.resident():
             return
         with self._one:  # others who want it too wait, and find it there
             if ref in self._engine.resident():
                 return
-            if self._engine.figures()["held"] >= self._slots:  # before its files are read for nothing
+            if self._engine.metrics()["held"] >= self._slots:  # before its files are read for nothing
                 raise NoFreeSlot
             self._load(ref)
 
     def ensure_if_room(self, ref: AdapterRef) -> None:
-        """The same where no other adapter has to go for it; else raises NoFreeSlot."""
+        """Make an adapter resident where no other has to leave for it, else raise NoFreeSlot."""
         with self._one:
             resident = self._engine.resident()
             if ref.is_base or ref in resident:

@@ -1,1 +1,1 @@
-"""What is computed of each admitted turn, once: embedding, language, near-duplicates, topics."""
+"""Features, computed once per admitted turn: embedding, language, near-duplicates, topics."""

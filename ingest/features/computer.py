@@ -1,7 +1,7 @@
-"""What is computed once per admitted turn: sizes, language, sentiment, a refusal guess, an embedding, its cluster.
+"""Computes the features of each admitted turn once: sizes, language, sentiment, a refusal guess, embedding, cluster.
 
-Knows no sampling and no drift. transformers and torch load when an `Embedder` first embeds. Topics come later, of many
-turns together (`ingest.features.topics`).
+transformers and torch load when an `Embedder` first embeds. Topics come later, of many turns together
+(`ingest.features.topics`). Knows no sampling and no drift.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ _REFUSAL: Final = re.compile(
 
 
 class TextEmbedder(Protocol):
-    """Makes vectors of texts."""
+    """Turns texts into vectors."""
 
     def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """One row of 384 numbers per text."""
+        """Return an array of shape [texts, 384]."""
         ...
 
 
 class Embedder:
-    """all-MiniLM-L6-v2 on the processor: mean of the token vectors, of length one. Not thread-safe."""
+    """all-MiniLM-L6-v2 on the CPU: the mean of the token vectors, scaled to length one. Not thread-safe."""
 
     def __init__(self, package: str = PACKAGE) -> None:
         self._package = package
@@ -57,14 +57,14 @@ class Embedder:
         self._tokenizer: Any = None
 
     def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """One row of 384 numbers per text."""
+        """Return an array of shape [texts, 384]."""
         if not texts:
             return np.zeros((0, DIMENSIONS), dtype=np.float32)
         self._load()
         import torch
 
         rows: list[Any] = [None] * len(texts)
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # alike lengths need little padding
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # texts of similar lengths need little padding
         for start in range(0, len(order), BATCH):
             part = order[start : start + BATCH]
             tokens = self._tokenizer(
@@ -98,7 +98,7 @@ class FeatureComputer:
         self._languages = Languages()
 
     def run_once(self, limit: int = 256) -> int:
-        """How many turns were computed. Idempotent; a turn rewritten meanwhile is left for the next run."""
+        """Compute some; return how many. Idempotent; a turn rewritten meanwhile is left for the next run."""
         with self._store.read() as conn:
             waiting = turns.without_features(conn, FEATURES, limit)
             said_by = inferences.many(conn, [turn.inference_id for turn in waiting if turn.inference_id])
@@ -117,7 +117,9 @@ class FeatureComputer:
         with self._store.write() as conn:
             now = turns.many(conn, [turn.id for turn in part])
             fresh = {turn.id for turn in part if turn.id in now and now[turn.id].text == turn.text}
-            clusters = duplicates.place(conn, [(turn, signature) for turn, signature in signed if turn.id in fresh])
+            clusters = duplicates.assign_clusters(
+                conn, [(turn, signature) for turn, signature in signed if turn.id in fresh]
+            )
             turns.add_features(
                 conn, FEATURES, [dataclasses.replace(rows[id], cluster=clusters.get(id)) for id in sorted(fresh)]
             )
@@ -140,12 +142,12 @@ class FeatureComputer:
 
 
 def refuses(text: str) -> bool:
-    """Does a reply decline? A heuristic: an apology with 'cannot', or 'we are unable to help' and its like."""
+    """Return whether a reply declines. A heuristic: an apology with 'cannot', 'we are unable to help' and the like."""
     return bool(_REFUSAL.search(text.replace("’", "'")))
 
 
 def sentiment(text: str) -> float:
-    """Of an English text, from -1 to 1: C. J. Hutto and E. Gilbert, "VADER", 2014."""
+    """Return the sentiment of an English text, from -1 to 1: C. J. Hutto and E. Gilbert, "VADER", 2014."""
     return float(_vader().polarity_scores(text)["compound"])
 
 

@@ -1,7 +1,7 @@
-"""Puts turns that say nearly the same into clusters. Knows neither embeddings nor who reads the clusters.
+"""Puts near-duplicate turns into clusters. Knows neither embeddings nor who reads the clusters.
 
-Each cluster is what is alike to its first turn, so clusters neither merge nor grow away from where they began, and a
-turn's cluster never changes. Customers' messages and replies are apart.
+A cluster holds the near-duplicates of its first turn, so clusters neither merge nor drift, and a turn's cluster never
+changes. Customers' messages and replies have separate clusters.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from shoptalk.store.ingest import clusters
 LOCK: Final = "near duplicates"
 
 
-def place(conn: sa.Connection, turns: Sequence[tuple[Turn, Signature]]) -> dict[str, str]:
-    """The cluster of each turn, by turn; begins those that are missing."""
+def assign_clusters(conn: sa.Connection, turns: Sequence[tuple[Turn, Signature]]) -> dict[str, str]:
+    """Return the cluster of each turn, by turn id; begin those that are missing."""
     exclusively(conn, LOCK)  # two that see a new text at once must agree
     return {turn.id: _cluster(conn, turn.role, signature) for turn, signature in turns}
 

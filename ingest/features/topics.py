@@ -1,7 +1,7 @@
-"""Divides customers' messages into topics: k-means over their embeddings, made anew as messages grow in number.
+"""Divides customers' messages into topics: k-means over their embeddings, fitted again as messages grow in number.
 
 A model, once made, is kept and gives each message one topic; a newer model has topics of its own. Knows no words, so
-it names none.
+topics have no names.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from shoptalk.store.ingest.topics import TopicModel
 from shoptalk.store.ingest.turns import FEATURES
 
 LEAST: Final = 200  # messages for a first model
-GROWTH: Final = 4  # so many times as many make a new one
+GROWTH: Final = 4  # factor of growth at which a new model is made
 MOST_TOPICS: Final = 40
 MOST_USED: Final = 20_000
 BATCH: Final = 500
@@ -32,7 +32,7 @@ class Topics:
         self._store = store
 
     def run_once(self) -> int:
-        """How many messages were given a topic."""
+        """Give messages their topic; return how many."""
         with self._store.read() as conn:
             model, there = topics.newest_model(conn, FEATURES), topics.count_embedded(conn, FEATURES)
         if there >= (LEAST if model is None else GROWTH * model.turns):
@@ -67,7 +67,7 @@ class Topics:
 
 
 def fit(vectors: npt.NDArray[np.float32], count: int) -> npt.NDArray[np.float32]:
-    """[count, dimensions] centroids of length one, by mini-batch k-means (D. Sculley, 2010), the same each time."""
+    """Return [count, dimensions] centroids of length one, the same each time: mini-batch k-means (D. Sculley, 2010)."""
     from sklearn.cluster import MiniBatchKMeans
 
     centroids = MiniBatchKMeans(count, n_init=3, random_state=0).fit(vectors).cluster_centers_

@@ -1,1 +1,1 @@
-"""Readers of what conversations come in: conversation files, CSV, OpenAI's logs, data sets."""
+"""Readers of the formats of conversations: conversation files, CSV, OpenAI's logs, data sets."""

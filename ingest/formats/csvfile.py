@@ -1,4 +1,4 @@
-"""Conversations in CSV: one turn a row, the rows of a conversation together. Knows no scrubbing and no database."""
+"""Reads conversations from CSV: one turn a row, the rows of a conversation together. Knows no scrubbing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
-from ingest.formats.files import MOST_TURNS, FileConversation, Problem, opened, parsed, speaker
+from ingest.formats.files import MOST_TURNS, FileConversation, LineProblem, opened, parsed, speaker
 from shoptalk.errors import InvalidInput
 
 NEEDED: Final = ("conversation_id", "role", "text")
@@ -20,30 +20,32 @@ SAMPLE: Final = 64 * 1024
 LONGEST_HEAD: Final = 4096  # sniffing takes time that grows with the square
 
 
-def read_csv(path: Path, columns: Mapping[str, str], roles: Mapping[str, str]) -> Iterator[FileConversation | Problem]:
-    """Conversations in order; one that is wrong is a Problem.
+def read_csv(
+    path: Path, columns: Mapping[str, str], roles: Mapping[str, str]
+) -> Iterator[FileConversation | LineProblem]:
+    """Yield conversations in order; one that is wrong is a LineProblem.
 
-    `columns` maps our names to the file's, `roles` the file's to 'customer' or 'agent'. Raises InvalidInput for a file
-    that cannot be read, and for one without the columns that are needed. A conversation whose rows are not together is
-    a Problem where it comes again: only so many ids are kept in mind as the file has conversations.
+    `columns` maps our names to the file's, `roles` the file's to 'customer' or 'agent'. A conversation whose rows are
+    not together is a LineProblem where it comes again: of each conversation only the id is kept in memory. Raises
+    InvalidInput for a file that cannot be read, and for one without the columns that are needed.
     """
     seen: set[str] = set()
     for conversation, rows in groupby(_rows(path, columns), key=lambda item: item[1]["conversation_id"]):
-        first, told = 0, []
+        first, turns = 0, []
         for number, row in rows:
             first = first or number
-            told.append(row)
-            if len(told) > MOST_TURNS:
+            turns.append(row)
+            if len(turns) > MOST_TURNS:
                 break
         if conversation in seen:
-            yield Problem(first, "conversation_id", "comes again; its rows must be together")
+            yield LineProblem(first, "conversation_id", "comes again; its rows must be together")
             continue
         seen.add(conversation)
-        yield parsed(first, _conversation(conversation, told, roles))
+        yield parsed(first, _conversation(conversation, turns, roles))
 
 
 def _rows(path: Path, columns: Mapping[str, str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Rows by our names for the columns, each with the number of the line it ends at."""
+    """Yield rows by our names for the columns, each after the number of the line it ends at."""
     csv.field_size_limit(LONGEST_FIELD)
     line = 1
     try:
@@ -55,8 +57,8 @@ def _rows(path: Path, columns: Mapping[str, str]) -> Iterator[tuple[int, dict[st
             missing = [names[ours] for ours in NEEDED if names[ours] not in (reader.fieldnames or ())]
             if missing:
                 ours = next(name for name, theirs in names.items() if theirs == missing[0])
-                said = f"there is no column '{missing[0][:80]}'; say which it is with --columns {ours}=NAME"
-                raise InvalidInput(said, field="columns")
+                fix = f"say which it is with --columns {ours}=NAME"
+                raise InvalidInput(f"there is no column '{missing[0][:80]}'", field="columns", fix=fix)
             for row in reader:
                 line = reader.line_num
                 yield line, {ours: row.get(theirs) or "" for ours, theirs in names.items()}
@@ -69,7 +71,7 @@ def _rows(path: Path, columns: Mapping[str, str]) -> Iterator[tuple[int, dict[st
 
 
 def _dialect(head: str) -> Any:
-    """The delimiter in use; quotes are those of CSV."""
+    """Return a dialect with the delimiter in use; quotes are those of CSV."""
     first = head.partition("\n")[0][:LONGEST_HEAD]
     try:
         delimiter = csv.Sniffer().sniff(first, delimiters=",;\t|").delimiter
@@ -84,6 +86,6 @@ def _dialect(head: str) -> Any:
 
 
 def _conversation(id: str, rows: list[dict[str, str]], roles: Mapping[str, str]) -> dict[str, Any]:
-    """As a line of a conversation file."""
+    """Return the conversation as a line of a conversation file has it."""
     turns = [{"role": speaker(row["role"], roles), "text": row["text"], "at": row["at"] or None} for row in rows]
     return {"conversation_id": id, "customer_id": rows[0]["customer_id"] or None, "turns": turns}

@@ -1,9 +1,9 @@
-"""The conversation file: one JSON object a line, plain or gzipped. Knows no scrubbing and no database.
+"""Reads conversation files: one JSON object a line, plain or gzipped. Knows no scrubbing and no database.
 
 A line is `{"conversation_id", "customer_id"?, "started_at"?, "turns": [{"role": "customer" | "agent", "text", "at"?}],
-"customer"?, "metadata"?}`; other keys are ignored. `customer` is the shop's record of the customer, by which scrubbing
-finds more (`{"name", "email", "phone", "address", "order", "account", "username", "other"}`, each a string or several);
-it is not kept. Times are ISO 8601; without a zone they mean UTC.
+"customer"?, "metadata"?}`; other keys are ignored. `customer` is the shop's record of the customer, with which
+scrubbing finds more (`{"name", "email", "phone", "address", "order", "account", "username", "other"}`, each a string or
+several); it is not kept. Times are ISO 8601; without a zone they mean UTC.
 """
 
 from __future__ import annotations
@@ -54,10 +54,11 @@ class FileConversation:
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
-    """What is wrong with a line, without quoting it. `field` is in dotted notation, empty for the whole line."""
+class LineProblem:
+    """A problem of a line, without quoting it."""
 
     line: int
+    #: in dotted notation, empty for the whole line
     field: str
     reason: str
 
@@ -65,14 +66,14 @@ class Problem:
         return f"line {self.line}: {self.field + ': ' if self.field else ''}{self.reason}"
 
 
-def read_conversations(path: Path) -> Iterator[FileConversation | Problem]:
-    """Lines in order; a wrong line is a Problem and reading goes on. Raises InvalidInput for an unreadable file."""
+def read_conversations(path: Path) -> Iterator[FileConversation | LineProblem]:
+    """Yield conversations in order; a wrong line is a LineProblem. Raises InvalidInput for an unreadable file."""
     for number, line in read_lines(path, LONGEST_LINE):
         yield _parsed(number, line)
 
 
 def read_lines(path: Path, longest: int) -> Iterator[tuple[int, bytes]]:
-    """Lines that are not blank, with their numbers from 1; raises InvalidInput for an unreadable file or long line."""
+    """Yield lines that are not blank, numbered from 1. Raises InvalidInput for an unreadable file or long line."""
     try:
         with opened(path) as lines:
             number = 0
@@ -87,13 +88,13 @@ def read_lines(path: Path, longest: int) -> Iterator[tuple[int, bytes]]:
 
 
 def opened(path: Path) -> IO[bytes]:
-    """Its bytes, unzipped where its name says so."""
+    """Open a file for its bytes, unzipped where its name ends in `.gz`."""
     if path.suffix == ".gz":
         return cast(IO[bytes], gzip.open(path, "rb"))
     return path.open("rb")
 
 
-class Wrong(Exception):
+class FieldError(Exception):
     """A field is wrong."""
 
     def __init__(self, field: str, reason: str) -> None:
@@ -101,45 +102,45 @@ class Wrong(Exception):
         self.field, self.reason = field, reason
 
 
-def _parsed(number: int, line: bytes) -> FileConversation | Problem:
+def _parsed(number: int, line: bytes) -> FileConversation | LineProblem:
     try:
         return parsed(number, decoded(number, line))
-    except Wrong as wrong:
-        return Problem(number, wrong.field, wrong.reason)
+    except FieldError as wrong:
+        return LineProblem(number, wrong.field, wrong.reason)
 
 
 def decoded(number: int, line: bytes) -> Any:
-    """A line's JSON; raises Wrong."""
+    """Return a line's JSON; raise FieldError."""
     try:
         return json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
     except UnicodeDecodeError:
-        raise Wrong("", "is not UTF-8") from None
+        raise FieldError("", "is not UTF-8") from None
     except json.JSONDecodeError as error:
-        raise Wrong("", f"is not JSON (column {error.colno})") from None
+        raise FieldError("", f"is not JSON (column {error.colno})") from None
     except ValueError:
-        raise Wrong("", "holds a number that is too long") from None
+        raise FieldError("", "holds a number that is too long") from None
     except RecursionError:
-        raise Wrong("", "is nested too deeply") from None
+        raise FieldError("", "is nested too deeply") from None
 
 
-def parsed(number: int, data: Any) -> FileConversation | Problem:
-    """What a line of a conversation file says, wherever it came from."""
+def parsed(number: int, data: Any) -> FileConversation | LineProblem:
+    """Return a conversation given as a line of a conversation file is, or what is wrong with it."""
     try:
         return _conversation(number, data)
-    except Wrong as wrong:
-        return Problem(number, wrong.field, wrong.reason)
+    except FieldError as wrong:
+        return LineProblem(number, wrong.field, wrong.reason)
 
 
 def _conversation(number: int, data: Any) -> FileConversation:
     if not isinstance(data, dict):
-        raise Wrong("", "is not a JSON object")
+        raise FieldError("", "is not a JSON object")
     turns = data.get("turns")
     if not isinstance(turns, list) or not turns:
-        raise Wrong("turns", "must be a list with at least one turn")
+        raise FieldError("turns", "must be a list with at least one turn")
     if len(turns) > MOST_TURNS:
-        raise Wrong("turns", f"has more than {MOST_TURNS} turns")
+        raise FieldError("turns", f"has more than {MOST_TURNS} turns")
     if not isinstance(data.get("metadata", {}), dict | None):
-        raise Wrong("metadata", "must be an object")
+        raise FieldError("metadata", "must be an object")
     return FileConversation(
         number,
         _identifier(data.get("conversation_id"), "conversation_id"),
@@ -151,36 +152,36 @@ def _conversation(number: int, data: Any) -> FileConversation:
 
 
 def speaker(role: str, roles: Mapping[str, str]) -> str:
-    """'customer' or 'agent' for what others call them: as `roles` says, else by common names; else as it is."""
+    """Return 'customer' or 'agent' for another name: by `roles`, else by common names; else the name itself."""
     return roles.get(role) or SAID_BY.get(role.strip().casefold(), role)
 
 
 def id_of(turns: Any) -> str:
-    """For a conversation without an id of its own: the same for the same turns."""
+    """Return an id for a conversation that has none: the same for the same turns."""
     return f"said-{hashlib.sha256(json.dumps(turns, default=str).encode()).hexdigest()[:32]}"
 
 
 def record_of(data: Any) -> CustomerRecord:
-    """The shop's record of the customer; raises Wrong."""
+    """Return the shop's record of the customer; raise FieldError."""
     if data is None:
         return {}
     if not isinstance(data, dict):
-        raise Wrong("customer", 'must be an object such as {"name": "...", "phone": ["..."]}')
+        raise FieldError("customer", 'must be an object such as {"name": "...", "phone": ["..."]}')
     for name, value in data.items():
         if not isinstance(value, str) and not (isinstance(value, list) and all(isinstance(v, str) for v in value)):
-            raise Wrong(f"customer.{name[:40]}", "must be a string or a list of strings")
+            raise FieldError(f"customer.{name[:40]}", "must be a string or a list of strings")
     return data
 
 
 def _turn(data: Any, field: str) -> FileTurn:
     if not isinstance(data, dict):
-        raise Wrong(field, "is not a JSON object")
+        raise FieldError(field, "is not a JSON object")
     role = data.get("role")
     if not isinstance(role, str) or role not in ROLES:
-        raise Wrong(f"{field}.role", "must be 'customer' or 'agent'")
+        raise FieldError(f"{field}.role", "must be 'customer' or 'agent'")
     text = data.get("text")
     if not isinstance(text, str):
-        raise Wrong(f"{field}.text", "must be a string")
+        raise FieldError(f"{field}.text", "must be a string")
     return FileTurn(ROLES[role], text, _time(data.get("at"), f"{field}.at"))
 
 
@@ -188,9 +189,9 @@ def _identifier(value: Any, field: str) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str) or not value.strip():
-        raise Wrong(field, "must be a string that is not empty")
+        raise FieldError(field, "must be a string that is not empty")
     if len(value) > LONGEST_ID:
-        raise Wrong(field, f"is longer than {LONGEST_ID} characters")
+        raise FieldError(field, f"is longer than {LONGEST_ID} characters")
     return value
 
 
@@ -198,12 +199,12 @@ def _time(value: Any, field: str) -> datetime | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise Wrong(field, "must be an ISO 8601 time")
+        raise FieldError(field, "must be an ISO 8601 time")
     try:
         time = datetime.fromisoformat(value)
         time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise Wrong(field, "must be an ISO 8601 time") from None
+        raise FieldError(field, "must be an ISO 8601 time") from None
     if not FIRST_YEAR <= time.year <= LAST_YEAR:
-        raise Wrong(field, f"must lie between {FIRST_YEAR} and {LAST_YEAR}")
+        raise FieldError(field, f"must lie between {FIRST_YEAR} and {LAST_YEAR}")
     return time

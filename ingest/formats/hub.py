@@ -1,6 +1,6 @@
-"""Conversations out of any data set that the `datasets` library reads: a local file or folder, or one on the hub.
+"""Reads conversations from any data set that the `datasets` library reads: a local file or folder, or one on the hub.
 
-Knows no scrubbing and no database. Rows may hold a list of turns, one turn each, or a prompt and its answer.
+Rows may hold a list of turns, one turn each, or a prompt and its answer. Knows no scrubbing and no database.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, Final
 
-from ingest.formats.files import MOST_TURNS, FileConversation, Problem, id_of, parsed, speaker
+from ingest.formats.files import MOST_TURNS, FileConversation, LineProblem, id_of, parsed, speaker
 from shoptalk.errors import InvalidInput
 
 KINDS: Final = {".json": "json", ".jsonl": "json", ".csv": "csv", ".parquet": "parquet", ".arrow": "arrow"}
@@ -21,8 +21,8 @@ Row = Mapping[str, Any]
 
 def read_dataset(
     name: str, split: str, columns: Mapping[str, str], roles: Mapping[str, str]
-) -> Iterator[FileConversation | Problem]:
-    """Conversations in order, read as a stream. `columns` maps our names (COLUMNS) to the data set's.
+) -> Iterator[FileConversation | LineProblem]:
+    """Yield conversations in order, read as a stream. `columns` maps our names (COLUMNS) to the data set's.
 
     Raises InvalidInput naming what is wrong: no such data set, split or column.
     """
@@ -33,7 +33,7 @@ def read_dataset(
     theirs = {ours: columns.get(ours, ours) for ours in COLUMNS}
     if unknown := [name for ours, name in columns.items() if name not in first]:
         there = ", ".join(sorted(map(str, first))[:20])
-        raise InvalidInput(f"there is no column '{unknown[0][:80]}'; there are {there}", field="columns")
+        raise InvalidInput(f"there is no column '{unknown[0][:80]}'", field="columns", fix=f"use one of {there}")
     everything = _chained(first, rows)
     if theirs["turns"] in first:
         yield from _of_lists(everything, theirs, roles)
@@ -43,9 +43,10 @@ def read_dataset(
         yield from _of_pairs(everything, theirs)
     else:
         raise InvalidInput(
-            "name the columns: --columns turns=NAME, or conversation_id=NAME,role=NAME,text=NAME, or "
-            "prompt=NAME,response=NAME",
+            "it is not known which columns hold the conversations",
             field="columns",
+            fix="name the columns: --columns turns=NAME, or conversation_id=NAME,role=NAME,text=NAME, or "
+            "prompt=NAME,response=NAME",
         )
 
 
@@ -76,7 +77,7 @@ def _chained(first: Row, rest: Iterator[Row]) -> Iterator[tuple[int, Row]]:
 
 def _of_lists(
     rows: Iterator[tuple[int, Row]], theirs: Mapping[str, str], roles: Mapping[str, str]
-) -> Iterator[FileConversation | Problem]:
+) -> Iterator[FileConversation | LineProblem]:
     for number, row in rows:
         turns = row.get(theirs["turns"])
         if isinstance(turns, list):
@@ -85,7 +86,7 @@ def _of_lists(
 
 
 def _listed(turn: Any, roles: Mapping[str, str]) -> Any:
-    """A turn by any of the names that data sets use."""
+    """Return a turn, whichever names the data set uses for its parts."""
     if not isinstance(turn, Mapping):
         return turn
     text = turn.get("text", turn.get("content", turn.get("value")))
@@ -94,14 +95,14 @@ def _listed(turn: Any, roles: Mapping[str, str]) -> Any:
 
 def _of_turns(
     rows: Iterator[tuple[int, Row]], theirs: Mapping[str, str], roles: Mapping[str, str]
-) -> Iterator[FileConversation | Problem]:
+) -> Iterator[FileConversation | LineProblem]:
     for _, group in groupby(rows, key=lambda item: item[1].get(theirs["conversation_id"])):
-        told = list(islice(group, MOST_TURNS + 1))
-        turns = [_turn(r.get(theirs["role"]), r.get(theirs["text"]), r.get(theirs["at"]), roles) for _, r in told]
-        yield _made(told[0][0], told[0][1], theirs, turns)
+        own = list(islice(group, MOST_TURNS + 1))
+        turns = [_turn(r.get(theirs["role"]), r.get(theirs["text"]), r.get(theirs["at"]), roles) for _, r in own]
+        yield _made(own[0][0], own[0][1], theirs, turns)
 
 
-def _of_pairs(rows: Iterator[tuple[int, Row]], theirs: Mapping[str, str]) -> Iterator[FileConversation | Problem]:
+def _of_pairs(rows: Iterator[tuple[int, Row]], theirs: Mapping[str, str]) -> Iterator[FileConversation | LineProblem]:
     for number, row in rows:
         pair = (("customer", row.get(theirs["prompt"])), ("agent", row.get(theirs["response"])))
         yield _made(number, row, theirs, [{"role": role, "text": text} for role, text in pair])
@@ -111,7 +112,7 @@ def _turn(role: Any, text: Any, at: Any, roles: Mapping[str, str]) -> dict[str, 
     return {"role": speaker(str(role), roles), "text": text, "at": at.isoformat() if hasattr(at, "isoformat") else at}
 
 
-def _made(number: int, row: Row, theirs: Mapping[str, str], turns: Any) -> FileConversation | Problem:
+def _made(number: int, row: Row, theirs: Mapping[str, str], turns: Any) -> FileConversation | LineProblem:
     id = row.get(theirs["conversation_id"])
     customer = row.get(theirs["customer_id"])
     return parsed(

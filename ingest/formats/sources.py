@@ -1,4 +1,4 @@
-"""Where conversations are read from: a file, whose format its name and beginning tell, or a data set."""
+"""Sources of conversations: a file, whose format is guessed by its name and its first line, or a data set."""
 
 from __future__ import annotations
 
@@ -9,40 +9,44 @@ from pathlib import Path
 from typing import Literal
 
 from ingest.formats.csvfile import read_csv
-from ingest.formats.files import FileConversation, Problem, opened, read_conversations
+from ingest.formats.files import FileConversation, LineProblem, opened, read_conversations
 from ingest.formats.hub import read_dataset
 from ingest.formats.openailog import read_openai
 from shoptalk.errors import InvalidInput
 
 Format = Literal["auto", "conversations", "csv", "openai", "dataset"]
-Items = Iterator[FileConversation | Problem]
+Items = Iterator[FileConversation | LineProblem]
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """For CSV and data sets `columns` maps our column names to theirs, and `roles` theirs to 'customer' or 'agent'."""
+    """A file or data set, and how it is to be read."""
 
+    #: the path or the data set's name
     name: str
     format: Format = "auto"
+    #: for CSV and data sets: our column names to theirs
     columns: Mapping[str, str] = field(default_factory=dict)
+    #: for CSV and data sets: their roles to 'customer' or 'agent'
     roles: Mapping[str, str] = field(default_factory=dict)
+    #: of a data set
     split: str = "train"
 
     def read(self) -> Items:
-        """Conversations in order, as a stream; a wrong one is a Problem. Raises InvalidInput."""
+        """Return conversations in order, as a stream; a wrong one is a LineProblem. Raises InvalidInput."""
         path = Path(self.name)
         if self.format == "dataset":
             return read_dataset(self.name, self.split, self.columns, self.roles)
         if not path.is_file():
             raise InvalidInput(f"{path.name}: there is no such file", field="path")
-        chosen = _told(path) if self.format == "auto" else self.format
+        chosen = _guessed(path) if self.format == "auto" else self.format
         if chosen == "csv":
             return read_csv(path, self.columns, self.roles)
         return read_openai(path) if chosen == "openai" else read_conversations(path)
 
 
-def _told(path: Path) -> Format:
-    """By its name, else by its first line."""
+def _guessed(path: Path) -> Format:
+    """Return the format by the file's name, else by its first line."""
     suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
     if suffix in (".csv", ".tsv"):
         return "csv"
@@ -57,7 +61,7 @@ def _told(path: Path) -> Format:
 
 
 def pairs(words: str | None, field: str) -> dict[str, str]:
-    """`a=b,c=d` as a mapping; raises InvalidInput."""
+    """Return `a=b,c=d` as a mapping; raise InvalidInput."""
     found = {}
     for word in (words or "").split(","):
         if not word.strip():

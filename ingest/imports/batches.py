@@ -1,6 +1,7 @@
-"""Import batches: what each is like, and whether one is so unlike the last ones that a person should look first.
+"""Import batches: metrics of each, and whether one is so unlike the last ones that a person should look first.
 
-Knows shares and means, no text. A batch is held, not refused: its conversations wait, sealed, until somebody says.
+Knows shares and means, no text. A batch is held, not refused: its conversations wait, encrypted, until
+a person decides.
 """
 
 from __future__ import annotations
@@ -11,24 +12,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from ingest.inbox.validation import Failure, Said
-from shoptalk.errors import Conflict, NotFound
+from ingest.inbox.validation import CheckedTurn, FailedCheck
+from shoptalk.domain import BatchState
+from shoptalk.errors import NotFound
+from shoptalk.moves import BATCH
 from shoptalk.store import Store
 from shoptalk.store.ingest import imports, inbox
 from shoptalk.store.ingest.imports import Batch
 
-LEAST_CONVERSATIONS: Final = 30  # of a batch to be judged, or judged by
-LEAST_BATCHES: Final = 3
-LATEST: Final = 20
+LEAST_CONVERSATIONS: Final = 30  # of a batch that is compared, or compared with
+LEAST_BATCHES: Final = 3  # accepted ones to compare with
+LATEST: Final = 20  # accepted batches that are looked at
 FAR: Final = 6.0  # robust standard deviations
 MOST_FAILING: Final = 0.2
-SHARE_SCALE: Final = 0.04  # the least deviation that a share's is taken for
-MEAN_SCALE: Final = 0.1  # the same of a mean, as a part of it
+SHARE_SCALE: Final = 0.04  # the least standard deviation assumed for a share
+MEAN_SCALE: Final = 0.1  # the least assumed for a mean, as a part of it
 
 
 @dataclass(slots=True)
-class Figures:
-    """What a batch is like so far; counts only, so that an interrupted import can go on with them."""
+class BatchMetrics:
+    """Counts of a batch so far, with which an interrupted import can go on."""
 
     conversations: int = 0
     unreadable: int = 0
@@ -41,9 +44,13 @@ class Figures:
     failures: Counter[str] = field(default_factory=Counter)
 
     def add(
-        self, turns: Sequence[Said], language: str | None, failures: Sequence[Failure], removed: Mapping[str, int]
+        self,
+        turns: Sequence[CheckedTurn],
+        language: str | None,
+        failures: Sequence[FailedCheck],
+        removed: Mapping[str, int],
     ) -> None:
-        """Count a conversation."""
+        """Count a conversation; `removed` are values that scrubbing removed, by type."""
         self.conversations += 1
         self.failing += bool(failures)
         self.turns += len(turns)
@@ -54,11 +61,13 @@ class Figures:
         self.failures.update(failure.check for failure in failures)
 
     def as_dict(self) -> dict[str, Any]:
+        """Return the counts as JSON values, as the batch's report keeps them."""
         values = {name: getattr(self, name) for name in self.__slots__}
         return {name: dict(value) if isinstance(value, Counter) else value for name, value in values.items()}
 
     @classmethod
-    def of(cls, report: Mapping[str, Any]) -> Figures:
+    def of(cls, report: Mapping[str, Any]) -> BatchMetrics:
+        """Return the counts of a batch's report."""
         found = cls()
         for name in cls.__slots__:
             if name in report:
@@ -67,7 +76,7 @@ class Figures:
         return found
 
     def shares(self) -> dict[str, float]:
-        """Each from 0 to 1, by name."""
+        """Return shares from 0 to 1, by name; values removed a turn may be more."""
         everyone, turns = max(1, self.conversations), max(1, self.turns)
         found = {
             "unreadable lines": self.unreadable / max(1, self.conversations + self.unreadable),
@@ -78,16 +87,18 @@ class Figures:
         return found | {f"{name} a turn": n / turns for name, n in self.personal_data.items()}
 
     def means(self) -> dict[str, float]:
+        """Return means, by name."""
         return {
             "turns a conversation": self.turns / max(1, self.conversations),
             "characters a turn": self.characters / max(1, self.turns),
         }
 
 
-def unlike(batch: Figures, earlier: Sequence[Figures]) -> list[str]:
-    """Why a person should look at a batch before it is admitted; empty where it is like the earlier ones.
+def differences(batch: BatchMetrics, earlier: Sequence[BatchMetrics]) -> list[str]:
+    """Return why a person should look at a batch before it is admitted; empty where it is like the earlier ones.
 
-    Medians and median absolute deviations, so that one odd batch among the earlier ones makes little difference.
+    Compares with medians and median absolute deviations, so that one odd batch among the earlier ones makes little
+    difference.
     """
     if batch.conversations < LEAST_CONVERSATIONS:
         return []
@@ -110,44 +121,50 @@ def unlike(batch: Figures, earlier: Sequence[Figures]) -> list[str]:
 
 
 class Batches:
-    """Opens, judges, releases and refuses batches."""
+    """Judges, releases and refuses batches."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def close(self, batch_id: str) -> Batch:
-        """Judge a batch that was read to its end; lets it go where it is like the last ones."""
+        """Judge a batch that was read to its end: hold it, or release it where it is like the last ones.
+
+        What a person decided about it meanwhile stays.
+        """
         batch = self.find(batch_id)
         with self._store.read() as conn:
             accepted = imports.newest(conn, LATEST, "accepted")
-        earlier = [Figures.of(each.report) for each in accepted]
-        reasons = unlike(
-            Figures.of(batch.report), [each for each in earlier if each.conversations >= LEAST_CONVERSATIONS]
+        earlier = [BatchMetrics.of(each.report) for each in accepted]
+        reasons = differences(
+            BatchMetrics.of(batch.report), [each for each in earlier if each.conversations >= LEAST_CONVERSATIONS]
         )
-        with self._store.write() as conn:
-            imports.settle(conn, batch_id, "held" if reasons else "accepted", reasons)
+        if batch.state == BATCH.initial:
+            self._move(batch, "hold" if reasons else "release", reasons)
         self.run_once()
         return self.find(batch_id)
 
     def release(self, batch_id: str) -> Batch:
-        """A person says that it is fine, or that what was read of an interrupted one is enough."""
-        return self._decide(batch_id, "accepted")
+        """Admit a batch that a person finds fine, or what was read of an interrupted one. Raises NotFound, Conflict."""
+        return self._decide(batch_id, "release")
 
     def refuse(self, batch_id: str) -> Batch:
-        """A person says that it must not be admitted: its conversations are deleted, its report stays."""
-        return self._decide(batch_id, "refused")
+        """Delete the conversations of a batch that a person refuses; its report stays. Raises NotFound, Conflict."""
+        return self._decide(batch_id, "refuse")
 
-    def _decide(self, batch_id: str, state: str) -> Batch:
+    def _decide(self, batch_id: str, move: str) -> Batch:
         batch = self.find(batch_id)
-        if batch.state not in ("open", "held"):
-            raise Conflict(f"batch {batch_id} is {batch.state} already")
-        with self._store.write() as conn:
-            imports.settle(conn, batch_id, state, batch.reasons)
+        self._move(batch, move, batch.reasons)
         self.run_once()
         return self.find(batch_id)
 
+    def _move(self, batch: Batch, move: str, reasons: Sequence[str]) -> None:
+        """Raises IllegalMove where the batch's state does not allow it."""
+        state = BATCH.after(move, batch.state, batch.id)
+        with self._store.write() as conn:
+            imports.settle(conn, batch.id, state, reasons)
+
     def find(self, batch_id: str) -> Batch:
-        """Raises NotFound."""
+        """Return a batch; raise NotFound."""
         with self._store.read() as conn:
             found = imports.find(conn, batch_id)
         if found is None:
@@ -155,15 +172,18 @@ class Batches:
         return found
 
     def run_once(self) -> int:
-        """Let arrivals of accepted batches go and delete those of refused ones; short transactions, so repeatable."""
+        """Release the entries of accepted batches and delete those of refused ones; return how many.
+
+        Transactions are short; may be killed anywhere and called again.
+        """
         with self._store.read() as conn:
             waiting = inbox.batches(conn)
             states = {batch: found.state for batch in waiting if (found := imports.find(conn, batch))}
         return sum(self._settle(batch, state) for batch, state in states.items())
 
-    def _settle(self, batch_id: str, state: str) -> int:
+    def _settle(self, batch_id: str, state: BatchState) -> int:
         total, count = 0, 1
-        while count and state in ("accepted", "refused"):
+        while count and state in BATCH.final:
             with self._store.write() as conn:
                 if state == "accepted":
                     count = inbox.release(conn, batch_id)

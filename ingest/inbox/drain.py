@@ -1,8 +1,8 @@
-"""Admits what arrived: validates, scans once more, stores. Knows no HTTP, no files and no models.
+"""Admits what is in the inbox: validates, scans once more, stores. Knows no HTTP, no files and no models.
 
-Everything is computed before the transaction; inside it there are only writes, and the arrival's removal is the
-first of them. If another drain removed it already, the transaction ends with nothing written; if this process dies,
-the arrival is still there. So each arrival takes effect exactly once.
+Everything is computed before the transaction. Inside it there are only writes, and the entry's removal is the first of
+them. If another drain removed it already, the transaction ends with nothing written; if this process dies, the entry
+is still there. So each entry takes effect exactly once.
 """
 
 from __future__ import annotations
@@ -21,28 +21,33 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from shoptalk.crypto import Secrets
 from shoptalk.errors import ConfigurationError, InvalidInput, ScrubbingFailed
-from shoptalk.events import Caller, Exchange, FeedbackIn, read
+from shoptalk.events import ExchangeRecorded, FeedbackReceived, FeedbackSender, Payload, read
 from shoptalk.store import Store
 from shoptalk.store.chat import chats, inferences
 from shoptalk.store.conversation_ids import erased_on_its_way
 from shoptalk.store.ingest import feedback, inbox, quarantine, topics, turns
-from shoptalk.store.ingest.inbox import Arrival
+from shoptalk.store.ingest.inbox import InboxEntry
 
 log = structlog.get_logger(__name__)
-TELL_EVERY_S: Final = 60.0
-CLAIM: Final = timedelta(seconds=30)  # so long the arrivals of a drain that died are left alone
-EARLY: Final = timedelta(hours=1)  # so long feedback waits for the inference it is about
+LOG_EVERY_S: Final = 60.0
+CLAIM: Final = timedelta(seconds=30)  # how long the entries of a drain that died are left alone
+EARLY: Final = timedelta(hours=1)  # how long feedback waits for the inference it is about
 
 
 class Scanner(Protocol):
     """Looks for personal data in text that should hold none."""
 
-    def remaining(self, *texts: str) -> Mapping[str, int]: ...
+    def remaining(self, *texts: str) -> Mapping[str, int]:
+        """Return the number of values found, by type; empty is good. Raises ScrubbingFailed."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class DrainResult:
-    """What one run did. `duplicates` are turns and feedback that were there already, `erased` came after an erasure."""
+    """Counts of what one run did.
+
+    `duplicates` are turns and feedback that were there already, `erased` are entries that came after an erasure.
+    """
 
     turns: int = 0
     feedback: int = 0
@@ -62,13 +67,12 @@ class DrainResult:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What is to be written for one arrival."""
+    """The writes for one entry: its `payload`, or where there is none a quarantine entry."""
 
-    arrival: Arrival
+    entry: InboxEntry
     conversation: str
-    item: Exchange | FeedbackIn | None
+    payload: Payload | None
     problem: str | None = None
-    sealed: bytes | None = None
     hashes: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -77,22 +81,22 @@ class _Gone(Exception):
 
 
 class _NotYet(Exception):
-    """It must wait for something else to be admitted."""
+    """The entry must wait for something else to be admitted."""
 
 
 class Drain:
-    """Moves arrivals into turns, feedback and quarantine. Several may run at once."""
+    """Moves inbox entries into turns, feedback and quarantine. Several may run at once."""
 
     def __init__(self, store: Store, secrets: Secrets, scrubber: Scanner) -> None:
         self._store = store
         self._secrets = secrets
         self._scanner = scrubber
-        self._tell_at = 0.0
+        self._log_at = 0.0
 
     def run_once(self, limit: int = 200) -> DrainResult:
-        """Take about `limit` of the oldest arrivals, one short transaction each.
+        """Take about `limit` of the oldest entries, one short transaction each.
 
-        What this process's key does not open waits, and is told now and then; the rest goes past it.
+        What this process's keys do not decrypt waits, and is logged once a minute; the rest goes past it.
         """
         total, taken, locked, after = DrainResult(), 0, 0, 0
         claimed: set[int] = set()
@@ -100,10 +104,10 @@ class Drain:
             while taken < limit:
                 with self._store.write() as conn:
                     found = inbox.claim(conn, limit, self._store.clock.machine.now() + CLAIM, after=after)
-                claimed |= {arrival.seq for arrival in found}
-                for arrival in found:
+                claimed |= {entry.seq for entry in found}
+                for entry in found:
                     try:
-                        total += self._admit(arrival)
+                        total += self._admit(entry)
                     except ConfigurationError:
                         locked += 1
                         continue
@@ -111,64 +115,73 @@ class Drain:
                         continue
                     except _Gone:
                         pass
-                    claimed.remove(arrival.seq)
+                    claimed.remove(entry.seq)
                     taken += 1
                 if len(found) < limit:
                     break
                 after = found[-1].seq
         finally:
             self._give_back(sorted(claimed))
-        if locked and self._store.clock.machine.monotonic() >= self._tell_at:
-            self._tell_at = self._store.clock.machine.monotonic() + TELL_EVERY_S
-            log.error(
-                "arrivals were encrypted with another key and wait; give the API and all workers the same "
-                "SHOPTALK_SECRET_KEY",
-                arrivals=locked,
-            )
+        if locked:
+            self._log_locked(locked)
         return total
 
+    def _log_locked(self, count: int) -> None:
+        now = self._store.clock.machine.monotonic()
+        if now >= self._log_at:
+            self._log_at = now + LOG_EVERY_S
+            log.error(
+                "inbox entries were encrypted with another key and wait; give the API and all workers the same "
+                "SHOPTALK_SECRET_KEY",
+                arrivals=count,
+            )
+
     def _give_back(self, seqs: list[int]) -> None:
-        """Where that fails, as whatever ended the run may have, the claims end by themselves."""
+        """End the claims. Where that fails, as what ended the run may have, they end by themselves."""
         if seqs:
             with contextlib.suppress(SQLAlchemyError), self._store.write() as conn:
                 inbox.give_back(conn, seqs)
 
-    def _admit(self, arrival: Arrival) -> DrainResult:
-        """Raises ConfigurationError where it cannot be opened."""
-        plan = self._plan(arrival)
+    def _admit(self, entry: InboxEntry) -> DrainResult:
+        """Raises ConfigurationError where it cannot be decrypted."""
+        plan = self._plan(entry)
         with self._store.write() as conn:
             return _write(conn, plan, self._secrets)
 
-    def _plan(self, arrival: Arrival) -> _Plan:
-        conversation = arrival.conversation_id
+    def _plan(self, entry: InboxEntry) -> _Plan:
+        conversation = entry.conversation_id
         try:
-            item = read(arrival.kind, self._secrets.decrypt(arrival.body))
-            if isinstance(item, FeedbackIn) and item.caller:
-                conversation = self._conversation(arrival, item, item.caller)
+            payload = read(entry.kind, self._secrets.decrypt(entry.body))
+            if isinstance(payload, FeedbackReceived) and payload.caller:
+                conversation = self._conversation(entry, payload, payload.caller)
         except InvalidInput as error:
-            return _Plan(arrival, conversation, None, f"invalid: {error.message}", arrival.body)
-        if isinstance(item, Exchange) and item.failures:
-            return _Plan(arrival, conversation, None, "; ".join(item.failures), arrival.body)
-        texts = _texts(item)
+            return _Plan(entry, conversation, None, f"invalid: {error.message}")
+        if isinstance(payload, ExchangeRecorded) and payload.failures:
+            return _Plan(entry, conversation, None, "; ".join(payload.failures))
+        texts = _texts(payload)
         if problem := self._problem(texts):
-            return _Plan(arrival, conversation, None, problem, arrival.body)
+            return _Plan(entry, conversation, None, problem)
         hashes = {name: content_hash(text) for name, text in texts.items()}
-        return _Plan(arrival, conversation, item, hashes=hashes)
+        return _Plan(entry, conversation, payload, hashes=hashes)
 
-    def _conversation(self, arrival: Arrival, item: FeedbackIn, caller: Caller) -> str:
-        """Of feedback that came before its inference; raises InvalidInput where that never came or is another's."""
+    def _conversation(self, entry: InboxEntry, received: FeedbackReceived, sender: FeedbackSender) -> str:
+        """Return the conversation of feedback that came before its inference.
+
+        Raises InvalidInput where that never came or belongs to another owner or customer.
+        """
         with self._store.read() as conn:
-            inference = inferences.find(conn, item.inference_id or "")
+            inference = inferences.find(conn, received.inference_id or "")
             opened = chats.find(conn, inference.conversation_id) if inference else None
         if inference is None:
-            if arrival.created_at > self._store.now() - EARLY:
+            if entry.created_at > self._store.now() - EARLY:
                 raise _NotYet
             raise InvalidInput("inference_id: no such inference came within an hour", field="inference_id")
-        if opened is None or opened.owner != caller.whose or caller.customer not in (None, opened.customer):
+        if opened is None or opened.owner != sender.owner_id or sender.customer not in (None, opened.customer):
             raise InvalidInput("inference_id: is another's", field="inference_id")
         return opened.id
 
     def _problem(self, texts: Mapping[str, str]) -> str | None:
+        """Return what the second scan found, or None."""
         try:
             found = self._scanner.remaining(*texts.values())
         except ScrubbingFailed as error:
@@ -177,51 +190,66 @@ class Drain:
 
 
 def content_hash(text: str | None) -> str:
-    """SHA-256 of the words, lower case: equal for texts that say the same."""
+    """Return the SHA-256 of the words in lower case: equal for texts that say the same."""
     return hashlib.sha256(" ".join((text or "").casefold().split()).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _texts(item: Exchange | FeedbackIn) -> dict[str, str]:
-    if isinstance(item, FeedbackIn):
-        return {} if item.comment is None else {item.id: item.comment}
-    texts = {turn.id: turn.text for turn in item.turns if turn.text is not None}
-    return {**texts, **{f"revision {name}": text for name, text in item.revisions.items()}}
+def _texts(payload: Payload) -> dict[str, str]:
+    if isinstance(payload, FeedbackReceived):
+        return {} if payload.comment is None else {payload.id: payload.comment}
+    texts = {turn.id: turn.text for turn in payload.turns if turn.text is not None}
+    return {**texts, **{f"revision {name}": text for name, text in payload.revisions.items()}}
 
 
 def _write(conn: sa.Connection, plan: _Plan, secrets: Secrets) -> DrainResult:
-    arrival, item = plan.arrival, plan.item
-    if not inbox.remove(conn, [arrival.seq]):
+    entry, payload = plan.entry, plan.payload
+    if not inbox.remove(conn, [entry.seq]):
         raise _Gone
     if erased_on_its_way(conn, secrets, plan.conversation):
         return DrainResult(erased=1)
-    if item is None:
+    if payload is None:
         reason = plan.problem or "invalid"
-        quarantine.add(conn, arrival.id, arrival.kind, plan.conversation, reason, plan.sealed, arrival.customer)
+        quarantine.add(conn, entry.id, entry.kind, plan.conversation, reason, entry.body, entry.customer)
         return DrainResult(quarantined=1)
-    if isinstance(item, FeedbackIn):
-        new = feedback.add(conn, item.feedback(plan.conversation))
-        if new:
-            turns.add_pii_counts(conn, arrival.id, plan.conversation, item.pii, item.scrubber)
-        return DrainResult(feedback=int(new), duplicates=int(not new))
+    if isinstance(payload, FeedbackReceived):
+        return _write_feedback(conn, plan, payload)
+    return _write_exchange(conn, plan, payload)
+
+
+def _write_feedback(conn: sa.Connection, plan: _Plan, received: FeedbackReceived) -> DrainResult:
+    new = feedback.add(conn, received.feedback(plan.conversation))
+    if new:
+        turns.add_pii_counts(conn, plan.entry.id, plan.conversation, received.pii, received.scrubber)
+    return DrainResult(feedback=int(new), duplicates=int(not new))
+
+
+def _write_exchange(conn: sa.Connection, plan: _Plan, exchange: ExchangeRecorded) -> DrainResult:
+    entry = plan.entry
     admitted, counts = 0, Counter[str]()
-    for turn in item.turns:
+    for turn in exchange.turns:
         # a turn without text has the hash of nothing
         digest = plan.hashes.get(turn.id) or content_hash(None)
-        if turns.add(conn, turn.turn(arrival.conversation_id, arrival.customer), arrival.seq, digest):
+        if turns.add(conn, turn.turn(entry.conversation_id, entry.customer), entry.seq, digest):
             admitted += 1
             counts.update(turn.pii)
-    known = turns.many(conn, list(item.revisions))
-    for turn_id, text in item.revisions.items():
-        turn_before = known.get(turn_id)
-        if turn_before is None and inbox.waits_before(conn, arrival.conversation_id, arrival.seq):
+    _revise(conn, plan, exchange)
+    if exchange.superseded and inbox.waits_before(conn, entry.conversation_id, entry.seq):
+        raise _NotYet  # the former version is still with another drain
+    for turn_id in turns.supersede(conn, entry.conversation_id, exchange.superseded):
+        topics.forget(conn, [turn_id])
+    turns.add_pii_counts(conn, entry.id, entry.conversation_id, counts, exchange.scrubber)
+    return DrainResult(turns=admitted, duplicates=len(exchange.turns) - admitted)
+
+
+def _revise(conn: sa.Connection, plan: _Plan, exchange: ExchangeRecorded) -> None:
+    """Rewrite earlier turns in which a value found later was found too."""
+    entry = plan.entry
+    known = turns.many(conn, list(exchange.revisions))
+    for turn_id, text in exchange.revisions.items():
+        before = known.get(turn_id)
+        if before is None and inbox.waits_before(conn, entry.conversation_id, entry.seq):
             raise _NotYet  # the turn to be revised is still with another drain
-        if turn_before is None or turn_before.text is None or turn_before.conversation_id != arrival.conversation_id:
+        if before is None or before.text is None or before.conversation_id != entry.conversation_id:
             continue
         turns.rewrite(conn, turn_id, text, plan.hashes[f"revision {turn_id}"])
         topics.forget(conn, [turn_id])
-    if item.superseded and inbox.waits_before(conn, arrival.conversation_id, arrival.seq):
-        raise _NotYet  # the former version is still with another drain
-    for turn_id in turns.supersede(conn, arrival.conversation_id, item.superseded):
-        topics.forget(conn, [turn_id])
-    turns.add_pii_counts(conn, arrival.id, arrival.conversation_id, counts, item.scrubber)
-    return DrainResult(turns=admitted, duplicates=len(item.turns) - admitted)

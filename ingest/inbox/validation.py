@@ -1,7 +1,7 @@
-"""What a conversation must be to be admitted: a table of checks. Knows neither files nor tables, and mends nothing.
+"""The checks that a conversation must pass to be admitted. Knows neither files nor tables, and fixes nothing.
 
 A check says which fields are wrong, never what is in them. What fails one goes to quarantine with the check's name and
-the first such field, and can be mended and replayed from there.
+the first such field, and can be fixed and replayed from there.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ LONGEST_TURN: Final = 16_000  # characters
 MOST_IN_A_ROW: Final = 20  # turns by one side
 MOST_REPEATS: Final = 10  # of one text by one side
 FIRST_TIME: Final = datetime(2000, 1, 1, tzinfo=UTC)
-CLOCKS: Final = timedelta(days=1)  # so far clocks may disagree
+CLOCKS: Final = timedelta(days=1)  # how far clocks may disagree
 _MOJIBAKE: Final = re.compile(r"Ã[\u0080-\u00bf©¨¤¶¼±]|â€[™œ\u009d“”˜¦]|ðŸ|Â[£€°]")
 _FINE: Final = frozenset("\t\n\r")
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """One turn, as the checks see it; no text where it could not be kept."""
+class CheckedTurn:
+    """One turn as the checks see it; without text where that could not be kept."""
 
     role: Role
     text: str | None
@@ -36,16 +36,17 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Conversation:
-    """What is checked. `whole` where it is all of a conversation, and not the last exchange of one."""
+class CheckedConversation:
+    """A conversation, or the last exchange of one, as the checks see it."""
 
-    turns: Sequence[Said]
+    turns: Sequence[CheckedTurn]
+    #: whether it is all of a conversation
     whole: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """A check that failed. `field` is in dotted notation."""
+class FailedCheck:
+    """A check that failed, and the first field that is wrong, in dotted notation."""
 
     check: str
     field: str
@@ -55,13 +56,16 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
-    """`find` yields the fields that are wrong; `means` is for people. Some make sense of whole conversations only."""
+class ConversationCheck:
+    """One check: its name, what passing it means, and how it is done."""
 
     name: str
+    #: what a conversation that passes is like, for people
     means: str
-    find: Callable[[Conversation], Iterator[str]]
-    of_whole: bool = False
+    #: yields the fields that are wrong
+    find: Callable[[CheckedConversation], Iterator[str]]
+    #: whether it makes sense for whole conversations only
+    whole_only: bool = False
 
 
 class Validator:
@@ -71,19 +75,35 @@ class Validator:
         self._time = time
         self._languages, self._guess = frozenset(languages), Languages()
         self.checks: Final = (
-            Check("customer", "a customer says something", _no_customer, of_whole=True),
-            Check("role_order", f"nobody says more than {MOST_IN_A_ROW} things in a row", _monologue, of_whole=True),
-            Check("empty", "every turn has a word, a number or a picture in it", _empty),
-            Check("oversized", f"no turn has more than {LONGEST_TURN} characters", _oversized),
-            Check("encoding", "texts are what was typed: no replacement or control characters, nothing decoded twice",
-                  _encoding),
-            Check("timestamps", "times lie between 2000 and now, and do not run backwards", self._timestamps),
-            Check("repeated", f"nobody says the same thing more than {MOST_REPEATS} times", _repeated, of_whole=True),
-            Check("language", f"customers write in {', '.join(sorted(self._languages)) or 'any language'}",
-                  self._language, of_whole=True),
-        )  # fmt: skip
+            ConversationCheck("customer", "a customer says something", _no_customer, whole_only=True),
+            ConversationCheck(
+                "role_order", f"nobody says more than {MOST_IN_A_ROW} things in a row", _monologue, whole_only=True
+            ),
+            ConversationCheck("empty", "every turn has a word, a number or a picture in it", _empty),
+            ConversationCheck("oversized", f"no turn has more than {LONGEST_TURN} characters", _oversized),
+            ConversationCheck(
+                "encoding",
+                "texts are what was typed: no replacement or control characters, nothing decoded twice",
+                _encoding,
+            ),
+            ConversationCheck(
+                "timestamps", "times lie between 2000 and now, and do not run backwards", self._timestamps
+            ),
+            ConversationCheck(
+                "repeated",
+                f"nobody says the same thing more than {MOST_REPEATS} times",
+                _repeated,
+                whole_only=True,
+            ),
+            ConversationCheck(
+                "language",
+                f"customers write in {', '.join(sorted(self._languages)) or 'any language'}",
+                self._language,
+                whole_only=True,
+            ),
+        )
 
-    def _timestamps(self, conversation: Conversation) -> Iterator[str]:
+    def _timestamps(self, conversation: CheckedConversation) -> Iterator[str]:
         latest, present = FIRST_TIME, self._time.now()
         for i, turn in enumerate(conversation.turns):
             if turn.at is None:
@@ -92,22 +112,22 @@ class Validator:
                 yield f"turns.{i}.at"
             latest = max(latest, min(turn.at, present))
 
-    def failures(self, conversation: Conversation) -> list[Failure]:
-        """The first field of each check that fails."""
+    def failures(self, conversation: CheckedConversation) -> list[FailedCheck]:
+        """Return the checks that fail, each with the first field that is wrong."""
         found = []
         for check in self.checks:
-            if check.of_whole and not conversation.whole:
+            if check.whole_only and not conversation.whole:
                 continue
             field = next(check.find(conversation), None)
             if field is not None:
-                found.append(Failure(check.name, field))
+                found.append(FailedCheck(check.name, field))
         return found
 
-    def language(self, turns: Sequence[Said]) -> str | None:
-        """Of what customers wrote; None where it is not certain."""
+    def language(self, turns: Sequence[CheckedTurn]) -> str | None:
+        """Return the language of what customers wrote, as ISO 639-1; None where it is not certain."""
         return self._guess.guess("\n".join(turn.text or "" for turn in turns if turn.role == "user"))
 
-    def _language(self, conversation: Conversation) -> Iterator[str]:
+    def _language(self, conversation: CheckedConversation) -> Iterator[str]:
         if not self._languages:
             return
         language = self.language(conversation.turns)
@@ -115,12 +135,12 @@ class Validator:
             yield "turns"
 
 
-def _no_customer(conversation: Conversation) -> Iterator[str]:
+def _no_customer(conversation: CheckedConversation) -> Iterator[str]:
     if not any(turn.role == "user" for turn in conversation.turns):
         yield "turns"
 
 
-def _monologue(conversation: Conversation) -> Iterator[str]:
+def _monologue(conversation: CheckedConversation) -> Iterator[str]:
     run, last = 0, None
     for i, turn in enumerate(conversation.turns):
         run = run + 1 if turn.role == last else 1
@@ -129,19 +149,19 @@ def _monologue(conversation: Conversation) -> Iterator[str]:
             yield f"turns.{i}.role"
 
 
-def _empty(conversation: Conversation) -> Iterator[str]:
+def _empty(conversation: CheckedConversation) -> Iterator[str]:
     for i, turn in enumerate(conversation.turns):
         if turn.text is not None and not any(unicodedata.category(c)[0] in "LNPS" for c in turn.text):
             yield f"turns.{i}.text"
 
 
-def _oversized(conversation: Conversation) -> Iterator[str]:
+def _oversized(conversation: CheckedConversation) -> Iterator[str]:
     for i, turn in enumerate(conversation.turns):
         if len(turn.text or "") > LONGEST_TURN:
             yield f"turns.{i}.text"
 
 
-def _encoding(conversation: Conversation) -> Iterator[str]:
+def _encoding(conversation: CheckedConversation) -> Iterator[str]:
     for i, turn in enumerate(conversation.turns):
         text = turn.text or ""
         broken = any(c == "\ufffd" or "\ud800" <= c <= "\udfff" or (c < " " and c not in _FINE) for c in text)
@@ -149,7 +169,7 @@ def _encoding(conversation: Conversation) -> Iterator[str]:
             yield f"turns.{i}.text"
 
 
-def _repeated(conversation: Conversation) -> Iterator[str]:
+def _repeated(conversation: CheckedConversation) -> Iterator[str]:
     seen: dict[tuple[str, str], int] = {}
     for i, turn in enumerate(conversation.turns):
         if turn.text is None:
@@ -160,11 +180,11 @@ def _repeated(conversation: Conversation) -> Iterator[str]:
             yield f"turns.{i}.text"
 
 
-def said(payload: Mapping[str, Any]) -> Conversation:
-    """A sealed exchange, opened, as it is checked."""
+def stored_conversation(payload: Mapping[str, Any]) -> CheckedConversation:
+    """Return a stored exchange, decrypted but perhaps malformed, as the checks see it."""
     turns = [turn for turn in payload.get("turns") or () if isinstance(turn, dict)]
-    return Conversation(
-        [Said(turn["role"], turn["text"], _time(turn.get("at"))) for turn in turns],
+    return CheckedConversation(
+        [CheckedTurn(turn["role"], turn["text"], _time(turn.get("at"))) for turn in turns],
         whole=payload.get("source") == "import",
     )
 

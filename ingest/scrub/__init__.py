@@ -1,4 +1,4 @@
-"""Removes personal data: `build_scrubber` is all that other modules need.
+"""Removes personal data; other modules need only `build_scrubber`.
 
 Importing this is cheap; Presidio and spaCy load in a process of their own when a scrubber is built (a few seconds).
 """
@@ -16,7 +16,7 @@ __all__ = ["build_scrubber"]
 
 
 def build_scrubber(settings: Settings, *, background: bool = False) -> ScrubberPool:
-    """A scrubber with the shop's own order-number patterns. Build one per process; close it when done.
+    """Return a scrubber with the shop's own order-number patterns. Build one per process; close it when done.
 
     It loads while its caller goes on. `background` work may wait long for a processor that customers keep busy.
     Raises ConfigurationError for a pattern that is wrong.

@@ -1,6 +1,6 @@
 """Finds personal data in single texts: rules, lists of names, answers to what was asked, the safety net, then models.
 
-Knows placeholders by their shape only, and no vault; of the conversation only what the other side asked for.
+Knows placeholders by their shape only, and no vault; of the conversation it knows only what the other side asked for.
 """
 
 from __future__ import annotations
@@ -13,28 +13,27 @@ from typing import Final
 from ingest.scrub.context import answers
 from ingest.scrub.names import finder
 from ingest.scrub.names.gazetteer import Lexicon, plain
-from ingest.scrub.names.words import TOLD_TOO
-from ingest.scrub.ner.reading import WORD, Readers
-from ingest.scrub.ner.standin import shown
-from ingest.scrub.placeholders import stretches
+from ingest.scrub.names.words import NAMES_WHERE_EXPECTED
+from ingest.scrub.ner.reading import WORD, NameModels
+from ingest.scrub.ner.standin import model_text
+from ingest.scrub.placeholders import placeholder_spans
 from ingest.scrub.presidio.engine import Presidio, checked
 from ingest.scrub.rules import addresses, net
 from ingest.scrub.rules.recognizers import RULES, own_order_rules
-from ingest.scrub.spans import Span, masked, settle
+from ingest.scrub.spans import Bounds, Span, masked, settle
 
-Stretch = tuple[int, int]
 _ENDLESS: Final = re.compile(r"\S{200,}")
 _SPELLED: Final = re.compile(r"(?:[^\W\d_][ -]){3,}[^\W\d_]")
-TOLD_SCORE: Final = 0.88  # of the rules for names that are told as such
-TOGETHER: Final = 128  # texts, at most, and of so many characters
-LONGEST_TOGETHER: Final = 20_000
+INTRODUCED_SCORE: Final = 0.88  # of the rules for names that are introduced as such
+TOGETHER: Final = 128  # texts read together, at most
+LONGEST_TOGETHER: Final = 20_000  # characters of these, at most
 LOOSE_ADDRESS: Final = 0.66  # a pattern of numbers and words alone: one of them must be no English word
-MOST_PASSES: Final = 4  # of the net; two are the rule
+MOST_PASSES: Final = 4  # of the net; two are usual
 NOBODY_ASKED: Final[frozenset[str]] = frozenset()
 
 
 def _parts(texts: Sequence[str]) -> Iterator[slice]:
-    """Texts that are read together: enough to be quick, few enough that a customer's message need not wait for long."""
+    """Yield texts to read together: enough to be quick, few enough that a customer's message need not wait for long."""
     start = length = 0
     for i, text in enumerate(texts):
         if i > start and (i - start >= TOGETHER or length + len(text) > LONGEST_TOGETHER):
@@ -56,18 +55,18 @@ class Analyzer:
         irregular = self._presidio.lookups.get_table("lemma_exc")
         written = self._presidio.nlp.vocab.strings  # of the large model's corpus
         self._lexicon = Lexicon(words, frozenset(index["noun"]), frozenset(irregular["verb"]), written)
-        self._readers = Readers(self._presidio, self._lexicon)
+        self._models = NameModels(self._presidio, self._lexicon)
         self.find(["warm up: order ORD-2024-00123 for jo@shop.example, says Tomasz"])
 
     def find(
         self,
         texts: Sequence[str],
         kinds: Sequence[frozenset[str]] = (),
-        protected: Sequence[Sequence[Stretch]] = (),
+        protected: Sequence[Sequence[Bounds]] = (),
     ) -> list[list[Span]]:
-        """Disjoint spans of each text, in order.
+        """Return disjoint spans of each text, in order.
 
-        `kinds` is what each may be the answer to; `protected` stretches are left alone.
+        `kinds` are the types of data that each may be the answer to; `protected` spans are left alone.
         """
         wanted = kinds or [NOBODY_ASKED] * len(texts)
         spared = protected or [()] * len(texts)
@@ -78,22 +77,23 @@ class Analyzer:
         return found
 
     def is_word(self, word: str) -> bool:
-        """An ordinary English word, which a name found elsewhere must not drag along."""
+        """Return whether it is an ordinary English word, which a name found elsewhere must not drag along."""
         return self._lexicon.ordinary(word) and not self._lexicon.only_first(word)
 
     def _read(
-        self, texts: Sequence[str], kinds: Sequence[frozenset[str]], protected: Sequence[Sequence[Stretch]]
+        self, texts: Sequence[str], kinds: Sequence[frozenset[str]], protected: Sequence[Sequence[Bounds]]
     ) -> list[list[Span]]:
-        """First what rules and lists find, then what models see beside that."""
+        """Return what rules and lists find, and what models find beside that."""
         calm = [_calm(text) for text in texts]
         sure = [
             _settled(text, self._by_rules(text, self._presidio.find(each), asks), spared)
             for text, each, asks, spared in zip(texts, calm, kinds, protected, strict=True)
         ]
         plain_texts = [
-            shown(text, spans, stretches(text), self._readers.reader) for text, spans in zip(calm, sure, strict=True)
+            model_text(text, spans, placeholder_spans(text), self._models.choose)
+            for text, spans in zip(calm, sure, strict=True)
         ]
-        guessed = self._readers.find(plain_texts)
+        guessed = self._models.find(plain_texts)
         return [
             self._joined(text, spans, [span for each in guess if (span := seen.raw(each))], spared)
             for text, spans, seen, guess, spared in zip(texts, sure, plain_texts, guessed, protected, strict=True)
@@ -107,7 +107,7 @@ class Analyzer:
         every += answers.within(text, self._lexicon)
         return self._whole(text, every)
 
-    def _joined(self, text: str, sure: list[Span], guessed: Sequence[Span], protected: Sequence[Stretch]) -> list[Span]:
+    def _joined(self, text: str, sure: list[Span], guessed: Sequence[Span], protected: Sequence[Bounds]) -> list[Span]:
         if not guessed:
             return sure
         return _settled(text, self._whole(text, [*sure, *guessed]), protected)
@@ -125,18 +125,18 @@ class Analyzer:
                 if span.kind != "ADDRESS" or span.score > LOOSE_ADDRESS or self._strange(text, span):
                     yield span
                 continue
-            place = finder.trimmed(text, span.start, span.end, self._lexicon)
-            if span.score >= TOLD_SCORE and self._told(text[span.start : span.end]):
-                place = span.start, span.end  # 'my name is grace', 'my name is farida walling'
+            bounds = finder.trimmed(text, span.start, span.end, self._lexicon)
+            if span.score >= INTRODUCED_SCORE and self._is_name(text[span.start : span.end]):
+                bounds = span.start, span.end  # 'my name is grace', 'my name is farida walling'
             elif _SPELLED.fullmatch(text, span.start, span.end):
-                place = span.start, span.end
-            if place:
-                yield Span(*place, "PERSON", span.score)
+                bounds = span.start, span.end
+            if bounds:
+                yield Span(*bounds, "PERSON", span.score)
 
-    def _told(self, name: str) -> bool:
-        """Of what was told as somebody's name: is all of it?"""
+    def _is_name(self, name: str) -> bool:
+        """Return whether all of what was introduced as somebody's name is one."""
         first, *others = name.split()
-        if plain(first) in TOLD_TOO or self._lexicon.first(first):
+        if plain(first) in NAMES_WHERE_EXPECTED or self._lexicon.first(first):
             return all(map(self._lexicon.last, others))
         return bool(others) and not self._lexicon.english(first) and all(map(self._lexicon.last, others))
 
@@ -144,8 +144,8 @@ class Analyzer:
         return any(not self._lexicon.english(m.group()) for m in WORD.finditer(text, span.start, span.end))
 
 
-def _settled(text: str, found: Sequence[Span], protected: Sequence[Stretch]) -> list[Span]:
-    """Disjoint spans, with what the safety net finds beside them."""
+def _settled(text: str, found: Sequence[Span], protected: Sequence[Bounds]) -> list[Span]:
+    """Return disjoint spans, with what the safety net finds beside them."""
     spans = settle(text, [*found, *net.addresses(text)], protected)
     for _ in range(MOST_PASSES):
         more = net.find(masked(text, [*protected, *((s.start, s.end) for s in spans)]))
@@ -156,5 +156,5 @@ def _settled(text: str, found: Sequence[Span], protected: Sequence[Stretch]) -> 
 
 
 def _calm(text: str) -> str:
-    """The text at the same length, its endless words broken up: spaCy's time grows with their length squared."""
+    """Return the text at the same length, its endless words broken up: spaCy's time grows with their length squared."""
     return _ENDLESS.sub(lambda match: "".join(c if c.isalnum() else " " for c in match.group()), text)

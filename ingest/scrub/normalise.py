@@ -1,8 +1,8 @@
 """Makes digits and letters that only look different the same, so that patterns can find them.
 
-Does not know what personal data is. Text in any language comes out unchanged but for: canonical composition
-(NFC), decimal digits of every script and full-width forms turned into ASCII, invisible characters removed where
-they could hide something, control characters removed and lone surrogates replaced.
+Text in any language comes out unchanged except for this: it is composed (NFC), decimal digits of every script and
+full-width forms become ASCII, invisible characters are removed where they could hide something, control characters are
+removed and lone surrogates replaced. Does not know what personal data is.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ KEPT_CONTROLS: Final = {"\t", "\n", "\r"}
 
 
 def normalise(text: str) -> str:
-    """Idempotent; never fails."""
+    """Return the text with look-alikes made the same. Idempotent; never fails."""
     if text.isascii() and text.isprintable():
         return text
     composed = unicodedata.normalize("NFC", _broken_up(text))
@@ -29,18 +29,18 @@ def normalise(text: str) -> str:
 
 
 def aligned(text: str) -> tuple[str, Sequence[tuple[int, int]]]:
-    """What `normalise` makes of a text, and for each of its characters where it comes from: (start, end) in `text`."""
+    """Return the normalised text, and for each of its characters where it comes from: start and end in `text`."""
     if text.isascii() and text.isprintable():
         return text, [(i, i + 1) for i in range(len(text))]
     composed = _composed(_with_joiners([(char, (i, i + 1)) for i, char in enumerate(text)]))
     shown = "".join(char for char, _ in composed)
     simple = [(out, composed[i][1]) for i, whole in _simplified(shown) for out in whole]
     done = _composed(_with_joiners(simple))
-    return "".join(char for char, _ in done), [place for _, place in done]
+    return "".join(char for char, _ in done), [origin for _, origin in done]
 
 
 def _broken_up(text: str) -> str:
-    """With a grapheme joiner after each 30 combining marks in a row, or as it is.
+    """Return the text with a grapheme joiner after each 30 combining marks in a row.
 
     Composing takes the square of their number otherwise (Unicode Standard Annex 15, section 13: Stream-Safe Text).
     """
@@ -51,7 +51,7 @@ def _broken_up(text: str) -> str:
 
 
 def _long_runs(text: str) -> list[int]:
-    """Where 30 combining marks stand before another."""
+    """Return the positions of combining marks that follow 30 others."""
     joints, run = [], 0
     for i, char in enumerate(text):
         if char < FIRST_MARK or not unicodedata.combining(char):
@@ -64,19 +64,19 @@ def _long_runs(text: str) -> list[int]:
     return joints
 
 
-def _with_joiners(placed: Sequence[tuple[str, tuple[int, int]]]) -> Sequence[tuple[str, tuple[int, int]]]:
-    joints = _long_runs("".join(char for char, _ in placed))
+def _with_joiners(chars: Sequence[tuple[str, tuple[int, int]]]) -> Sequence[tuple[str, tuple[int, int]]]:
+    joints = _long_runs("".join(char for char, _ in chars))
     if not joints:
-        return placed
+        return chars
     done: list[tuple[str, tuple[int, int]]] = []
-    for a, b in itertools.pairwise([0, *joints, len(placed)]):
-        done += [(JOINT, (placed[a][1][0], placed[a][1][0]))] if a else []
-        done += placed[a:b]
+    for a, b in itertools.pairwise([0, *joints, len(chars)]):
+        done += [(JOINT, (chars[a][1][0], chars[a][1][0]))] if a else []
+        done += chars[a:b]
     return done
 
 
 def _simplified(composed: str) -> Iterator[tuple[int, str]]:
-    """What stays of each character, and where it stood."""
+    """Yield what stays of each character, after its position."""
     previous, following, ahead = "", "", 0
     for i, char in enumerate(composed):
         if not " " <= char <= "~":
@@ -90,35 +90,36 @@ def _simplified(composed: str) -> Iterator[tuple[int, str]]:
         previous = char
 
 
-def _composed(placed: Sequence[tuple[str, tuple[int, int]]]) -> list[tuple[str, tuple[int, int]]]:
-    """NFC, each new character standing where the ones it was made of stood."""
+def _composed(chars: Sequence[tuple[str, tuple[int, int]]]) -> list[tuple[str, tuple[int, int]]]:
+    """Compose (NFC); each new character has the origin of the ones it was made of."""
     done: list[tuple[str, tuple[int, int]]] = []
     group, start, end = "", 0, 0
-    for char, place in placed:
+    for char, origin in chars:
         if group and (char.isascii() or _apart(group, char)):
             done += [(each, (start, end)) for each in unicodedata.normalize("NFC", group)]
             group = ""
         if not group:
-            start, end = place
-        group, end = group + char, max(end, place[1])
+            start, end = origin
+        group, end = group + char, max(end, origin[1])
     done += [(each, (start, end)) for each in unicodedata.normalize("NFC", group)]
     return done
 
 
 def _apart(group: str, char: str) -> bool:
-    """Whether composing these together is the same as composing each by itself."""
+    """Return whether composing these together is the same as composing each by itself."""
     form = unicodedata.normalize
     return not unicodedata.combining(char) and form("NFC", group + char) == form("NFC", group) + form("NFC", char)
 
 
 def _visible(text: str, at: int) -> int:
-    """Where the next character stands that is not invisible."""
+    """Return the position of the next character that is not invisible."""
     while at < len(text) and text[at] not in KEPT_CONTROLS and unicodedata.category(text[at]) in ("Cc", "Cf"):
         at += 1
     return at
 
 
 def _hides(char: str, previous: str, following: str) -> bool:
+    """Return whether the character may hide something and is to be removed."""
     category = unicodedata.category(char)
     if category == "Cc":
         return char not in KEPT_CONTROLS
@@ -144,8 +145,8 @@ def _plain(char: str) -> str:
 
 
 def lower(text: str) -> str:
-    """Lower case at the same length."""
+    """Return the text in lower case, at the same length."""
     low = text.lower()
     if len(low) == len(text):
         return low
-    return "".join(small if len(small := c.lower()) == 1 else c for c in text)
+    return "".join(lowered if len(lowered := c.lower()) == 1 else c for c in text)

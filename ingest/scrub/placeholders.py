@@ -1,4 +1,4 @@
-"""Typed placeholders such as `<ORDER_ID_1>`: numbering, filling back, and filling a stream.
+"""Placeholders of one request: numbering, filling back, and filling a stream. `shoptalk.placeholders` has their shape.
 
 Does not know how values are found. A vault lives as long as one request and is never written anywhere.
 """
@@ -10,9 +10,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from shoptalk.errors import ScrubbingFailed
+from shoptalk.placeholders import ESCAPED, PLACEHOLDER
 
-PLACEHOLDER: Final = re.compile(r"<([A-Z][A-Z_]{0,30})_([0-9]{1,4})>")
-ESCAPED: Final = re.compile(r"‹([A-Z][A-Z_]{0,30})_([0-9]{1,4})›")
 _EITHER: Final = re.compile(f"{PLACEHOLDER.pattern}|{ESCAPED.pattern}")
 _BEGINNING: Final = re.compile(r"[<‹](?:[A-Z][A-Z_]{0,31}[0-9]{0,4})?\Z")
 LONGEST: Final = 1 + 32 + 4  # characters that a filler may hold back
@@ -41,24 +40,24 @@ def escape(text: str) -> str:
     return PLACEHOLDER.sub(r"‹\1_\2›", text)
 
 
-def stretches(text: str, *, escaped_only: bool = False) -> list[tuple[int, int]]:
-    """Where placeholders (unless `escaped_only`) and escaped ones stand."""
+def placeholder_spans(text: str, *, escaped_only: bool = False) -> list[tuple[int, int]]:
+    """Return the start and end of each placeholder (unless `escaped_only`) and each escaped one, in order."""
     pattern = ESCAPED if escaped_only else _EITHER
     return [match.span() for match in pattern.finditer(text)]
 
 
 def kind_of(placeholder: str) -> str:
-    """The type in a placeholder, escaped or not."""
+    """Return the type in a placeholder, escaped or not."""
     return placeholder[1:-1].rpartition("_")[0]
 
 
-def plain(kind: str) -> str:
-    """What to show for a placeholder that stands for nothing known."""
+def plain_words(kind: str) -> str:
+    """Return what to show for a placeholder that stands for nothing known, such as 'your order number'."""
     return PLAIN.get(kind) or "your " + kind.replace("_", " ").strip().lower()
 
 
 def identity(value: str) -> str:
-    """Equal for values that differ in case, spaces and punctuation only."""
+    """Return a key that is equal for values that differ in case, spaces and punctuation only."""
     return "".join(c for c in value.casefold() if c.isalnum() or c == "@")
 
 
@@ -66,7 +65,7 @@ class Numbering:
     """Hands out placeholders, numbered per type by first appearance; one value keeps one placeholder."""
 
     def __init__(self, trusted: Iterable[str] = ()) -> None:
-        """Numbers start after the highest in the `trusted` texts, which were scrubbed before."""
+        """Start numbers after the highest in the `trusted` texts, which were scrubbed before."""
         self._highest: dict[str, int] = {}
         self._known: dict[str, str] = {}
         self.values: dict[str, str] = {}
@@ -75,7 +74,7 @@ class Numbering:
                 self._highest[kind] = max(self._highest.get(kind, 0), int(number))
 
     def placeholder(self, kind: str, value: str) -> str:
-        """The placeholder of a value, new or known."""
+        """Return the placeholder of a value, new or known. Raises ScrubbingFailed after 9999 of a type."""
         key = identity(value)
         if key not in self._known:
             number = self._highest.get(kind, 0) + 1
@@ -88,7 +87,7 @@ class Numbering:
 
 
 class Vault:
-    """Which value each placeholder of one request stands for."""
+    """The values that the placeholders of one request stand for. Satisfies `shoptalk.ports.PlaceholderVault`."""
 
     def __init__(self, values: dict[str, str], literals: frozenset[str] = frozenset()) -> None:
         """`literals` are the escaped placeholders that somebody typed; they are shown as typed."""
@@ -100,14 +99,15 @@ class Vault:
         return _EITHER.sub(self._shown, text)
 
     def settle(self, text: str) -> str:
-        """For the record: known placeholders stay, one that the model invented becomes its plain type."""
-        return PLACEHOLDER.sub(lambda m: m.group() if m.group() in self.values else plain(m.group(1)), text)
+        """Return the text for the record: known placeholders stay, invented ones become their plain type."""
+        return PLACEHOLDER.sub(lambda m: m.group() if m.group() in self.values else plain_words(m.group(1)), text)
 
     def joined(self, other: Vault) -> Vault:
-        """Both memories as one."""
+        """Return a vault with the values of both."""
         return Vault({**self.values, **other.values}, self.literals | other.literals)
 
     def filler(self) -> StreamFiller:
+        """Return a filler for one streamed reply."""
         return StreamFiller(self)
 
     def __repr__(self) -> str:
@@ -118,7 +118,7 @@ class Vault:
         if whole.startswith("‹"):
             return f"<{whole[1:-1]}>" if whole in self.literals else whole
         value = self.values.get(whole)
-        return plain(match.group(1)) if value is None else value
+        return plain_words(match.group(1)) if value is None else value
 
 
 class StreamFiller:
@@ -129,7 +129,7 @@ class StreamFiller:
         self._held = ""
 
     def feed(self, piece: str) -> str:
-        """What can be shown now; a tail that may be the start of a placeholder waits."""
+        """Return what can be shown now; a tail that may be the start of a placeholder waits."""
         text = self._held + piece
         tail = _BEGINNING.search(text, max(0, len(text) - LONGEST))
         cut = tail.start() if tail else len(text)
@@ -137,6 +137,6 @@ class StreamFiller:
         return self._vault.fill(text[:cut])
 
     def flush(self) -> str:
-        """The rest; a placeholder cut off at the end is shown as it came."""
+        """Return the rest; a placeholder cut off at the end is shown as it came."""
         text, self._held = self._held, ""
         return self._vault.fill(text)

@@ -11,13 +11,11 @@ from ingest.scrub.spans import Span
 
 @dataclass(frozen=True, slots=True)
 class Scrubbed:
-    """A scrubbed conversation, as `shoptalk.ports.Scrubbed` describes it.
-
-    `found` is what `final` has placeholders for, as places in the normalised texts.
-    """
+    """A scrubbed conversation, as `shoptalk.ports.ScrubbedConversation` describes it."""
 
     texts: tuple[str, ...]
     final: tuple[str, ...]
     counts: tuple[Mapping[str, int], ...]
     vault: Vault
+    #: what `final` has placeholders for, as spans of the normalised texts
     found: tuple[tuple[Span, ...], ...] = ()

@@ -1,8 +1,8 @@
 """Replaces personal data in a conversation by typed placeholders, or refuses (`ScrubbingFailed`).
 
-Each message goes through: normalising, escaping of literal placeholders, rules, the safety net, models, values known
-from earlier messages, replacement, and the safety net again over the outcome. Knows nothing of requests or storage;
-keeps offsets (never text) of recent detections under a hash with a key of this process.
+Each message goes through these steps: normalising, escaping of literal placeholders, rules, the safety net, models,
+values known from earlier messages, replacement, and the safety net again over the result. Knows nothing of requests or
+storage; remembers the spans (never the text) of recent detections under a hash with a key of this process.
 """
 
 from __future__ import annotations
@@ -13,47 +13,59 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, Protocol, TypeVar
 
-from ingest.scrub.context.asked import Questions
+from ingest.scrub.context.asked import OpenQuestions
 from ingest.scrub.context.carry import Carrier
-from ingest.scrub.context.record import Record
-from ingest.scrub.ner.memory import Memory
+from ingest.scrub.context.record import DenyList
+from ingest.scrub.ner.span_cache import SpanCache
 from ingest.scrub.normalise import aligned, normalise
-from ingest.scrub.placeholders import PLACEHOLDER, Numbering, Vault, escape, stretches
+from ingest.scrub.placeholders import Numbering, Vault, escape, placeholder_spans
 from ingest.scrub.rules import net
 from ingest.scrub.scrubbed import Scrubbed
-from ingest.scrub.spans import Span, closed, masked, settle
+from ingest.scrub.spans import Bounds, Span, closed, masked, settle
 from shoptalk.domain import Message
 from shoptalk.errors import ScrubbingFailed
+from shoptalk.events import LONGEST_SCRUBBED
+from shoptalk.placeholders import PLACEHOLDER
 from shoptalk.ports import CustomerRecord
 
 T = TypeVar("T")
 VERSION: Final = "presidio-4"
 NO_RECORD: Final[CustomerRecord] = {}
-LONGEST_TEXT: Final = 32_000  # characters; a placeholder that is trusted counts as one, so that no outcome is too long
-MOST_SCRUBBINGS: Final = 6  # of one conversation; one or two are the rule
+LONGEST_TEXT: Final = 32_000  # characters; a trusted placeholder counts as one, so that no result is too long
+MOST_SCRUBBINGS: Final = 6  # of one conversation; one or two are usual
 
 
 class Finder(Protocol):
-    """What `ingest.scrub.analyzer.Analyzer` is to the scrubber."""
+    """Finds personal data in texts, as `ingest.scrub.analyzer.Analyzer` does."""
 
     def find(
         self,
         texts: Sequence[str],
         kinds: Sequence[frozenset[str]] = (),
-        protected: Sequence[Sequence[tuple[int, int]]] = (),
-    ) -> list[list[Span]]: ...
+        protected: Sequence[Sequence[Bounds]] = (),
+    ) -> list[list[Span]]:
+        """Return disjoint spans of each text, in order."""
+        ...
 
-    def is_word(self, word: str) -> bool: ...
+    def is_word(self, word: str) -> bool:
+        """Return whether it is an ordinary English word."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
+    """One normalised message."""
+
     text: str
-    protected: list[tuple[int, int]]
-    asks: frozenset[str] = frozenset()  # what it may be the answer to
-    literals: frozenset[str] = frozenset()  # escaped placeholders that somebody typed
-    ours: bool = False  # said by the shop's side, which repeats values that were filled in
-    trusted: bool = False  # its placeholders are ours
+    protected: list[Bounds]
+    #: kinds of data that it may be the answer to
+    asks: frozenset[str] = frozenset()
+    #: escaped placeholders that somebody typed
+    literals: frozenset[str] = frozenset()
+    #: whether the shop's side says it, which repeats values that were filled in
+    ours: bool = False
+    #: whether its placeholders are the scrubber's own
+    trusted: bool = False
 
 
 class PresidioScrubber:
@@ -63,10 +75,10 @@ class PresidioScrubber:
 
     def __init__(self, finder: Finder) -> None:
         self._finder = finder
-        self._memory = Memory()
+        self._cache = SpanCache()
 
     def scrub(self, messages: Sequence[Message], record: CustomerRecord = NO_RECORD) -> Scrubbed:
-        """Raises `ScrubbingFailed` rather than let a text through that was not fully scanned.
+        """Scrub a conversation, or raise `ScrubbingFailed` rather than let a text through that was not fully scanned.
 
         `record` is what the shop knows of the customer, by the names in `ingest.scrub.context.record.KINDS`.
         """
@@ -79,9 +91,9 @@ class PresidioScrubber:
         *,
         trusted: bool = False,
     ) -> list[Scrubbed | ScrubbingFailed]:
-        """As `scrub`, of several conversations, in less time: their texts are read together.
+        """Scrub several conversations in less time than one by one: their texts are read together.
 
-        Well-formed placeholders are kept where they are `trusted`, and new ones numbered after them; then the outcome
+        Well-formed placeholders are kept where they are `trusted`, and new ones numbered after them; then the result
         is scrubbed too until nothing more is found, so that what was scrubbed before comes out as it went in.
         Otherwise they are taken for something that somebody typed.
         """
@@ -110,28 +122,28 @@ class PresidioScrubber:
         records: Sequence[CustomerRecord],
         made: list[Scrubbed | ScrubbingFailed],
     ) -> None:
-        """Scrub the outcome until nothing is found: without the others' names a model reads a text differently."""
-        open_ones = list(range(len(made)))
+        """Scrub the results until nothing is found: without the others' names a model reads a text differently."""
+        unsettled = list(range(len(made)))
         for _ in range(MOST_SCRUBBINGS - 1):
-            open_ones = [i for i in open_ones if isinstance(each := made[i], Scrubbed) and any(each.counts)]
-            former = {i: each for i in open_ones if isinstance(each := made[i], Scrubbed)}
+            unsettled = [i for i in unsettled if isinstance(each := made[i], Scrubbed) and any(each.counts)]
+            former = {i: each for i in unsettled if isinstance(each := made[i], Scrubbed)}
             messages = [
                 [Message(said.role, text) for said, text in zip(conversations[i], each.final, strict=True)]
                 for i, each in former.items()
             ]
-            again = self._scrub_each(messages, [records[i] for i in open_ones] if records else (), trusted=True)
-            open_ones = []
+            again = self._scrub_each(messages, [records[i] for i in unsettled] if records else (), trusted=True)
+            unsettled = []
             for (i, each), then in zip(former.items(), again, strict=True):
                 if isinstance(then, ScrubbingFailed):
                     made[i] = then
                 elif any(then.counts):
                     made[i] = _together(each, then)
-                    open_ones.append(i)
-            if not open_ones:
+                    unsettled.append(i)
+            if not unsettled:
                 return
 
     def scrub_correction(self, history: Sequence[str], text: str) -> tuple[str, Mapping[str, int]]:
-        """Scrub what an annotator wrote about a conversation that is scrubbed already.
+        """Scrub what somebody wrote about a conversation that is scrubbed already; also return the number removed.
 
         Placeholders in `history` are trusted; well-formed ones in `text` are kept as they are. What is raw gets
         placeholders numbered after the highest in both.
@@ -139,11 +151,11 @@ class PresidioScrubber:
         return _guarded(lambda: self._correct(history, text))
 
     def remaining(self, *texts: str) -> Mapping[str, int]:
-        """What the safety net still finds in scrubbed texts, by type; empty is good."""
+        """Return how many values the safety net still finds in scrubbed texts, by type; empty is good."""
         return _guarded(lambda: Counter(span.kind for text in texts for span in _left(text)))
 
     def _prepared(self, messages: Sequence[Message], trusted: bool) -> list[_Prepared]:
-        questions = Questions()
+        questions = OpenQuestions()
         return [_prepare(message, questions, trusted=trusted) for message in messages]
 
     def _scrub(self, prepared: Sequence[_Prepared], record: CustomerRecord) -> Scrubbed:
@@ -153,7 +165,7 @@ class PresidioScrubber:
         counts: list[Mapping[str, int]] = []
         detected = self._detect(prepared)
         if record:
-            deny = Record(record)
+            deny = DenyList(record)
             detected = [
                 settle(item.text, [*found, *deny.find(item.text)], item.protected)
                 for item, found in zip(prepared, detected, strict=True)
@@ -172,7 +184,7 @@ class PresidioScrubber:
     def _correct(self, history: Sequence[str], text: str) -> tuple[str, Mapping[str, int]]:
         _check_length(text)
         plain = normalise(text)
-        item = _Prepared(plain, stretches(plain))
+        item = _Prepared(plain, placeholder_spans(plain))
         (spans,) = self._detect([item])
         carrier = Carrier(self._finder.is_word)
         carrier.learn(plain, spans)
@@ -181,25 +193,25 @@ class PresidioScrubber:
         return _replaced(item, every, Numbering([*history, plain])), counts
 
     def _detect(self, items: Sequence[_Prepared]) -> list[list[Span]]:
-        """What stands where in each; what was looked at lately is remembered."""
-        keys = [self._memory.key(*sorted(item.asks), repr(item.protected), item.text) for item in items]
-        known = self._memory.recall(keys)
+        """Return the spans found in each. Those of recent texts are remembered."""
+        keys = [self._cache.key(*sorted(item.asks), repr(item.protected), item.text) for item in items]
+        known = self._cache.recall(keys)
         fresh = {key: item for key, item in zip(keys, items, strict=True) if key not in known}
         full = {key: item for key, item in fresh.items() if item.text and not item.text.isspace()}
         read = list(full.values())
         found = self._finder.find([i.text for i in read], [i.asks for i in read], [i.protected for i in read])
         new = dict.fromkeys(fresh, ()) | {key: tuple(spans) for key, spans in zip(full, found, strict=True)}
-        self._memory.keep(new)
+        self._cache.keep(new)
         known |= new
         return [list(known[key]) for key in keys]
 
 
-def _prepare(message: Message, questions: Questions, *, trusted: bool) -> _Prepared:
+def _prepare(message: Message, questions: OpenQuestions, *, trusted: bool) -> _Prepared:
     _check_length(PLACEHOLDER.sub("<", message.content) if trusted else message.content)
     ours = message.role == "assistant"
     plain = normalise(message.content)
     text = plain if trusted else escape(plain)
-    protected = stretches(text, escaped_only=not trusted)
+    protected = placeholder_spans(text, escaped_only=not trusted)
     literals = frozenset[str]()
     if not trusted:
         literals = frozenset(escape(match.group()) for match in PLACEHOLDER.finditer(plain))
@@ -208,14 +220,17 @@ def _prepare(message: Message, questions: Questions, *, trusted: bool) -> _Prepa
 
 
 def _together(first: Scrubbed, then: Scrubbed) -> Scrubbed:
-    """A scrubbed conversation, and what scrubbing its outcome found, as one."""
+    """Return a scrubbed conversation, with what scrubbing its result found."""
     counts = tuple(Counter(a) + Counter(b) for a, b in zip(first.counts, then.counts, strict=True))
     found = tuple(_before(*each) for each in zip(first.final, first.found, then.found, strict=True))
     return Scrubbed(then.texts, then.final, counts, first.vault.joined(then.vault), found)
 
 
 def _before(final: str, found: Sequence[Span], later: Sequence[Span]) -> tuple[Span, ...]:
-    """`later` stands in `final`, which has a placeholder for each of `found`: where all stood before that."""
+    """Return both as spans of the same text, in order.
+
+    `later` are spans of `final`, which has a placeholder for each of `found`.
+    """
     spans, past, longer = list(found), 0, 0
     for span in later:
         while past < len(found) and (start := found[past].start + longer) <= span.start:
@@ -226,36 +241,40 @@ def _before(final: str, found: Sequence[Span], later: Sequence[Span]) -> tuple[S
 
 
 def in_raw(raw: str, found: Sequence[Span]) -> list[Span]:
-    """Places in a normalised text as places in the text it was made of."""
+    """Return spans of a normalised text as spans of the text it was made of."""
     if not found:
         return []
-    _, places = aligned(raw)
-    return [Span(places[s.start][0], places[s.end - 1][1], s.kind, s.score) for s in found]
+    _, origins = aligned(raw)
+    return [Span(origins[s.start][0], origins[s.end - 1][1], s.kind, s.score) for s in found]
 
 
 def _spans(item: _Prepared, found: Sequence[Span], carrier: Carrier) -> list[Span]:
-    """What is to be replaced in a message, in order."""
+    """Return the spans to replace in a message, in order."""
     taken = [*item.protected, *((s.start, s.end) for s in found)]
     carried = carrier.find(masked(item.text, taken), short=item.ours)
     return closed(item.text, [*found, *carried])
 
 
 def _replaced(item: _Prepared, spans: Sequence[Span], numbering: Numbering) -> str:
+    """Return the text with placeholders. Raises ScrubbingFailed where the net still finds something in it."""
     parts: list[str] = []
     at = 0
     for span in spans:
         parts += [item.text[at : span.start], numbering.placeholder(span.kind, item.text[span.start : span.end])]
         at = span.end
     parts.append(item.text[at:])
-    outcome = "".join(parts)
-    if left := _left(outcome):
+    scrubbed = "".join(parts)
+    if left := _left(scrubbed):
         raise ScrubbingFailed(f"after scrubbing there was still a value of type {left[0].kind}")
-    return outcome
+    if len(scrubbed) > LONGEST_SCRUBBED and not item.trusted:
+        raise ScrubbingFailed(f"the scrubbed text is longer than {LONGEST_SCRUBBED} characters")
+    return scrubbed
 
 
 def _left(text: str) -> list[Span]:
+    """Return what the net finds beside placeholders."""
     plain = normalise(text)
-    return net.find(masked(plain, stretches(plain)))
+    return net.find(masked(plain, placeholder_spans(plain)))
 
 
 def _check_length(text: str) -> None:
@@ -264,7 +283,7 @@ def _check_length(text: str) -> None:
 
 
 def _guarded(work: Callable[[], T]) -> T:
-    """Whatever goes wrong becomes `ScrubbingFailed`; the cause is named, not chained, as it may quote the text."""
+    """Do the work; any error becomes `ScrubbingFailed`. The cause is named, not chained, as it may quote the text."""
     try:
         return work()
     except ScrubbingFailed:

@@ -1,4 +1,4 @@
-"""A found stretch of text, and how overlapping finds are made disjoint. Does not know what is searched for."""
+"""Spans of text, and how overlapping ones are made disjoint. Does not know what is searched for."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from dataclasses import dataclass, replace
 
 from ingest.scrub.normalise import JOINERS
 
+Bounds = tuple[int, int]
+"""Start and end of something in a text, in characters; the end is not included."""
+
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Characters `start` to `end` hold a value of type `kind`; a higher `score` wins a dispute."""
+    """Characters from `start` up to `end`, with a value of type `kind`. Where two overlap, the higher `score` wins."""
 
     start: int
     end: int
@@ -21,13 +24,15 @@ class Span:
 
     @property
     def length(self) -> int:
+        """Return its number of characters."""
         return self.end - self.start
 
 
-def settle(text: str, spans: Iterable[Span], protected: Sequence[tuple[int, int]] = ()) -> list[Span]:
-    """Disjoint spans in order. Overlaps of one kind are joined; of two kinds, the loser keeps what is left of it.
+def settle(text: str, spans: Iterable[Span], protected: Sequence[Bounds] = ()) -> list[Span]:
+    """Return disjoint spans in order.
 
-    `protected` stretches belong to nobody. Remainders without a letter or digit are dropped.
+    Overlaps of one kind are joined; of two kinds, the loser keeps what is left of it. No span reaches into `protected`
+    ones. Remainders without a letter or digit are dropped.
     """
     taken = sorted(protected)  # disjoint, so that their ends are in order too
     kept: list[Span] = []
@@ -41,7 +46,7 @@ def settle(text: str, spans: Iterable[Span], protected: Sequence[tuple[int, int]
 
 
 def closed(text: str, spans: Iterable[Span]) -> list[Span]:
-    """Disjoint spans in order, each with the marks and joiners that belong to its outermost characters.
+    """Return disjoint spans in order, each with the marks and joiners that belong to its outermost characters.
 
     Beside a placeholder these would mean something else, or nothing.
     """
@@ -60,11 +65,11 @@ def closed(text: str, spans: Iterable[Span]) -> list[Span]:
     return done
 
 
-def masked(text: str, stretches: Iterable[tuple[int, int]]) -> str:
-    """The text at the same length with stretches blanked by a character no pattern joins across."""
+def masked(text: str, spans: Iterable[Bounds]) -> str:
+    """Return the text at the same length, with spans blanked by a character that no pattern joins across."""
     parts: list[str] = []
     at = 0
-    for start, end in sorted(stretches):
+    for start, end in sorted(spans):
         if end <= at:
             continue
         start = max(start, at)
@@ -93,8 +98,8 @@ def _joined(spans: Iterable[Span]) -> list[Span]:
     return out
 
 
-def _without(start: int, end: int, taken: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    pieces: list[tuple[int, int]] = []
+def _without(start: int, end: int, taken: Sequence[Bounds]) -> list[Bounds]:
+    pieces: list[Bounds] = []
     first = max(0, bisect_left(taken, (start, start)) - 1)  # the one before may reach in
     for i in range(first, len(taken)):
         a, b = taken[i]
@@ -110,7 +115,7 @@ def _without(start: int, end: int, taken: Sequence[tuple[int, int]]) -> list[tup
     return pieces
 
 
-def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
+def _trimmed(text: str, start: int, end: int) -> Bounds:
     while start < end and (text[start].isspace() or text[start] in ",;:.!?\"'"):
         start += 1
     while end > start and (text[end - 1].isspace() or text[end - 1] in ",;:.!?\"'"):

@@ -1,7 +1,7 @@
-"""Label Studio's HTTP API, as far as labelling needs it; the only module that imports its SDK.
+"""A client of Label Studio's HTTP API, as far as labelling needs it; the only module that imports its SDK.
 
-Knows projects, tasks and annotations as plain dicts, but nothing of the store. Requests are never repeated by
-themselves: the SDK's retries send a POST again although the first one arrived. No message here quotes a token.
+Knows projects, tasks and annotations as plain dicts, but not the store. Requests are never retried: the SDK's retries
+would send a POST again although the first one arrived. No error message here quotes a token.
 """
 
 from __future__ import annotations
@@ -25,12 +25,16 @@ FIELDS = "id,data,updated_at,annotations,result,was_cancelled,completed_by,lead_
 
 
 class LabelStudio:
-    """A Label Studio, thread-safe. Opens no connection until first used."""
+    """A client of one Label Studio, thread-safe. Opens no connection until it is used.
+
+    Every method that makes a request raises LabelStudioUnavailable, ConfigurationError (a wrong token), NotFound or
+    InvalidInput.
+    """
 
     def __init__(self, url: str, token: str | None, *, timeout_s: float = 60.0) -> None:
         if not token:
             raise ConfigurationError(
-                f"SHOPTALK_LABEL_STUDIO_TOKEN is not set; copy the token from {url.rstrip('/')}/user/account"
+                "SHOPTALK_LABEL_STUDIO_TOKEN is not set", fix=f"copy the token from {url.rstrip('/')}/user/account"
             )
         self.url = url.rstrip("/")
         self._http = httpx.Client(timeout=timeout_s, follow_redirects=True, trust_env=not _is_loopback(self.url))
@@ -46,12 +50,12 @@ class LabelStudio:
         self.close()
 
     def ping(self) -> None:
-        """Return if Label Studio answers and takes the token; raise what is wrong otherwise."""
+        """Raise an error unless Label Studio answers and accepts the token."""
         with self._errors("who am I"):
             self._sdk.users.whoami()
 
     def ensure_project(self, name: str, config: str) -> int:
-        """The id of the project with this title, made or its page brought up to date where needed."""
+        """Return the id of the project with this title; create it or update its labelling page where needed."""
         with self._errors(f"project '{name}'"):
             same = [p for p in self._sdk.projects.list(title=name) if p.title == name]
             if not same:
@@ -62,18 +66,18 @@ class LabelStudio:
             return int(project.id)
 
     def import_tasks(self, project_id: int, tasks: Sequence[Mapping[str, Any]]) -> list[int]:
-        """Add tasks; their ids, in the same order. Nothing is deduplicated here."""
+        """Add tasks and return their ids, in the same order. Nothing is deduplicated here."""
         if not tasks:
             return []
         with self._errors("import of tasks"):
             done = self._sdk.projects.import_tasks(project_id, request=list(tasks), return_task_ids=True)
         ids = [int(i) for i in done.task_ids or []]
         if len(ids) != len(tasks):
-            raise LabelStudioUnavailable(f"Label Studio took {len(ids)} of {len(tasks)} tasks; push again")
+            raise LabelStudioUnavailable(f"Label Studio took {len(ids)} of {len(tasks)} tasks", fix="push again")
         return ids
 
     def find_tasks(self, project_id: int, sample_ids: Sequence[str]) -> dict[str, list[int]]:
-        """Each sample's tasks, oldest first; samples without one are left out."""
+        """Return each sample's tasks, oldest first; samples without one are left out."""
         found: dict[str, list[int]] = {}
         for start in range(0, len(sample_ids), 50):
             wanted = list(sample_ids[start : start + 50])
@@ -82,9 +86,9 @@ class LabelStudio:
         return found
 
     def annotated_since(self, project_id: int, cursor: datetime | None) -> Iterator[dict[str, Any]]:
-        """Tasks changed at or after `cursor`, by id, each with `data`, `updated_at` and its `annotations`.
+        """Yield tasks changed at or after `cursor`, ordered by id, each with `data`, `updated_at` and `annotations`.
 
-        Tasks without annotations come too: theirs may have been withdrawn.
+        Tasks without annotations are included: theirs may have been withdrawn.
         """
         filters = []
         if cursor is not None:
@@ -93,12 +97,12 @@ class LabelStudio:
         return self._tasks(project_id, filters, FIELDS)
 
     def unannotated(self, project_id: int) -> Iterator[dict[str, Any]]:
-        """Tasks nobody answered or skipped yet, by id."""
+        """Yield tasks that nobody answered or skipped yet, ordered by id."""
         none = [_filter(f"{kind}_annotations", "equal", "Number", 0) for kind in ("total", "cancelled")]
         return self._tasks(project_id, none, "id,data")
 
     def newest_change(self, project_id: int) -> datetime | None:
-        """When a task of the project last changed, by Label Studio's clock; None without tasks."""
+        """Return when a task of the project last changed, by Label Studio's clock; None without tasks."""
         with self._errors("newest task"):
             query = {"filters": {"conjunction": "and", "items": []}, "ordering": ["-tasks:updated_at"]}
             page = self._sdk.tasks.list(
@@ -109,7 +113,7 @@ class LabelStudio:
     def annotate(
         self, task_id: int, result: Sequence[Mapping[str, Any]], *, lead_time_s: float = 0.0, skip: bool = False
     ) -> int:
-        """Submit (or skip) a task as the token's user; the annotation's id."""
+        """Submit (or skip) a task as the token's user; return the annotation's id."""
         with self._errors(f"annotation of task {task_id}"):
             made = self._sdk.annotations.create(
                 id=task_id, result=[dict(item) for item in result], lead_time=lead_time_s, was_cancelled=skip
@@ -117,19 +121,19 @@ class LabelStudio:
         return int(made.id)
 
     def update_annotation(self, annotation_id: int, result: Sequence[Mapping[str, Any]]) -> datetime:
-        """Replace an annotation's result; the time Label Studio gave to that change."""
+        """Replace an annotation's result; return the time of the change by Label Studio's clock."""
         with self._errors(f"annotation {annotation_id}"):
             done = self._sdk.annotations.update(id=annotation_id, result=[dict(item) for item in result])
         changed: datetime = done.updated_at
         return changed
 
     def drafted(self, project_id: int) -> Iterator[dict[str, Any]]:
-        """Tasks with `drafts`: what annotators typed and have not submitted, by id."""
+        """Yield tasks with `drafts`, which annotators typed and have not submitted, ordered by id."""
         exists = [_filter("draft_exists", "equal", "Boolean", True)]
         return self._tasks(project_id, exists, "id,data,drafts")
 
     def update_draft(self, draft_id: int, result: Sequence[Mapping[str, Any]]) -> None:
-        """Replace a draft's result; one that was submitted meanwhile is gone, which is no error."""
+        """Replace a draft's result. One that was submitted meanwhile is gone, which is no error."""
         with self._errors(f"draft {draft_id}"):  # the SDK has no method for drafts, but its transport does
             answer = self._sdk._client_wrapper.httpx_client.request(
                 f"api/drafts/{draft_id}", method="PATCH", json={"result": [dict(item) for item in result]}
@@ -138,7 +142,7 @@ class LabelStudio:
                 raise ApiError(status_code=answer.status_code)
 
     def delete_task(self, task_id: int) -> None:
-        """Delete a task with its annotations; one that is gone already is no error."""
+        """Delete a task with its annotations. One that is gone already is no error."""
         try:
             with self._errors(f"task {task_id}"):
                 self._sdk.tasks.delete(str(task_id))
@@ -146,12 +150,15 @@ class LabelStudio:
             return
 
     def count(self, project_id: int) -> int:
-        """Tasks in the project."""
+        """Return the number of tasks in the project."""
         with self._errors(f"project {project_id}"):
             return int(self._sdk.projects.get(project_id).task_number or 0)
 
     def _tasks(self, project_id: int, filters: list[dict[str, Any]], fields: str) -> Iterator[dict[str, Any]]:
-        """Matching tasks by id, page by page; a page begins after the last id, so none is missed or doubled."""
+        """Yield matching tasks, ordered by id.
+
+        Each page starts after the last id of the one before, so no task is missed or returned twice.
+        """
         last = 0
         while True:
             items = [*filters, _filter("id", "greater", "Number", last)]
@@ -168,17 +175,17 @@ class LabelStudio:
 
     @contextmanager
     def _errors(self, what: str) -> Iterator[None]:
-        """Say in our own words what went wrong with `what`."""
+        """Translate errors of the SDK and of the connection into our own; `what` is what failed."""
         try:
             yield
         except httpx.TransportError as error:
             raise LabelStudioUnavailable(
-                f"Label Studio does not answer at {self.url} ({type(error).__name__}); start it, or correct "
-                "SHOPTALK_LABEL_STUDIO_URL"
+                f"Label Studio does not answer at {self.url} ({type(error).__name__})",
+                fix="start it, or correct SHOPTALK_LABEL_STUDIO_URL",
             ) from error
         except ParsingError as error:
             raise LabelStudioUnavailable(
-                f"what answers at {self.url} is not Label Studio 1.23; correct SHOPTALK_LABEL_STUDIO_URL"
+                f"what answers at {self.url} is not Label Studio 1.23", fix="correct SHOPTALK_LABEL_STUDIO_URL"
             ) from error
         except ApiError as error:
             raise self._api_error(error, what) from None  # the original quotes headers and bodies
@@ -187,8 +194,8 @@ class LabelStudio:
         status = error.status_code or 0
         if status in (401, 403):
             return ConfigurationError(
-                f"Label Studio at {self.url} refused the token ({status}); set SHOPTALK_LABEL_STUDIO_TOKEN to the one "
-                f"shown at {self.url}/user/account"
+                f"Label Studio at {self.url} refused the token ({status})",
+                fix=f"set SHOPTALK_LABEL_STUDIO_TOKEN to the one shown at {self.url}/user/account",
             )
         if status == 404:
             return NotFound(f"Label Studio has no such thing: {what}")
@@ -196,7 +203,7 @@ class LabelStudio:
             body = error.body if isinstance(error.body, dict) else {}
             detail = body.get("validation_errors") or body.get("detail") or "no reason given"
             return InvalidInput(f"Label Studio refused {what} ({status}): {str(detail)[:200]}")
-        return LabelStudioUnavailable(f"Label Studio at {self.url} failed at {what} ({status}); see its log")
+        return LabelStudioUnavailable(f"Label Studio at {self.url} failed at {what} ({status})", fix="see its log")
 
 
 def _filter(name: str, operator: str, kind: str, value: Any) -> dict[str, Any]:
@@ -204,7 +211,7 @@ def _filter(name: str, operator: str, kind: str, value: Any) -> dict[str, Any]:
 
 
 def _is_loopback(url: str) -> bool:
-    """Whether the address is this machine, which no proxy should come between."""
+    """Return whether the address is this machine, for which no proxy is used."""
     host = urlsplit(url).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback

@@ -1,6 +1,6 @@
-"""The labelling page's configuration, and the names it gives to answers.
+"""The labelling page's configuration, and the names of its controls' values.
 
-Knows the words on both sides (`label_config.xml` and our labels), but no task and no server.
+Knows `label_config.xml` and the values of our labels, but neither tasks nor servers.
 """
 
 from __future__ import annotations
@@ -20,5 +20,5 @@ NEEDS_HUMAN: Final = "needs_human"
 
 
 def label_config() -> str:
-    """The labelling page as Label Studio's XML."""
-    return resources.files("labeling").joinpath("label_config.xml").read_text(encoding="utf-8")
+    """Return the labelling page as Label Studio's XML."""
+    return resources.files("labeling.label_studio").joinpath("label_config.xml").read_text(encoding="utf-8")

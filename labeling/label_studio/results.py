@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from labeling.config import FLAGS, INTENTS, VERDICTS
+from labeling.label_studio.config import FLAGS, INTENTS, VERDICTS
 from shoptalk.domain import LabelVerdict
 
 Result = list[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What one annotator says of one reply."""
+class AnnotatorAnswer:
+    """One annotator's judgement of one reply. `correction` is a better reply, `rating` is 1 to 5."""
 
     verdict: LabelVerdict
     correction: str | None = None
@@ -26,8 +26,8 @@ class Answer:
     flags: Sequence[str] = ()
 
 
-def to_result(answer: Answer) -> Result:
-    """The answer as Label Studio's page would send it."""
+def to_result(answer: AnnotatorAnswer) -> Result:
+    """Return the answer as Label Studio's page would send it."""
     result = [_item("verdict", "reply", "choices", [answer.verdict])]
     if answer.rating is not None:
         result.append(_item("rating", "reply", "rating", answer.rating))
@@ -41,13 +41,13 @@ def to_result(answer: Answer) -> Result:
 
 
 def correction(text: str) -> dict[str, Any]:
-    """The item of the corrected reply; also how the bot's reply is shown as a prediction."""
+    """Return the item of a corrected reply. The bot's reply is shown as a prediction in the same form."""
     item = _item("correction", "reply", "textarea", None)
     return {**item, "value": {"text": [text]}}
 
 
 def from_result(result: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The controls we know, by name; anything else, or a value not on our lists, is left out."""
+    """Return the values of our controls, by name. Other controls, and values not on our lists, are left out."""
     found: dict[str, Any] = {}
     for item in result:
         name, value = item.get("from_name"), item.get("value") or {}
@@ -66,7 +66,7 @@ def from_result(result: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def rewrite_texts(result: Sequence[Mapping[str, Any]], change: Callable[[str], str]) -> Result:
-    """The result with every text a person can type passed through `change`: text areas and notes on them."""
+    """Return the result with every text that a person can type passed through `change`: text areas and their notes."""
     changed: Result = []
     for item in result:
         item = dict(item)

@@ -1,11 +1,11 @@
 """Runs a local Label Studio from an environment of its own, for one person or for tests.
 
-Knows processes, ports and Label Studio's variables, but neither projects nor tasks. It listens on 127.0.0.1 only and
-reports nothing to anyone. It ends with the process that started it, even one that was killed.
+Knows processes, ports and Label Studio's variables, but neither projects nor tasks. The server listens on 127.0.0.1
+only and sends no usage statistics. It ends with the process that started it, even if that was killed.
 
-What is true of deleted text: Label Studio keeps SQLite's rollback journal (no WAL file), and is started here with
-`PRAGMA secure_delete=ON`, so text that was overwritten or deleted through its API is zeroed in its database file.
-The journal file itself is unlinked, not overwritten: blocks of the disk that no file holds any more may keep it.
+Deleted text: Label Studio keeps SQLite's rollback journal (no WAL file), and is started here with
+`PRAGMA secure_delete=ON`, so text that was overwritten or deleted through its API is zeroed in its database file. The
+journal file itself is unlinked, not overwritten: free blocks of the disk may still hold it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -21,12 +20,12 @@ from typing import IO, Self
 
 import httpx
 
-from labeling import supervisor
-from labeling.datafolder import DataFolder
+from labeling.label_studio import supervisor
+from labeling.label_studio.datafolder import DataFolder
 from shoptalk.clock import MACHINE
 from shoptalk.errors import ConfigurationError, LabelStudioUnavailable
+from shoptalk.processes.sockets import LOOPBACK, free_port, is_free
 
-HOST = "127.0.0.1"
 USERNAME = "admin@shoptalk.invalid"
 MAIN = """
 from django.db.backends.signals import connection_created
@@ -40,7 +39,7 @@ main()
 
 
 class LabelStudioServer:
-    """A Label Studio of our own. `port` 0 takes a free one; `token` None makes and keeps one per data folder."""
+    """A local Label Studio. `port` 0 takes a free one; `token` None makes one per data folder and keeps it."""
 
     def __init__(
         self,
@@ -64,10 +63,10 @@ class LabelStudioServer:
 
     @property
     def url(self) -> str:
-        """Where it answers, once started."""
+        """Its address. Raises LabelStudioUnavailable until it is started."""
         if self._port is None:
             raise LabelStudioUnavailable("Label Studio was not started")
-        return f"http://{HOST}:{self._port}"
+        return f"http://{LOOPBACK}:{self._port}"
 
     @property
     def token(self) -> str:
@@ -79,24 +78,27 @@ class LabelStudioServer:
 
     @property
     def pid(self) -> int | None:
-        """The supervisor's process id while running; it leads the process group."""
+        """The process id of its supervisor, which leads the process group; None while it does not run."""
         return self._process.pid if self._process else None
 
     def start(self) -> Self:
-        """Start and wait until it answers. Safe to call when it runs already."""
+        """Start and wait until it answers. Safe to call when it runs already.
+
+        Raises ConfigurationError or LabelStudioUnavailable.
+        """
         if self._process is not None and self._process.poll() is None:
             return self
         if not (self.venv / "bin" / "label-studio").exists():
-            raise ConfigurationError(f"Label Studio is not installed in {self.venv}; run scripts/label_studio.sh")
+            raise ConfigurationError(f"Label Studio is not installed in {self.venv}", fix="run scripts/label_studio.sh")
         self.folder.prepare(self.template_dir, self._migrate)
         token = self.token
         tries = 1 if self._wanted_port else 3  # a free port may be taken between finding and using it
         for left in reversed(range(tries)):
-            port = self._wanted_port or _free_port()
-            if not _is_free(port):
+            port = self._wanted_port or free_port()
+            if not is_free(port):
                 raise ConfigurationError(
-                    f"port {port} is taken, so Label Studio was not started; stop what uses it or set another port "
-                    "in SHOPTALK_LABEL_STUDIO_URL"
+                    f"port {port} is taken, so Label Studio was not started",
+                    fix="stop what uses it, or set another port in SHOPTALK_LABEL_STUDIO_URL",
                 )
             try:
                 self._launch(port, token)
@@ -112,12 +114,12 @@ class LabelStudioServer:
         return self
 
     def stop(self) -> None:
-        """Stop it and everything it started. Safe to call twice."""
+        """Stop it and all its processes. Safe to call twice."""
         process, self._process, self._port = self._process, None, None
         if process is None:
             return
         if process.stdin:
-            process.stdin.close()  # the supervisor takes this as the end
+            process.stdin.close()  # the supervisor stops everything then
         try:
             process.wait(timeout=supervisor.GRACE_S + 5)
         except subprocess.TimeoutExpired:
@@ -132,7 +134,7 @@ class LabelStudioServer:
         self.stop()
 
     def _launch(self, port: int, token: str) -> None:
-        command = self._command("start", "--no-browser", "--internal-host", HOST, "--port", str(port))
+        command = self._command("start", "--no-browser", "--internal-host", LOOPBACK, "--port", str(port))
         secrets = {
             "LABEL_STUDIO_USERNAME": self.username,
             "LABEL_STUDIO_PASSWORD": self.password,
@@ -153,22 +155,22 @@ class LabelStudioServer:
         self._port = port
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes], port: int, token: str) -> None:
-        """Ready means: our process says it holds our port, it is healthy, and it takes our token."""
-        url = f"http://{HOST}:{port}"
+        """Wait until our process logs that it holds our port, it is healthy, and it accepts our token."""
+        url = f"http://{LOOPBACK}:{port}"
         deadline = MACHINE.monotonic() + self.start_timeout_s
         with httpx.Client(base_url=url, timeout=10, trust_env=False) as http:
             while MACHINE.monotonic() < deadline:
                 log = self.log_tail(200)
                 if "is in use" in log or "already in use" in log:
-                    raise _PortLost(f"port {port} was taken while Label Studio started; try again")
+                    raise _PortLost(f"port {port} was taken while Label Studio started", fix="try again")
                 if process.poll() is not None:
                     raise LabelStudioUnavailable(f"Label Studio ended while starting:\n{self.log_tail()}")
                 if f"server at {url}/" in log and _healthy(http):
                     answer = http.get("/api/current-user/whoami", headers={"Authorization": f"Token {token}"})
                     if answer.status_code != httpx.codes.OK:
                         raise ConfigurationError(
-                            f"the Label Studio in {self.folder.path} does not take its token; restore the file 'token' "
-                            "there, or remove the folder to begin anew"
+                            f"the Label Studio in {self.folder.path} does not accept its token",
+                            fix="restore the file 'token' there, or remove the folder to start over",
                         )
                     return
                 MACHINE.sleep(0.1)
@@ -177,8 +179,8 @@ class LabelStudioServer:
         )
 
     def _migrate(self, folder: Path) -> None:
-        """Make an empty database, without a user, in the folder."""
-        command = self._command("version")  # which migrates first, and makes no user
+        """Make an empty database without users in the folder."""
+        command = self._command("version")  # it migrates first, and makes no user
         try:
             done = subprocess.run(
                 command, env=self._environment(folder), cwd=folder, stdin=subprocess.DEVNULL, capture_output=True,
@@ -211,7 +213,7 @@ class LabelStudioServer:
         return os.fdopen(os.open(self.folder.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
 
     def log_tail(self, lines: int = 20) -> str:
-        """The end of Label Studio's log."""
+        """Return the last lines of Label Studio's log."""
         if not self.folder.log.exists():
             return ""
         return "\n".join(self.folder.log.read_text(errors="replace").splitlines()[-lines:])
@@ -226,19 +228,3 @@ def _healthy(http: httpx.Client) -> bool:
         return http.get("/health").status_code == httpx.codes.OK
     except httpx.TransportError:
         return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-    return True

@@ -1,9 +1,9 @@
-"""Runs one command and ends it, with everything it started, as soon as whoever asked for it is gone.
+"""Runs one command, and ends it with all its processes as soon as the process that asked for it is gone.
 
-A script of its own (`python supervisor.py COMMAND ...`), standard library only, started in a session of its own.
-It knows nothing of Label Studio. Whoever started it holds the other end of its standard input: when that closes,
-on purpose or by a crash, or when the process that started it is no longer its parent, the command's whole
-process group gets SIGTERM and then SIGKILL.
+It is run as a script (`python supervisor.py COMMAND ...`) in a session of its own, and uses only the standard library.
+It does not know Label Studio. The process that started it holds the other end of its standard input: when that closes,
+on purpose or by a crash, or when that process is no longer its parent, the command's whole process group gets SIGTERM
+and then SIGKILL.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ import sys
 import time
 from pathlib import Path
 
-PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG = 1  # as in shoptalk/processes/parent_death.py, which this script cannot import
 GRACE_S = 5.0
 
 
 def _die_with_parent() -> None:
-    """On Linux: the kernel ends the command should this supervisor be killed outright."""
+    """On Linux, make the kernel end the command if this supervisor is killed."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _nice_session(level: str) -> None:
-    """Where the kernel schedules by sessions, ours is as nice as we are (see shoptalk/processes/priority.py)."""
+    """Where the kernel schedules by sessions, lower this session's priority (see shoptalk/processes/priority.py)."""
     for _ in range(20):
         try:
             Path("/proc/self/autogroup").write_text(level)
@@ -52,9 +52,9 @@ def _finish(child: subprocess.Popen[bytes]) -> None:
 
 
 def main(command: list[str]) -> int:
-    """Run the command; returns its exit code if it ends by itself."""
+    """Run the command; return its exit code if it ends by itself."""
     parent = os.getppid()
-    os.umask(0o077)  # annotators' texts and Label Studio's secrets are this user's alone
+    os.umask(0o077)  # only this user may read annotators' texts and Label Studio's secrets
     os.nice(10)  # the shop's customers come first; see docs/log.md
     if os.getpgrp() != os.getpid():  # never signal a group that is not ours
         os.setsid()

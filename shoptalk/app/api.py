@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any
 from shoptalk.app.engines import build_engine
 from shoptalk.app.parts import Parts
 from shoptalk.clock import MACHINE
-from shoptalk.domain import (
-    new_id,
-)
+from shoptalk.domain import new_id
 from shoptalk.settings import Settings
 
 if TYPE_CHECKING:
@@ -19,28 +17,28 @@ if TYPE_CHECKING:
 
 
 def build_api(settings: Settings, engine: Engine | None = None) -> FastAPI:
-    """The HTTP application with everything it needs."""
+    """Build the HTTP application with everything it needs; `engine` replaces the one of the settings."""
     from chatbot.api.app import make_app
     from chatbot.api.limits.addresses import Proxies
     from chatbot.api.limits.known import KnownKeys
-    from chatbot.api.limits.limiter import Limits
+    from chatbot.api.limits.limiter import RequestLimiter
     from chatbot.api.limits.stores import MemoryBuckets, SharedBuckets
     from chatbot.api.limits.unnamed import UnnamedProxies
-    from chatbot.api.lines import lines
     from chatbot.api.metrics import Metrics
     from chatbot.api.recorder import Recorder
     from chatbot.api.services import Services
+    from chatbot.api.work_queue import work_queues
     from chatbot.console import pages
+    from chatbot.release.follower import ReleaseFollower
     from chatbot.release.loader import Loader
-    from chatbot.release.reconciler import Reconciler
     from chatbot.router import Router
-    from ingest.inbox.acceptance import ArrivalInbox
+    from ingest.inbox.acceptance import EncryptedInbox
 
     parts = Parts(settings, serving=True)
     scrubber = parts.scrubber  # its processes load while the engine does
     engine = engine or build_engine(settings)
     router = Router(settings.model_alias)
-    inbox = ArrivalInbox(parts.secrets)
+    inbox = EncryptedInbox(parts.secrets)
     process = new_id("api")
     loader = Loader(parts.registry, engine, settings.adapter_slots)
     metrics, shared = Metrics(), SharedBuckets(parts.store, parts.secrets.digest, MACHINE.unix)
@@ -60,10 +58,10 @@ def build_api(settings: Settings, engine: Engine | None = None) -> FastAPI:
             erasures=parts.erasures,
             imports=parts.importer,
             loader=loader,
-            reconciler=Reconciler(parts.store, loader, engine, router, process),
+            follower=ReleaseFollower(parts.store, loader, engine, router, process),
             metrics=metrics,
-            preparing=lines(settings.scrub_processes),
-            limits=Limits(settings, buckets, shared, metrics.refusals),
+            preparing=work_queues(settings.scrub_processes),
+            limits=RequestLimiter(settings, buckets, shared, metrics.refusals),
             known=KnownKeys(parts.store),
             proxies=Proxies(settings.trusted_proxies, settings.forwarded_header),
             unnamed=UnnamedProxies(settings.unnamed_proxies_path),
@@ -73,7 +71,7 @@ def build_api(settings: Settings, engine: Engine | None = None) -> FastAPI:
 
 
 def build_protocol(settings: Settings) -> Any:
-    """uvicorn's protocol, with bounds for each address."""
+    """Return uvicorn's HTTP protocol with a limit on connections for each address."""
     from chatbot.api.connections import bounded_protocol
     from chatbot.api.limits.addresses import Proxies
 

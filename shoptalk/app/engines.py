@@ -7,9 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from shoptalk.app.parts import Parts
-from shoptalk.domain import (
-    AdapterRef,
-)
+from shoptalk.domain import AdapterRef
 from shoptalk.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,8 +20,9 @@ if TYPE_CHECKING:
 
 
 def embedded_engine(settings: Settings, *, background: bool = False) -> EmbeddedEngine:
-    """The engine on the base model of this machine; raises BaseModelMissing."""
-    from chatbot.engine.embedded import EmbeddedEngine, EngineLimits
+    """Build the engine that computes on this machine; raise BaseModelMissing. `background` is for evaluations."""
+    from chatbot.engine.embedded import EmbeddedEngine
+    from chatbot.engine.limits import EngineLimits
     from shoptalk.models.basemodel import choose_dtype, find_base_model
 
     limits = EngineLimits(
@@ -45,6 +44,7 @@ def embedded_engine(settings: Settings, *, background: bool = False) -> Embedded
 
 
 def build_engine(settings: Settings) -> Engine:
+    """Build the engine that the settings name, not yet started."""
     if settings.engine == "null":
         from chatbot.engine.null import NullEngine
 
@@ -55,7 +55,7 @@ def build_engine(settings: Settings) -> Engine:
 
 
 def vllm_engine(settings: Settings) -> VllmEngine:
-    """The engine over a vLLM server; it looks for that when it starts."""
+    """Build the engine over a vLLM server, which it examines when it starts."""
     from chatbot.engine.vllm.engine import VllmEngine, VllmLimits
     from shoptalk.models.basemodel import ChatTokenizer, find_base_model, load_tokenizer
 
@@ -75,7 +75,7 @@ def vllm_engine(settings: Settings) -> VllmEngine:
 
 
 def adapter_folder(settings: Settings) -> AdapterFolder:
-    """Where adapters lie for vLLM, not yet opened."""
+    """Return the folder of the adapters that vLLM reads, not yet opened."""
     from chatbot.engine.vllm.adapters import AdapterFolder
 
     mode = int(settings.vllm_adapters_mode, 8)
@@ -90,7 +90,10 @@ def vllm_client(settings: Settings) -> VllmClient:
 
 
 def examine_vllm(settings: Settings, wait_s: float) -> str:
-    """What vLLM is there; raises ShoptalkError with the mend where it is away after `wait_s`, or will not do."""
+    """Describe the vLLM server in words.
+
+    Raises ShoptalkError with the fix where it does not answer within `wait_s` or is not fit for use.
+    """
     from chatbot.engine.vllm.server import await_server
     from shoptalk.models.basemodel import find_base_model
 
@@ -105,7 +108,7 @@ def examine_vllm(settings: Settings, wait_s: float) -> str:
 
 
 def offline_engine(parts: Parts) -> OfflineEngine:
-    """The serving engine in the background, for evaluation."""
+    """Build the serving engine at the lowest priority, for evaluation."""
     from chatbot.engine.offline import OfflineEngine
 
     engine = embedded_engine(parts.settings, background=True)

@@ -1,4 +1,4 @@
-"""Reading and scrubbing files, built from Settings; needs no database."""
+"""Reads and scrubs files for the command line. Needs no database."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def read_source(source: str, format: str, columns: str | None, roles: str | None, split: str) -> Iterator[Any]:
-    """Conversations of a file or data set; raises InvalidInput."""
+    """Yield the conversations of a file or data set; raise InvalidInput."""
     from ingest.formats.sources import Source, pairs
 
     return Source(source, format, pairs(columns, "columns"), pairs(roles, "roles"), split).read()  # type: ignore[arg-type]
@@ -23,7 +23,7 @@ def read_source(source: str, format: str, columns: str | None, roles: str | None
 def scrub_file(
     settings: Settings, source: Path, target: Path, spans: bool, progress: Callable[[int], None]
 ) -> ScrubResult:
-    """`ingest.scrubfile` with the shop's own patterns; needs no database."""
+    """Scrub a file into another with the shop's own patterns; see `ingest.scrubfile`."""
     from ingest import scrubfile
     from ingest.scrub import build_scrubber
 

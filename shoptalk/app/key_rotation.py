@@ -1,7 +1,7 @@
-"""Seals everything at rest anew with the newest key. Knows no content: what it opens it seals at once.
+"""Encrypts everything at rest again with the newest key. Knows no content: it encrypts at once what it decrypts.
 
-Other processes see the new key when they next seal or open something, as all of them look at the key file. What they
-were just sealing with the former key is found by going through everything until a pass finds nothing.
+Other processes see the new key when they next encrypt or decrypt something, as all of them look at the key file. What
+they were just encrypting with the former key is found by going through everything until a pass finds nothing.
 """
 
 from __future__ import annotations
@@ -21,17 +21,22 @@ BATCH: Final = 200
 
 
 class EncryptedTable(Protocol):
-    """A store module of rows with a sealed body."""
+    """A store module of rows with an encrypted body."""
 
-    def encrypted(self, conn: sa.Connection, limit: int, after: Any = None, /) -> list[tuple[Any, bytes]]: ...
+    def encrypted(self, conn: sa.Connection, limit: int, after: Any = None, /) -> list[tuple[Any, bytes]]:
+        """Return (key, body) of at most `limit` rows that have a body, in the keys' order, from after a key on."""
+        ...
 
-    def replace_body(self, conn: sa.Connection, key: Any, before: bytes, body: bytes, /) -> None: ...
+    def replace_body(self, conn: sa.Connection, key: Any, before: bytes, body: bytes, /) -> None:
+        """Replace a row's body, unless it is no longer `before`."""
+        ...
 
 
 def rotate(store: Store, secrets: Secrets, tables: Mapping[str, EncryptedTable], file: Path | None) -> dict[str, int]:
-    """Make a new key, where the ring is in a file, and seal everything with the newest; how much of each table was.
+    """Make a new key where the ring is in a file, and encrypt everything with the newest key.
 
-    Safe to interrupt and repeat: no key goes while something could still need it.
+    Return the number of bodies encrypted again, by table. It is safe to interrupt and repeat: no key is removed while
+    something could still need it.
     """
     counts = reencrypt(store, secrets, tables)
     if file is None:
@@ -44,9 +49,10 @@ def rotate(store: Store, secrets: Secrets, tables: Mapping[str, EncryptedTable],
 
 
 def reencrypt(store: Store, secrets: Secrets, tables: Mapping[str, EncryptedTable]) -> dict[str, int]:
-    """How many bodies of each table were sealed anew; may be interrupted and repeated.
+    """Encrypt with the newest key what another one encrypted; return the number of bodies by table.
 
-    Raises ConfigurationError, at the end, where some could not be opened: they are left as they are.
+    It may be interrupted and repeated. Raises ConfigurationError, at the end, where some could not be decrypted: they
+    are left as they are.
     """
     counts = dict.fromkeys(tables, 0)
     while True:
@@ -54,26 +60,26 @@ def reencrypt(store: Store, secrets: Secrets, tables: Mapping[str, EncryptedTabl
         counts = {name: counts[name] + renewed for name, (renewed, _) in passed.items()}
         if not any(renewed for renewed, _ in passed.values()):
             break
-    if locked := sum(shut for _, shut in passed.values()):
+    if locked := sum(unreadable for _, unreadable in passed.values()):
         raise ConfigurationError(f"secret_key: {locked} rows were encrypted with another key and are as they were")
     return counts
 
 
 def _pass(store: Store, secrets: Secrets, table: EncryptedTable) -> tuple[int, int]:
-    """(renewed, not to be opened)"""
-    renewed, shut, after = 0, 0, None
+    """Go through a table once; return how many bodies were renewed and how many cannot be decrypted."""
+    renewed, unreadable, after = 0, 0, None
     while True:
         with store.read() as conn:
             rows = table.encrypted(conn, BATCH, after)
         if not rows:
-            return renewed, shut
+            return renewed, unreadable
         fresh = []
         for key, body in rows:
             try:
                 if (new := secrets.reencrypt(body)) is not None:
                     fresh.append((key, body, new))
             except ConfigurationError:
-                shut += 1
+                unreadable += 1
         with store.write() as conn:
             for key, body, new in fresh:
                 table.replace_body(conn, key, body, new)

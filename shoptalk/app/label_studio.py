@@ -9,12 +9,12 @@ from shoptalk.app.parts import close_home
 from shoptalk.settings import Settings
 
 if TYPE_CHECKING:
-    from labeling.server import LabelStudioServer
+    from labeling.label_studio.server import LabelStudioServer
 
 
 def label_studio_server(settings: Settings) -> LabelStudioServer:
-    """A local Label Studio for this data folder, not yet started (enter it to start)."""
-    from labeling.server import LabelStudioServer
+    """Return a local Label Studio for this data folder; entering it starts it."""
+    from labeling.label_studio.server import LabelStudioServer
 
     close_home(settings.home)
     port = urlsplit(settings.label_studio_url).port or 8081

@@ -12,11 +12,12 @@ from shoptalk.domain import AdapterRef
 from shoptalk.errors import NotFound
 from shoptalk.store import adapters
 from shoptalk.store.chat import chats, inferences, releases
+from shoptalk.store.database import in_chunks
 from shoptalk.store.training import datasets, evaluations, runs
 
 
 def trace(parts: Parts, id: str) -> dict[str, Any]:
-    """`id` may be an adapter version, dataset, evaluation, release or inference; raises NotFound."""
+    """Return where an adapter version, dataset, evaluation, release or inference comes from; raise NotFound."""
     with parts.store.read() as conn:
         if "@v" in id:
             return _adapter(parts, conn, id)
@@ -68,7 +69,7 @@ def _dataset(conn: sa.Connection, dataset_id: str) -> dict[str, Any]:
     if dataset is None:
         return {"dataset": dataset_id}
     conversations = datasets.conversations_of(conn, dataset_id)
-    customers = {c for c in chats.customers(conn, conversations[:500]).values() if c}
+    customers = {c for part in in_chunks(conversations) for c in chats.customers(conn, part).values() if c}
     return {
         "dataset": dataset_id,
         "examples": f"{dataset.train} to train on, {dataset.holdout} held out",

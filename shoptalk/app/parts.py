@@ -1,4 +1,4 @@
-"""What every process shares, built from Settings when it is first used: store, keys, registry, the stages' objects."""
+"""The objects that every process shares, built from Settings: store, keys, registry and those of the stages."""
 
 from __future__ import annotations
 
@@ -13,13 +13,7 @@ import structlog
 
 from shoptalk.clock import Clock
 from shoptalk.crypto import Secrets, load_secrets
-from shoptalk.domain import (
-    NO_LIMITS,
-    AdapterRef,
-    ApiKey,
-    KeyLimits,
-    Scope,
-)
+from shoptalk.domain import NO_LIMITS, AdapterRef, ApiKey, KeyLimits, Scope
 from shoptalk.file_modes import tighten
 from shoptalk.models.artifacts import Artifacts
 from shoptalk.models.registry import Registry
@@ -30,13 +24,13 @@ from shoptalk.store.ingest import turns
 
 if TYPE_CHECKING:
     from chatbot.erasure import Withdrawals
-    from chatbot.release.moves import Releases
+    from chatbot.release.moves import ReleaseMoves
     from ingest.erasure import Erasures
     from ingest.imports.batches import Batches
     from ingest.imports.importer import Importer
     from ingest.inbox.quarantine import Quarantine
     from ingest.scrub.workers.pool import ScrubberPool
-    from labeling.client import LabelStudio
+    from labeling.label_studio.client import LabelStudio
     from labeling.pull import Pull
     from labeling.push import Push
     from monitoring.watcher import Watcher
@@ -50,22 +44,23 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Parts:
-    """What every process shares. Each part is made when first asked for."""
+    """The objects that every process shares. Each is made when it is first asked for, and once."""
 
     settings: Settings
-    serving: bool = False  # customers wait for what this process does
+    #: customers wait for what this process does
+    serving: bool = False
     clock: Clock = field(default_factory=Clock)
 
     @cached_property
     def store(self) -> Store:
-        """Opened, at the newest schema."""
+        """The database, opened and at the newest schema."""
         close_home(self.settings.home)
         store = Store(self.settings.database, self.clock)
         store.migrate()
         return store
 
     def close(self) -> None:
-        """Close the connections that were opened, and end the processes that were started."""
+        """Close the connections and end the processes of the parts that were made."""
         for name in ("store", "label_studio", "scrubber"):
             if name in self.__dict__:
                 self.__dict__[name].close()
@@ -89,10 +84,10 @@ class Parts:
         return build_scrubber(self.settings, background=not self.serving)
 
     @cached_property
-    def releases(self) -> Releases:
-        from chatbot.release.moves import Releases
+    def releases(self) -> ReleaseMoves:
+        from chatbot.release.moves import ReleaseMoves
 
-        return Releases(self.store, self.registry)
+        return ReleaseMoves(self.store, self.registry)
 
     @cached_property
     def datasets(self) -> Datasets:
@@ -112,23 +107,23 @@ class Parts:
     @cached_property
     def importer(self) -> Importer:
         from ingest.imports.importer import Importer
-        from ingest.inbox.acceptance import ArrivalInbox
+        from ingest.inbox.acceptance import EncryptedInbox
         from ingest.inbox.validation import Validator
 
-        def open_conversation(conn: Any, opened: chats.Opened) -> bool:
+        def open_conversation(conn: Any, opened: chats.StoredConversation) -> bool:
             return chats.open_conversation(conn, opened, "import")
 
-        inbox, validator = ArrivalInbox(self.secrets), Validator(self.settings.languages, self.store.clock.business)
+        inbox, validator = EncryptedInbox(self.secrets), Validator(self.settings.languages, self.store.clock.business)
         return Importer(self.store, inbox, self.scrubber, self.secrets, open_conversation, validator)
 
     @cached_property
     def quarantine(self) -> Quarantine:
-        from ingest.inbox.acceptance import ArrivalInbox
+        from ingest.inbox.acceptance import EncryptedInbox
         from ingest.inbox.quarantine import Quarantine
         from ingest.inbox.validation import Validator
 
         validator = Validator(self.settings.languages, self.store.clock.business)
-        return Quarantine(self.store, self.secrets, ArrivalInbox(self.secrets), self.scrubber, validator)
+        return Quarantine(self.store, self.secrets, EncryptedInbox(self.secrets), self.scrubber, validator)
 
     @cached_property
     def batches(self) -> Batches:
@@ -138,7 +133,7 @@ class Parts:
 
     @cached_property
     def label_studio(self) -> LabelStudio:
-        from labeling.client import LabelStudio
+        from labeling.label_studio.client import LabelStudio
 
         return LabelStudio(self.settings.label_studio_url, label_studio_token(self.settings))
 
@@ -174,7 +169,7 @@ class Parts:
         return Withdrawals(self.store, self.releases, self.registry)
 
     def erasers(self) -> list[Eraser]:
-        """Of every stage, in the order in which they work: what leads to others goes last."""
+        """Return every stage's eraser, in the order in which they work: what leads to others goes last."""
         from chatbot.erasure import ChatEraser
         from ingest.erasure import IngestEraser
         from labeling.erasure import LabelEraser
@@ -193,42 +188,42 @@ class Parts:
     def new_key(
         self, name: str, scopes: Iterable[Scope], owner: str | None = None, limits: KeyLimits = NO_LIMITS
     ) -> tuple[ApiKey, str]:
-        """A new API key and its secret, which is not kept; an owner of its own unless one is named."""
+        """Make an API key, an owner of its own unless one is named; return it and its secret, which is not kept."""
         from chatbot.keys import create_key
 
         return create_key(self.store, name, scopes, owner, limits)
 
     def revoke_key(self, key_id: str) -> None:
-        """Take a key out of use; raises NotFound."""
+        """Take a key out of use; raise NotFound."""
         from chatbot.keys import revoke_key
 
         revoke_key(self.store, key_id)
 
     def rotate_key(self) -> dict[str, int]:
-        """A new key for everything at rest; how many bodies of each table were sealed anew."""
+        """Encrypt everything at rest with a new key; return the number of bodies by table."""
         from shoptalk.app.key_rotation import rotate
         from shoptalk.crypto import key_file
         from shoptalk.store.chat import answers
-        from shoptalk.store.ingest import inbox as arrivals
-        from shoptalk.store.ingest import quarantine
+        from shoptalk.store.ingest import inbox, quarantine
 
-        tables = {"arrivals": arrivals, "quarantine": quarantine, "answers": answers}
+        tables = {"arrivals": inbox, "quarantine": quarantine, "answers": answers}
         file = None if self.settings.secret_key is not None else key_file(self.settings.home)
         return rotate(self.store, self.secrets, tables, file)
 
     @property
     def feature_version(self) -> str:
+        """The version of the features of turns that this program computes."""
         return turns.FEATURES
 
     def served(self) -> AdapterRef:
-        """What the shop's alias should serve now."""
+        """Return the adapter that the shop's alias should serve now."""
         with self.store.read() as conn:
             desired = releases.desired_of(conn, self.settings.model_alias)
         return AdapterRef.parse(desired.adapter) if desired else AdapterRef(self.settings.model_alias, 0)
 
 
 def close_home(home: Path) -> None:
-    """Take other users' rights from a data folder that an earlier version made, and say so."""
+    """Remove other users' rights from a data folder that an earlier version made, and log that."""
     changed = tighten(home)
     if not changed:
         return
@@ -240,7 +235,7 @@ def close_home(home: Path) -> None:
 
 
 def label_studio_token(settings: Settings) -> str | None:
-    """From settings, else the local Label Studio's own file."""
+    """Return the API token of the settings, else of the local Label Studio's own file; None where there is none."""
     if settings.label_studio_token is not None:
         return settings.label_studio_token.get_secret_value()
     path = settings.home / "label-studio" / "token"

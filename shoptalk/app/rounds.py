@@ -1,4 +1,4 @@
-"""What the stages do in a round, built from Settings."""
+"""The stages' part of a round's steps, built from Settings."""
 
 from __future__ import annotations
 
@@ -8,28 +8,24 @@ from typing import TYPE_CHECKING
 
 from shoptalk.app.engines import offline_engine
 from shoptalk.app.parts import Parts
-from shoptalk.domain import (
-    AdapterRef,
-    GateDecision,
-    Verdict,
-)
+from shoptalk.domain import AdapterRef, GateDecision, ReleaseState, Verdict
 from shoptalk.settings import Settings
 from shoptalk.store.chat import releases
 
 if TYPE_CHECKING:
     from shoptalk.store.training.evaluations import Evaluation
-    from training.evaluate import Evaluator, Judge, Progress
+    from training.evaluate import Evaluator, OnProgress, Scorer
     from training.recipe import Recipe
     from training.trainer import OnStep
 
 
 @dataclass(frozen=True)
 class StageWork:
-    """See `shoptalk.rounds.steps.Work`."""
+    """The stages' part of each step; implements `shoptalk.rounds.steps.Work`."""
 
     parts: Parts
     on_step: OnStep | None = None
-    progress: Progress | None = None
+    on_progress: OnProgress | None = None
 
     def sample(self, round_id: str) -> int:
         from labeling.sampling import sample
@@ -51,19 +47,19 @@ class StageWork:
             evaluator = build_evaluator(self.parts, engine)
             dataset = self.parts.datasets.read(dataset_id)
             candidate, live = AdapterRef.parse(adapter), self.parts.served()
-            return evaluator.evaluate(evaluation_id, candidate, live, dataset, self.progress).verdict
+            return evaluator.evaluate(evaluation_id, candidate, live, dataset, self.on_progress).verdict
 
     def release(self, adapter: str, evaluation_id: str, actor: str) -> str:
         with self.parts.store.read() as conn:
             known = [r for r in releases.newest(conn) if r.evaluation_id == evaluation_id]
         alias = self.parts.settings.model_alias
         release = known[0] if known else self.parts.releases.start(alias, adapter, actor, evaluation_id=evaluation_id)
-        if release.state.value == "pending":
+        if release.state is ReleaseState.PENDING:
             self.parts.releases.promote(release.id, actor, "the gate said promote")
         return release.id
 
 
-def build_evaluator(parts: Parts, engine: Judge) -> Evaluator:
+def build_evaluator(parts: Parts, engine: Scorer) -> Evaluator:
     from training.evaluate import Evaluator
     from training.gate import GateLimits
 
@@ -84,7 +80,7 @@ def recipe(settings: Settings) -> Recipe:
 
 
 def judge_again(parts: Parts, record: Evaluation) -> GateDecision:
-    """The gate's verdict on recorded evidence: the same as then, or something was tampered with."""
+    """Return the gate's verdict on recorded evidence: the same as then, or something was tampered with."""
     from training.evaluate import replay
     from training.gate import GateLimits
 

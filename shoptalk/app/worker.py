@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def build_worker(settings: Settings) -> Worker:
-    """The worker: drain, features, Label Studio, drift and rounds."""
+    """Build the worker: drain, features, Label Studio, drift and rounds."""
     from ingest.features.computer import FeatureComputer
     from ingest.features.topics import Topics
     from ingest.inbox.drain import Drain
@@ -44,27 +44,27 @@ def build_worker(settings: Settings) -> Worker:
     if settings.round_every_s:
         schedule: Callable[[], object] = lambda: parts.watcher.on_schedule(settings.round_every_s)  # noqa: E731
         reconcilers.append(Reconciler("schedule", min(60.0, settings.round_every_s), schedule))
-    # asked anew each time: a local Label Studio makes its token at its first start, which may be later than ours
+    # the token is read each time: a local Label Studio makes it at its first start, which may be after this process's
     reconcilers.append(Reconciler("push", 2.0, lambda: parts.push.run_once() if label_studio_token(settings) else None))
     reconcilers.append(Reconciler("pull", 2.0, SparingPull(parts).run_once))
     return Worker(parts.store, jobs, reconcilers)
 
 
 def heartbeat(settings: Settings) -> Heartbeat:
-    """The sign of life of this host's workers."""
+    """Return the heartbeat of this host's workers."""
     from shoptalk.processes.heartbeat import Heartbeat
 
     return Heartbeat(settings.home / "executors")
 
 
 class SparingPull:
-    """Pulls often while a round waits for labels, else once a minute: a pull keeps Label Studio busy for a while."""
+    """Pulls at each call while a round waits for labels, else once a minute: a pull keeps Label Studio busy."""
 
     def __init__(self, parts: Parts, calm_s: float = 60.0) -> None:
         self._parts, self._calm, self._last = parts, calm_s, -calm_s
 
     def run_once(self) -> object:
-        """Pull if it is time to."""
+        """Pull if it is due; return the result, or None."""
         with self._parts.store.read() as conn:
             waiting = any(r.state == "waiting" for r in rounds.unfinished(conn))
         due = waiting or MACHINE.monotonic() - self._last >= self._calm

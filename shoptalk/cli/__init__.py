@@ -1,1 +1,1 @@
-"""The command line: a module for each word that a user types, which adds its commands and imports when called."""
+"""The command line: one module for each command word, which adds its commands and imports what it needs when called."""

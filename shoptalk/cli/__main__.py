@@ -1,4 +1,4 @@
-"""`python -m shoptalk.cli`: how processes start one another."""
+"""`python -m shoptalk.cli`: the command line as a module, by which processes start one another."""
 
 from shoptalk.cli.main import main
 

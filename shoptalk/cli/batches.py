@@ -1,4 +1,4 @@
-"""`shoptalk batches`."""
+"""`shoptalk batches`: lists imports and decides about those that are held."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from shoptalk.settings import load_settings
 
 
 def add(app: typer.Typer) -> None:
-    group = typer.Typer(help="Imports: what each brought, and those held for a person.", no_args_is_help=True)
+    group = typer.Typer(help="List imports, and decide about those that are held.", no_args_is_help=True)
     group.command("list")(list_batches)
     group.command("show")(show_batch)
     group.command("release")(release)
@@ -18,7 +18,7 @@ def add(app: typer.Typer) -> None:
 
 
 def list_batches(json: Json = False) -> None:
-    """Imports, newest first."""
+    """List imports, newest first."""
     from shoptalk.app.parts import Parts
     from shoptalk.store.ingest import imports
 
@@ -33,7 +33,7 @@ def list_batches(json: Json = False) -> None:
 
 
 def show_batch(batch_id: str, json: Json = False) -> None:
-    """A batch's report, and why it is held."""
+    """Show a batch's report, and why it is held."""
     from shoptalk.app.parts import Parts
 
     batch = Parts(load_settings()).batches.find(batch_id)
@@ -42,14 +42,14 @@ def show_batch(batch_id: str, json: Json = False) -> None:
 
 
 def release(batch_id: str) -> None:
-    """Admit a held batch, or what was read of an interrupted one."""
+    """Admit a held batch, or the part of an interrupted one that was read."""
     from shoptalk.app.parts import Parts
 
     typer.echo(f"{batch_id} is {Parts(load_settings()).batches.release(batch_id).state}")
 
 
 def refuse(batch_id: str) -> None:
-    """Delete a held or interrupted batch's conversations; its report stays."""
+    """Delete the conversations of a held or interrupted batch; its report stays."""
     from shoptalk.app.parts import Parts
 
     typer.echo(f"{batch_id} is {Parts(load_settings()).batches.refuse(batch_id).state}")

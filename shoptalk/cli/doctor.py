@@ -1,4 +1,4 @@
-"""`shoptalk doctor`."""
+"""`shoptalk doctor`: shows what is wrong on this machine and how to fix it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ def add(app: typer.Typer) -> None:
 
 
 def doctor(json: Json = False) -> None:
-    """What is installed, reachable and wrong, and the one command that mends each."""
+    """Show what is installed, reachable and wrong, with the command that fixes each problem."""
     from shoptalk.app.vllm_checks import vllm_checks
     from shoptalk.processes.doctor import examine
 
     found = examine(load_settings(), vllm_checks)
-    rows = [{"check": c.name, "state": "ok" if c.ok else "PROBLEM", "found": c.found, "mend": c.mend} for c in found]
+    rows = [{"check": c.name, "state": "ok" if c.ok else "PROBLEM", "found": c.found, "fix": c.fix} for c in found]
     show(rows, as_json=json)
     raise typer.Exit(0 if all(c.ok or c.optional for c in found) else 1)

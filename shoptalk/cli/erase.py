@@ -1,4 +1,4 @@
-"""`shoptalk erase`."""
+"""`shoptalk erase`: erases a customer or a conversation, and shows receipts."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ def add(app: typer.Typer) -> None:
 
 
 def erase(
-    customer: Annotated[str | None, typer.Argument(help="The customer's id, as requests name it in 'user'.")] = None,
-    conversation: Annotated[str | None, typer.Option(help="A conversation's id instead, an anonymous one say.")] = None,
-    owner: Annotated[str | None, typer.Option(help="With --conversation: only this owner's of that id.")] = None,
-    policy: Annotated[ErasurePolicy | None, typer.Option(help="When adapters trained on it leave service.")] = None,
+    customer: Annotated[str | None, typer.Argument(help="The customer's id, as in the 'user' of requests.")] = None,
+    conversation: Annotated[
+        str | None, typer.Option(help="A conversation's id instead, such as an anonymous one.")
+    ] = None,
+    owner: Annotated[str | None, typer.Option(help="With --conversation: only this owner's conversation.")] = None,
+    policy: Annotated[ErasurePolicy | None, typer.Option(help="When adapters trained on it are withdrawn.")] = None,
     receipt: Annotated[str | None, typer.Option(help="Show the receipt of an erasure.")] = None,
     json: Json = False,
 ) -> None:
-    """Erase everything a customer said, everywhere; prints a receipt. Running it again goes on where it stopped."""
+    """Erase everything a customer said, everywhere, and print a receipt. Run it again to go on where it stopped."""
     from shoptalk import logs
     from shoptalk.app.parts import Parts
 

@@ -1,4 +1,4 @@
-"""`shoptalk evaluate`."""
+"""`shoptalk evaluate`: evaluates an adapter on the holdout and shows the gate's verdict."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def add(app: typer.Typer) -> None:
 
 
 def evaluate(adapter: str, json: Json = False) -> None:
-    """Compare an adapter with the live one on the holdout, and let the gate judge."""
+    """Compare an adapter with the live one on the holdout, and show the gate's verdict."""
     from rich.console import Console
     from rich.progress import Progress
 
@@ -36,5 +36,5 @@ def evaluate(adapter: str, json: Json = False) -> None:
             bar.update(task, description=what, completed=done, total=total)
 
         evaluation_id = new_id("evl")
-        StageWork(parts, progress=progress).evaluate(evaluation_id, adapter, found.dataset_id)
+        StageWork(parts, on_progress=progress).evaluate(evaluation_id, adapter, found.dataset_id)
     show_verdict(parts, adapter, json)

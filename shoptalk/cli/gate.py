@@ -1,4 +1,4 @@
-"""`shoptalk gate`."""
+"""`shoptalk gate`: judges an adapter again from its recorded evidence."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def add(app: typer.Typer) -> None:
 
 
 def gate(adapter: str, json: Json = False) -> None:
-    """The gate's verdict on an adapter, judged again from the recorded evidence."""
+    """Show the gate's verdict on an adapter, and judge it again from the recorded evidence."""
     from shoptalk.app.parts import Parts
 
     show_verdict(Parts(load_settings()), adapter, json)

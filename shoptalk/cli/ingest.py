@@ -1,4 +1,4 @@
-"""`shoptalk ingest`."""
+"""`shoptalk ingest`: imports finished conversations from files and data sets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def add(app: typer.Typer) -> None:
 
 
 class Format(enum.StrEnum):
-    """What a source holds; `auto` looks at its name and its first line."""
+    """The format of a source; `auto` decides by its name and its first line."""
 
     AUTO = "auto"
     CONVERSATIONS = "conversations"
@@ -30,17 +30,17 @@ class Format(enum.StrEnum):
 
 def ingest(
     source: Annotated[str, typer.Argument(help="A file (JSONL, CSV, OpenAI's logs; .gz too), or a data set's name.")],
-    format: Annotated[Format, typer.Option(help="What it holds.")] = Format.AUTO,
+    format: Annotated[Format, typer.Option(help="Its format.")] = Format.AUTO,
     columns: Mapped = None,
     roles: Said = None,
-    split: Annotated[str, typer.Option(help="Of a data set.")] = "train",
+    split: Annotated[str, typer.Option(help="The split of a data set.")] = "train",
     owner: Annotated[
-        str, typer.Option(help="Whose the conversations are: a client that keys were made for.")
+        str, typer.Option(help="The owner of the conversations: a client that keys were made for.")
     ] = "import",
-    dry_run: Annotated[bool, typer.Option(help="Say what would happen; change nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Show what would happen; change nothing.")] = False,
     json: Json = False,
 ) -> None:
-    """Import finished conversations through the scrubber; workers admit them. Interrupted, run it again."""
+    """Import finished conversations through the scrubber; workers admit them. Run it again if it was interrupted."""
     from pathlib import PurePath
 
     from rich.console import Console

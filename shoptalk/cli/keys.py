@@ -1,4 +1,4 @@
-"""`shoptalk keys`."""
+"""`shoptalk keys`: makes, lists and revokes API keys."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shoptalk.settings import load_settings
 
 
 def add(app: typer.Typer) -> None:
-    group = typer.Typer(help="API keys.", no_args_is_help=True)
+    group = typer.Typer(help="Make, list and revoke API keys.", no_args_is_help=True)
     group.command("create")(create_key)
     group.command("list")(list_keys)
     group.command("revoke")(revoke_key)
@@ -21,11 +21,11 @@ def add(app: typer.Typer) -> None:
 
 def create_key(
     scope: Annotated[list[Scope], typer.Option(help="What the key may do; repeat for several.")],
-    name: Annotated[str, typer.Option(help="To tell keys apart.")] = "unnamed",
+    name: Annotated[str, typer.Option(help="A name for people.")] = "unnamed",
     owner: Annotated[
         str | None,
         typer.Option(
-            help="The client it is for: keys of one owner share conversations. A former key's id goes on as it."
+            help="The client it is for; keys of one owner share conversations. The id of another key: the same owner."
         ),
     ] = None,
     requests_per_minute: Annotated[int, typer.Option(min=0, help="0: as the settings say.")] = 0,
@@ -43,7 +43,7 @@ def create_key(
 
 
 def list_keys(json: Json = False) -> None:
-    """All keys, without their secrets."""
+    """List all keys, without their secrets."""
     from shoptalk.app.parts import Parts
     from shoptalk.store.chat import keys
 

@@ -1,4 +1,4 @@
-"""`shoptalk label`."""
+"""`shoptalk label`: exchanges tasks and annotations with Label Studio, and runs a local one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shoptalk.settings import load_settings
 
 
 def add(app: typer.Typer) -> None:
-    group = typer.Typer(help="Label Studio.", no_args_is_help=True)
+    group = typer.Typer(help="Exchange tasks and annotations with Label Studio.", no_args_is_help=True)
     group.command("push")(push)
     group.command("pull")(pull)
     group.command("status")(status)
@@ -31,23 +31,23 @@ def pull() -> None:
     from shoptalk.app.parts import Parts
 
     result = Parts(load_settings()).pull.run_once()
-    typer.echo(f"{result.annotations} annotations, {result.labels} labels, {result.mended} mended")
+    typer.echo(f"{result.annotations} annotations, {result.labels} labels, {result.fixed} fixed")
 
 
 def status(json: Json = False) -> None:
-    """How many samples, tasks, annotations and labels there are."""
+    """Show how many samples, tasks, annotations and labels there are."""
     from shoptalk.app.parts import Parts
     from shoptalk.store.labeling import labels, samples
 
     with Parts(load_settings()).store.read() as conn:
-        figures = {
+        counts = {
             "samples": samples.count(conn),
             "tasks": samples.count(conn, pushed=True),
             "annotations": labels.count_annotations(conn),
             "labels": labels.count(conn),
             "verdicts": labels.verdicts(conn),
         }
-    show(figures, as_json=json)
+    show(counts, as_json=json)
 
 
 def server() -> None:

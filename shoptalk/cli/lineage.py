@@ -1,4 +1,4 @@
-"""`shoptalk lineage`."""
+"""`shoptalk lineage`: shows where a thing comes from."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def add(app: typer.Typer) -> None:
 
 
 def lineage(id: str, json: Json = False) -> None:
-    """Where an adapter, dataset, release or inference comes from, and whether its decision can be repeated."""
+    """Show where an adapter, dataset, release or inference comes from, and judge it again."""
     from shoptalk.app.lineage import trace
     from shoptalk.app.parts import Parts
 

@@ -1,4 +1,4 @@
-"""The command line. Loads nothing heavy until a command needs it; errors are one clear line, not a traceback."""
+"""The command line. Loads nothing heavy until a command needs it; an error is a line with its fix, not a traceback."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ for command in COMMANDS:
 
 
 def main() -> None:
-    """The console script's entry point."""
+    """Run the command that was typed; the console script's entry point."""
     private_umask()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -65,8 +65,7 @@ def main() -> None:
     try:
         app()
     except ShoptalkError as error:
-        lines = error.message.split("\n")  # it may quote a file or an argument
-        sys.stderr.write(f"shoptalk: {chr(10).join(map(printable, lines))}\n")
+        _report(error)
         sys.exit(2)
     except (SQLAlchemyError, OSError) as error:
         from shoptalk.store.failures import explain
@@ -74,5 +73,11 @@ def main() -> None:
         if isinstance(error, BrokenPipeError):  # whoever read the output has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)
-        sys.stderr.write(f"shoptalk: {explain(error)}\n")
+        _report(explain(error))
         sys.exit(2)
+
+
+def _report(error: ShoptalkError) -> None:
+    """Print the problem, and the fix on a line of its own. They may quote a file or an argument."""
+    lines = [f"shoptalk: {error.problem}", *([f"fix: {error.fix}"] if error.fix else [])]
+    sys.stderr.write("".join(f"{printable(line)}\n" for text in lines for line in text.split("\n")))

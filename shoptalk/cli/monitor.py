@@ -1,4 +1,4 @@
-"""`shoptalk monitor`."""
+"""`shoptalk monitor`: writes reports and tests for drift."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from shoptalk.settings import load_settings
 
 
 def add(app: typer.Typer) -> None:
-    group = typer.Typer(help="Drift and reports.", no_args_is_help=True)
+    group = typer.Typer(help="Write reports and test for drift.", no_args_is_help=True)
     group.command("report")(report)
     group.command("drift")(drift)
     app.add_typer(group, name="monitor")
 
 
-def report(output: Annotated[Path | None, typer.Option(help="Also write the HTML there.")] = None) -> None:
-    """Write an Evidently report comparing the current window with the reference."""
+def report(output: Annotated[Path | None, typer.Option(help="Also write the HTML to this file.")] = None) -> None:
+    """Write an Evidently report that compares the current window with the reference."""
     from shoptalk.app.parts import Parts
 
     parts = Parts(load_settings())
@@ -30,17 +30,17 @@ def report(output: Annotated[Path | None, typer.Option(help="Also write the HTML
 
 
 def drift(json: Json = False) -> None:
-    """Test for drift now, without starting anything."""
+    """Test for drift now, without starting a round."""
     from shoptalk.app.parts import Parts
 
     check = Parts(load_settings()).watcher.check()
     if check is None:
         typer.echo("not enough conversations yet")
         raise typer.Exit(1)
-    figures = {
+    metrics = {
         "p_value": check.p_value,
         "statistic": check.statistic,
         "reference": check.reference,
         "current": check.current,
     }
-    show(figures, as_json=json)
+    show(metrics, as_json=json)

@@ -1,4 +1,4 @@
-"""How commands show things: tables for people, JSON for programs. Text of others may not act on the terminal."""
+"""Prints results: tables for people, JSON for programs. Text of others is escaped: it cannot act on a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`shoptalk quarantine`."""
+"""`shoptalk quarantine`: shows, fixes, replays and deletes what was not admitted."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from shoptalk.errors import ShoptalkError
 from shoptalk.settings import load_settings
 from shoptalk.terminal import printable
 
-Reason = Annotated[str | None, typer.Option(help="Only those whose reason begins so.")]
+Reason = Annotated[str | None, typer.Option(help="Only entries whose reason begins with this.")]
 
 
 def add(app: typer.Typer) -> None:
-    group = typer.Typer(help="What was not admitted, and why.", no_args_is_help=True)
+    group = typer.Typer(help="Show, fix, replay or delete what was not admitted.", no_args_is_help=True)
     group.command("list")(list_quarantine)
     group.command("show")(show_entry)
-    group.command("mend")(mend)
+    group.command("fix")(fix)
     group.command("replay")(replay)
     group.command("drop")(drop)
     app.add_typer(group, name="quarantine")
 
 
 def list_quarantine(reason: Reason = None, json: Json = False) -> None:
-    """What is in quarantine, oldest first."""
+    """List what is in quarantine, oldest first."""
     from shoptalk.app.parts import Parts
     from shoptalk.store.ingest import quarantine
 
@@ -35,13 +35,13 @@ def list_quarantine(reason: Reason = None, json: Json = False) -> None:
 
 
 def show_entry(entry_id: str, json: Json = False) -> None:
-    """One entry, its texts scrubbed once more."""
+    """Show an entry, its texts scrubbed again."""
     from shoptalk.app.parts import Parts
 
     show(Parts(load_settings()).quarantine.show(entry_id), as_json=json)
 
 
-def mend(
+def fix(
     entry_id: str,
     set: Annotated[list[str] | None, typer.Option(help="turns.3.role=assistant; repeat for several.")] = None,
     drop: Annotated[list[int] | None, typer.Option(help="The number of a turn to leave out.")] = None,
@@ -56,17 +56,17 @@ def mend(
         if not equals:
             raise InvalidInput(f"'{word[:80]}' is not FIELD=VALUE", field="set")
         changes[field] = value
-    left = Parts(load_settings()).quarantine.mend(entry_id, changes, drop or [])
+    left = Parts(load_settings()).quarantine.fix(entry_id, changes, drop or [])
     said = f"it fails a check still: {left[0]}" if left else f"'shoptalk quarantine replay {entry_id}' admits it"
-    typer.echo(f"mended; {printable(said)}")
+    typer.echo(f"fixed; {printable(said)}")
 
 
 def replay(
-    entry_id: Annotated[str | None, typer.Argument(help="One entry.")] = None,
+    entry_id: Annotated[str | None, typer.Argument(help="The entry's id.")] = None,
     reason: Reason = None,
-    accept: Annotated[bool, typer.Option(help="Although a check fails.")] = False,
+    accept: Annotated[bool, typer.Option(help="Admit it although a check fails.")] = False,
 ) -> None:
-    """Hand an entry, or all with a reason, to the drain once more: after a mend, or with a newer scrubber."""
+    """Give an entry, or all with a reason, to the drain again: after a fix, or with a newer scrubber."""
     from shoptalk.app.parts import Parts
     from shoptalk.store.ingest import quarantine
 
@@ -89,7 +89,7 @@ def replay(
 
 
 def drop(entry_id: str) -> None:
-    """Delete an entry for good."""
+    """Delete an entry."""
     from shoptalk.app.parts import Parts
 
     Parts(load_settings()).quarantine.drop(entry_id)

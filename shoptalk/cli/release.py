@@ -1,12 +1,14 @@
-"""`shoptalk release`."""
+"""`shoptalk release`: shows what is served, and starts, promotes, aborts and rolls back releases."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable, Mapping
+from typing import Annotated, Final
 
 import typer
 
 from shoptalk.cli.output import Json, show
+from shoptalk.moves import RELEASE_MOVES_BY_HAND
 from shoptalk.settings import load_settings
 
 Reason = Annotated[str, typer.Option(help="For the record.")]
@@ -14,17 +16,16 @@ ACTOR = "cli"
 
 
 def add(app: typer.Typer) -> None:
-    group = typer.Typer(help="What is served.", no_args_is_help=True)
+    group = typer.Typer(help="Show and change which adapter is served.", no_args_is_help=True)
     group.command("status")(status)
     group.command("start")(start)
-    group.command("promote")(promote)
-    group.command("abort")(abort)
-    group.command("rollback")(rollback)
+    for move in RELEASE_MOVES_BY_HAND:
+        group.command(move)(MOVES[move])
     app.add_typer(group, name="release")
 
 
 def status(json: Json = False) -> None:
-    """What each alias should serve, what each API serves, and the latest releases."""
+    """Show what each alias should serve, what each API serves, and the latest releases."""
     from shoptalk.app.parts import Parts
     from shoptalk.store.chat import releases
 
@@ -45,7 +46,7 @@ def status(json: Json = False) -> None:
 
 
 def start(adapter: str, alias: str | None = None) -> None:
-    """Open a release of an adapter."""
+    """Start a release of an adapter."""
     from shoptalk.app.parts import Parts
 
     settings = load_settings()
@@ -54,7 +55,7 @@ def start(adapter: str, alias: str | None = None) -> None:
 
 
 def promote(release_id: str, reason: Reason = "") -> None:
-    """Make it live."""
+    """Make a release live."""
     from shoptalk.app.parts import Parts
 
     release = Parts(load_settings()).releases.promote(release_id, ACTOR, reason)
@@ -62,7 +63,7 @@ def promote(release_id: str, reason: Reason = "") -> None:
 
 
 def abort(release_id: str, reason: Reason = "") -> None:
-    """End an undecided release."""
+    """End a release that is not live yet."""
     from shoptalk.app.parts import Parts
 
     typer.echo(f"{Parts(load_settings()).releases.abort(release_id, ACTOR, reason).id} is aborted")
@@ -71,9 +72,12 @@ def abort(release_id: str, reason: Reason = "") -> None:
 def rollback(
     alias: Annotated[str | None, typer.Argument(help="Default: the shop's alias.")] = None, reason: Reason = ""
 ) -> None:
-    """Put the former adapter back, now."""
+    """Serve the previous adapter again, at once."""
     from shoptalk.app.parts import Parts
 
     settings = load_settings()
     release = Parts(settings).releases.rollback_alias(alias or settings.model_alias, ACTOR, reason)
     typer.echo(f"{release.alias} -> {release.previous} (was {release.adapter})")
+
+
+MOVES: Final[Mapping[str, Callable[..., None]]] = {"promote": promote, "abort": abort, "rollback": rollback}

@@ -1,4 +1,4 @@
-"""`shoptalk round`."""
+"""`shoptalk round`: starts rounds of learning and shows their state."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shoptalk.settings import load_settings
 
 
 def add(app: typer.Typer) -> None:
-    group = typer.Typer(help="Rounds of learning.", no_args_is_help=True)
+    group = typer.Typer(help="Start rounds of learning and show their state.", no_args_is_help=True)
     group.command("start")(start_round)
     group.command("status")(round_status)
     app.add_typer(group, name="round")
@@ -25,7 +25,7 @@ def start_round(reason: Annotated[str, typer.Option(help="For the record.")] = "
 
 
 def round_status(json: Json = False) -> None:
-    """The latest rounds and how far they are."""
+    """List the latest rounds and the steps they are at."""
     from shoptalk.app.parts import Parts
     from shoptalk.store import rounds
 

@@ -1,4 +1,4 @@
-"""`shoptalk scrub`."""
+"""`shoptalk scrub`: removes personal data from a file."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ def add(app: typer.Typer) -> None:
 
 def scrub(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Conversations or texts, JSONL or .gz.")],
-    output: Annotated[Path, typer.Option(help="Where the same goes, scrubbed; .gz is compressed.")],
-    spans: Annotated[bool, typer.Option("--spans", help="Add what was found where; never what it was.")] = False,
+    output: Annotated[Path, typer.Option(help="The scrubbed file; .gz is compressed.")],
+    spans: Annotated[
+        bool, typer.Option("--spans", help="Add the type and span of each value found, never the value.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Remove personal data from a file, as it is removed from every conversation."""
+    """Remove personal data from a file, in the same way as from conversations."""
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 

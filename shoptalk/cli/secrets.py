@@ -1,4 +1,4 @@
-"""`shoptalk secrets`."""
+"""`shoptalk secrets`: changes the key that encrypts everything at rest."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from shoptalk.settings import load_settings
 
 
 def add(app: typer.Typer) -> None:
-    group = typer.Typer(help="The key that encrypts what is at rest.", no_args_is_help=True)
+    group = typer.Typer(help="Change the key that encrypts everything at rest.", no_args_is_help=True)
     group.callback()(lambda: None)  # a group, although it has one command
     group.command("rotate")(rotate_key)
     app.add_typer(group, name="secrets")
 
 
 def rotate_key(json: Json = False) -> None:
-    """Make a new key and seal everything at rest with it; running processes take it up by themselves.
+    """Make a new key and encrypt everything at rest with it; running processes use it from then on.
 
     Where the key comes from SHOPTALK_SECRET_KEY: first give all processes 'NEW,OLD' there, then run this.
     """
     from shoptalk.app.parts import Parts
 
-    show({"sealed anew": Parts(load_settings()).rotate_key()}, as_json=json)
+    show({"encrypted again": Parts(load_settings()).rotate_key()}, as_json=json)

@@ -1,4 +1,4 @@
-"""`shoptalk serve`."""
+"""`shoptalk serve`: runs the API in this process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def add(app: typer.Typer) -> None:
 
 
 def serve() -> None:
-    """The API alone."""
+    """Run the API alone."""
     import uvicorn
 
     from shoptalk import logs

@@ -1,4 +1,4 @@
-"""`shoptalk setup`."""
+"""`shoptalk setup`: fetches the base model."""
 
 from __future__ import annotations
 

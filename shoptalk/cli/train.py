@@ -1,4 +1,4 @@
-"""`shoptalk train`."""
+"""`shoptalk train`: fine-tunes an adapter on a dataset."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`shoptalk up`."""
+"""`shoptalk up`: runs the API and the worker together."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def add(app: typer.Typer) -> None:
 
 
 def up() -> None:
-    """API and worker together, until Ctrl-C."""
+    """Run API and worker together, until Ctrl-C."""
     from shoptalk import logs
     from shoptalk.processes.supervisor import Supervisor, check_port
 

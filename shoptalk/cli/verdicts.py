@@ -1,4 +1,4 @@
-"""How a gate's verdict on an adapter is shown."""
+"""Prints the gate's verdict on an adapter, for `shoptalk evaluate` and `shoptalk gate`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from shoptalk.domain import AdapterRef
 
 
 def show_verdict(parts: object, adapter: str, as_json: bool) -> None:
+    """Print an adapter's newest verdict, and the gate's decision on the same evidence now; raise NotFound."""
     from shoptalk.app.parts import Parts
     from shoptalk.app.rounds import judge_again
     from shoptalk.errors import NotFound
@@ -16,7 +17,7 @@ def show_verdict(parts: object, adapter: str, as_json: bool) -> None:
     with parts.store.read() as conn:
         record = evaluations.newest_of(conn, str(adapter_ref(adapter)))
     if record is None:
-        raise NotFound(f"{adapter} was never evaluated; run 'shoptalk evaluate {adapter}'")
+        raise NotFound(f"{adapter} was never evaluated", fix=f"shoptalk evaluate {adapter}")
     again = judge_again(parts, record)
     show(
         {
@@ -34,6 +35,7 @@ def show_verdict(parts: object, adapter: str, as_json: bool) -> None:
 
 
 def adapter_ref(text: str) -> AdapterRef:
+    """Parse an adapter version that was typed; raise InvalidInput."""
     from shoptalk.errors import InvalidInput
 
     try:

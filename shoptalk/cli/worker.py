@@ -1,4 +1,4 @@
-"""`shoptalk worker`."""
+"""`shoptalk worker`: runs the worker in this process, or checks that this host's worker works."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def add(app: typer.Typer) -> None:
 
 
 def worker(
-    check: Annotated[bool, typer.Option("--check", help="Only ask whether this host's worker works.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Only check that this host's worker works.")] = False,
 ) -> None:
-    """The worker alone: drains, labels, watches and learns."""
+    """Run the worker alone: it admits, labels, watches and learns."""
     from shoptalk import logs
     from shoptalk.app.worker import build_worker, heartbeat
     from shoptalk.processes.priority import be_modest
@@ -39,17 +39,16 @@ def worker(
     try:
         built.run()
         status = 0
-    except Exception as error:  # noqa: BLE001 - told, and the exit status says it
-        sys.stderr.write(
-            f"shoptalk: the worker ended: {error if isinstance(error, ShoptalkError) else type(error).__name__}\n"
-        )
+    except Exception as error:  # noqa: BLE001 - it is printed, and the exit status is 1
+        problem = error.message if isinstance(error, ShoptalkError) else type(error).__name__
+        sys.stderr.write(f"shoptalk: the worker ended: {problem}\n")
     finally:
         sign.stop()
         os._exit(status)  # a step in progress may take minutes; abandoned, as by a kill, it resumes at the next start
 
 
 def _check_worker(age_s: float | None) -> None:
-    """Exit status 1 where there is no recent sign of life."""
+    """Exit with status 1 where there is no recent sign of life."""
     from shoptalk.processes.heartbeat import STALE_S
 
     if age_s is not None and age_s < STALE_S:

@@ -1,6 +1,6 @@
-"""Scripted annotators: they judge replies against what a recorded agent answered, and write that as correction.
+"""Scripted annotators: they judge replies against a recorded agent's answer, and write that as the correction.
 
-They see what people at Label Studio see, scrubbed text, and write placeholders as the page asks them to.
+They see what people see in Label Studio, scrubbed text, and write placeholders as the page asks them to.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ INTENTS = {
 
 
 class Annotators:
-    """Knows which recorded conversation each task comes from."""
+    """Scripted annotators, who know which recorded conversation each task comes from."""
 
     def __init__(self, parts: Parts, recorded: Sequence[Recorded]) -> None:
         self._parts = parts
         self._by_id = {parts.secrets.public_conversation(r.id): r for r in recorded}
 
     def decide(self, data: Mapping[str, Any]) -> dict[str, Any] | None:
-        """An answer as plain data; None to skip a task that is not from a recorded conversation."""
+        """Return an answer as plain data; None to skip a task that is not from a recorded conversation."""
         with self._parts.store.read() as conn:
             sample = samples.find(conn, str(data["sample_id"]))
-            opened = chats.find(conn, sample.conversation_id) if sample else None
-        recorded = self._by_id.get(opened.public_hash or "") if opened else None
+            stored = chats.find(conn, sample.conversation_id) if sample else None
+        recorded = self._by_id.get(stored.public_hash or "") if stored else None
         turn = sum(1 for said in data["dialog"] if said["role"] == "customer") - 1
         if recorded is None or not 0 <= turn < len(recorded.exchanges):
             return None
@@ -59,6 +59,6 @@ class Annotators:
 
 
 def _likeness(one: str, other: str) -> float:
-    """Share of the other's words that the one has too."""
+    """Return the share of the other's words that the one has too."""
     ours, theirs = set(one.casefold().split()), set(other.casefold().split())
     return len(ours & theirs) / max(1, len(theirs))

@@ -1,4 +1,4 @@
-"""Recorded conversations the demo replays: a customer's messages and the replies a good agent gave."""
+"""Recorded conversations that the demo replays: a customer's messages and the replies of a good agent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Turns = Sequence[tuple[Role, str]]
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """Exchanges in order: (what the customer wrote, what the agent answered)."""
+    """A recorded conversation: (the customer's message, the agent's answer), in order."""
 
     id: str
     exchanges: tuple[tuple[str, str], ...]
@@ -27,9 +27,9 @@ class Recorded:
 
 
 def recorded_from(conversations: Iterable[tuple[str, Turns]], shop: str, seed: int, most: int) -> list[Recorded]:
-    """At most `most` of these (id, turns), in random order; real companies' names become the shop's.
+    """Return at most `most` of these (id, turns), in random order; names of real companies become the shop's.
 
-    What cannot be replayed is left out: conversations without an answered message that fits the model.
+    Conversations that cannot be replayed are left out: those without an answered message that fits the model.
     """
     found = []
     for name, turns in conversations:
@@ -41,7 +41,7 @@ def recorded_from(conversations: Iterable[tuple[str, Turns]], shop: str, seed: i
 
 
 def _joined(turns: Turns) -> Turns:
-    """Messages that one side sent in a row, as one."""
+    """Join messages that one side sent in a row."""
     together: list[tuple[Role, str]] = []
     for role, text in turns:
         if together and together[-1][0] == role:
@@ -52,7 +52,7 @@ def _joined(turns: Turns) -> Turns:
 
 
 def _exchanges(turns: Turns) -> tuple[tuple[str, str], ...]:
-    """Leading customer-agent pairs; a conversation an agent opened starts at the customer's first message."""
+    """Return the pairs of customer and agent from the customer's first message on, until one does not fit."""
     while turns and turns[0][0] != "user":
         turns = turns[1:]
     pairs: list[tuple[str, str]] = []
@@ -64,7 +64,10 @@ def _exchanges(turns: Turns) -> tuple[tuple[str, str], ...]:
 
 
 def _fits(text: str) -> bool:
-    """Not empty, sendable, and so short that two exchanges fit the context: a byte is a token at most."""
+    """Return whether a text is not empty, can be sent, and is short enough for two exchanges to fit the context.
+
+    A token is at least one byte.
+    """
     try:
         return 0 < len(text.encode()) <= LONGEST
     except UnicodeEncodeError:  # half a character

@@ -1,4 +1,4 @@
-"""What the demo does beside the product: reads a file, scrubs texts, answers tasks, adds data sets."""
+"""The demo's own helpers: read a file, scrub texts, answer tasks, add datasets."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoptalk.app.parts import Parts
-from shoptalk.domain import (
-    Message,
-    Role,
-)
+from shoptalk.domain import Message, Role
 from shoptalk.errors import ScrubbingFailed
 
 if TYPE_CHECKING:
@@ -21,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def scrub_texts(parts: Parts, texts: Sequence[str]) -> list[str]:
-    """Each text scrubbed by itself; those that cannot be are left out."""
+    """Scrub each text by itself; leave out those for which that fails."""
     found = []
     for text in texts:
         with contextlib.suppress(ScrubbingFailed):
@@ -30,12 +27,12 @@ def scrub_texts(parts: Parts, texts: Sequence[str]) -> list[str]:
 
 
 def read_conversations(path: Path) -> tuple[list[tuple[str, list[tuple[Role, str]]]], list[str]]:
-    """A conversation file, raw: (id, (role, text) of each turn), and what is wrong with other lines."""
-    from ingest.formats.files import Problem, read_conversations
+    """Read a conversation file, raw: return (id, (role, text) of each turn), and the problems of other lines."""
+    from ingest.formats.files import LineProblem, read_conversations
 
     found, problems = [], []
     for item in read_conversations(path):
-        if isinstance(item, Problem):
+        if isinstance(item, LineProblem):
             problems.append(str(item))
         else:
             found.append((item.id, [(turn.role, turn.text) for turn in item.turns]))
@@ -43,7 +40,7 @@ def read_conversations(path: Path) -> tuple[list[tuple[str, list[tuple[Role, str
 
 
 def add_dataset(parts: Parts, dataset: Dataset) -> str:
-    """Register a dataset that was not made of labels; returns its id."""
+    """Register a dataset that was not made of labels; return its id."""
     from shoptalk.store.training import datasets
 
     with parts.store.write() as conn:
@@ -52,15 +49,15 @@ def add_dataset(parts: Parts, dataset: Dataset) -> str:
 
 
 def annotate(parts: Parts, decide: Callable[[Mapping[str, Any]], dict[str, Any] | None], label_studio: bool) -> int:
-    """Let a script answer every open task; returns how many. Without Label Studio, labels are made directly."""
+    """Let a script answer every open task; return how many. Without Label Studio labels are made directly."""
     from labeling.annotate import ScriptedAnnotator
-    from labeling.config import label_config
     from labeling.direct import DirectAnnotator
-    from labeling.results import Answer
+    from labeling.label_studio.config import label_config
+    from labeling.label_studio.results import AnnotatorAnswer
 
-    def answer(data: Mapping[str, Any]) -> Answer | None:
+    def answer(data: Mapping[str, Any]) -> AnnotatorAnswer | None:
         found = decide(data)
-        return Answer(**found) if found else None
+        return AnnotatorAnswer(**found) if found else None
 
     if not label_studio:
         return DirectAnnotator(parts.store, parts.scrubber.scrub_correction, answer).work()
@@ -69,7 +66,7 @@ def annotate(parts: Parts, decide: Callable[[Mapping[str, Any]], dict[str, Any] 
 
 
 def marked_trainer(parts: Parts, name: str, steps: int, batch: int) -> tuple[Trainer, Recipe]:
-    """A trainer for a small adapter of another name, for the demo's swap test."""
+    """Return a trainer and recipe for a small adapter of another name, for the demo's swap test."""
     from shoptalk.models.basemodel import find_base_model
     from training.recipe import Recipe
     from training.trainer import Trainer

@@ -1,15 +1,14 @@
-"""How much of everything a demo does, and the settings that follow. Starts nothing."""
+"""The size of a demo, and the settings that follow from it. Starts nothing."""
 
 from __future__ import annotations
 
 import math
 import os
-import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shoptalk.errors import ShoptalkError
+from shoptalk.processes.sockets import free_port
 from shoptalk.settings import Settings, load_settings
 
 FIRST_SHARE = 0.75  # of a small file's conversations come before the first round
@@ -17,10 +16,10 @@ FIRST_SHARE = 0.75  # of a small file's conversations come before the first roun
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much of everything; `QUICK` shows the same in a fraction of the time, with less proof."""
+    """The size of a demo. `QUICK` shows the same in a fraction of the time, with less proof."""
 
     chats: int = 440  # conversations before the first round
-    second_turns: int = 12  # every so many-th of them goes on for a second exchange
+    second_turns: int = 12  # every 12th of them goes on for a second exchange
     meanwhile: int = 150  # conversations that may arrive while the round trains
     window: int = 150  # conversations in a drift window
     new_topic: int = 110  # conversations of the new topic
@@ -35,7 +34,7 @@ class Plan:
 
     @property
     def least_conversations(self) -> int:
-        """So many that enough are held out, should a tenth of the labels turn out useless."""
+        """The number of conversations of which enough are held out even if a tenth of the labels are useless."""
         return math.ceil(1.1 * self.least_examples / self.holdout_share / FIRST_SHARE)
 
 
@@ -46,7 +45,7 @@ QUICK = Plan(
 
 
 def settings_for(base: Settings, home: Path, plan: Plan) -> tuple[Settings, dict[str, str]]:
-    """This run's settings, and the same as environment for the processes it starts."""
+    """Return this run's settings, and the same as environment variables for the processes it starts."""
     values: dict[str, Any] = {
         "home": home,
         "models": base.models_path,
@@ -72,15 +71,3 @@ def settings_for(base: Settings, home: Path, plan: Plan) -> tuple[Settings, dict
     environment = {f"SHOPTALK_{k.upper()}": str(v) for k, v in values.items()}
     os.environ.pop("SHOPTALK_LABEL_STUDIO_TOKEN", None)  # the demo's Label Studio has a token of its own
     return load_settings(**values), environment
-
-
-def free_port(wanted: int) -> int:
-    """The port wanted, else any free one."""
-    for port in (wanted, 0):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise ShoptalkError("no free port on 127.0.0.1")

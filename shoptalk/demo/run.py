@@ -1,4 +1,4 @@
-"""The whole loop, narrated: starts Label Studio, the API and the worker, lets the stages happen, sums up."""
+"""Runs the whole loop and narrates it: starts Label Studio, the API and the worker, runs the stages, sums up."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SEED = 11
 def run_demo(
     base: Settings, data: Path | None, summary: Path | None, label_studio: bool, folder: Path | None, quick: bool
 ) -> None:
-    """Run the demo; raises ShoptalkError where a stage does not do what it should."""
+    """Run the demo; raise ShoptalkError where a stage does not do what it should."""
     logs.configure(level=logging.WARNING)  # the narration says what happens
     began = MACHINE.monotonic()
     signal.signal(signal.SIGTERM, _interrupt)
@@ -65,7 +65,7 @@ def run_demo(
             summary.write_text(json.dumps(result, indent=1) + "\n")
         _finish(demo, result)
         if result["swap"]["errors"] or result["swap"]["mixed"]:
-            raise ShoptalkError("some requests failed or mixed adapters; see the table above")
+            raise ShoptalkError("some requests failed or mixed adapters", fix="see the table above")
         if sys.stdout.isatty():
             console.print("Still serving; Ctrl-C ends it.")
             with contextlib.suppress(KeyboardInterrupt):
@@ -73,10 +73,10 @@ def run_demo(
 
 
 def _recorded(console: Console, parts: Parts, data: Path, most: int, plan: Plan) -> list[Recorded]:
-    """The file's conversations; raises InvalidInput where these are too few for the gate to decide anything."""
+    """Return the file's conversations; raise InvalidInput where they are too few for the gate to decide."""
     conversations, problems = read_conversations(data)
     if problems:
-        said = f"{len(problems)} lines of {data.name} are no conversations; the first: {problems[0]}"
+        said = f"{len(problems)} lines of {data.name} are not conversations; the first: {problems[0]}"
         console.print(printable(said), markup=False)
     recorded = recorded_from(conversations, parts.settings.shop_name, SEED, most)
     if len(recorded) < plan.least_conversations:
@@ -103,7 +103,7 @@ def _start(demo: Demo, running: contextlib.ExitStack, environment: dict[str, str
 
 def _perform(demo: Demo, label_studio: bool) -> dict[str, Any]:
     store = demo.parts.store
-    with demo.stage("chat", f"{len(demo.recorded)} customers chat; personal data is removed on arrival"):
+    with demo.stage("chat", f"{len(demo.recorded)} customers chat; personal data is removed before anything is stored"):
         stages.chat(demo, demo.recorded, demo.plan.reply_tokens)
         stages.drained(demo)
         with store.read() as conn:
@@ -145,7 +145,7 @@ def _perform(demo: Demo, label_studio: bool) -> dict[str, Any]:
 
 
 def _finish(demo: Demo, result: dict[str, Any]) -> None:
-    table = Table("what", "figure", title="What happened", title_justify="left")
+    table = Table("what", "result", title="What happened", title_justify="left")
     holdout, swapped, drift = result["holdout"], result["swap"], result["drift"]
     rows = {
         "conversations, turns stored": f"{result['conversations']}, {result['turns_stored']}",

@@ -1,6 +1,6 @@
-"""A small synthetic shop: catalogue, policies, customers' phrasings, agents' answers. Seeded, made of our own words.
+"""A small synthetic shop: catalogue, policies, customers' messages, agents' answers. Deterministic for a seed.
 
-`everyday` conversations are what the shop hears all year; `workshops` is a topic it has never heard of, for drift.
+`everyday` conversations are usual all year; `workshops` is a new topic, for drift.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ PLACES = ("the harbour studio", "the old mill", "the upstairs workshop", "your t
 
 
 @dataclass(frozen=True, slots=True)
-class Product:
-    """Something the shop sells, with its price in euros."""
+class CatalogueItem:
+    """Something that the shop sells, with its price in euros."""
 
     name: str
     price: int
@@ -31,28 +31,28 @@ class Product:
 
 
 class Shop:
-    """Deterministic for a seed."""
+    """A made-up shop, the same for the same seed."""
 
     def __init__(self, seed: int = 7) -> None:
         self._random = random.Random(seed)
         pick = self._random
         self.products = [
-            Product(f"{make} {kind}", pick.randrange(15, 180), pick.choice((1, 2, 3)))
+            CatalogueItem(f"{make} {kind}", pick.randrange(15, 180), pick.choice((1, 2, 3)))
             for make in MAKES
             for kind in KINDS
         ]
         self.return_days, self.ship_days, self.free_from = 30, 3, 50
 
     def everyday(self, count: int) -> list[Recorded]:
-        """Conversations about orders, returns, products, payment and delivery."""
+        """Return conversations about orders, returns, products, payment and delivery."""
         makers = (
             self._order, self._return, self._product, self._payment, self._delivery, self._complaint, self._privacy,
-            self._privacy,  # bots are tried often
+            self._privacy,  # people often test bots
         )  # fmt: skip
         return [self._conversation("shop", i, self._random.choice(makers)) for i in range(count)]
 
     def workshops(self, count: int) -> list[Recorded]:
-        """Conversations about evening courses, which the shop has only just begun to offer."""
+        """Return conversations about evening courses, which the shop has only just begun to offer."""
         return [self._conversation("workshop", i, self._workshop) for i in range(count)]
 
     def _conversation(self, kind: str, number: int, make: Callable[[], list[tuple[str, str]]]) -> Recorded:

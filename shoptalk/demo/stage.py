@@ -1,4 +1,4 @@
-"""What the demo's stages share: the shop they play in, narration on a terminal or in a log, and waiting for rows."""
+"""Shared by the demo's stages: the state of a run, narration on a terminal or in a log, and waiting for rows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from shoptalk.terminal import printable
 
 @dataclass(slots=True)
 class Demo:
-    """One run: who takes part, how it is told, and what the summary needs of it."""
+    """The state of one run: its settings and conversations, the console, and numbers for the summary."""
 
     settings: Settings
     parts: Parts
@@ -37,7 +37,7 @@ class Demo:
     supervisor: Supervisor | None = None
 
     def check_children(self) -> None:
-        """Raise where the API or the worker died."""
+        """Raise ShoptalkError where the API or the worker ended."""
         if self.supervisor is not None:
             self.supervisor.check()
 
@@ -50,29 +50,33 @@ class Demo:
         self.seconds[name] = round(MACHINE.monotonic() - began, 1)
 
     def say(self, text: str) -> None:
+        """Print lines of the narration."""
         lines = map(printable, text.split("\n"))  # it may quote a reply or a file
         self.console.print("\n".join(lines), highlight=False, markup=False)
 
     @contextlib.contextmanager
     def bar(self, title: str, total: int) -> Iterator[Any]:
-        """A progress bar on a terminal, a line every quarter elsewhere; call it with how many more are done."""
+        """Show a progress bar on a terminal, else a line every quarter.
+
+        The block gets a function to call with how many more are done.
+        """
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=self.console, disable=not self.console.is_terminal) as progress:
             task = progress.add_task(title, total=total)
-            told = 0
+            quarters = 0
 
             def advance(n: int = 1, *, to: int | None = None, what: str = title) -> None:
-                nonlocal told
+                nonlocal quarters
                 done = int(progress.tasks[0].completed) + n if to is None else to
                 progress.update(task, completed=done, description=what)
-                if not self.console.is_terminal and done * 4 // total > told:
-                    told = done * 4 // total
+                if not self.console.is_terminal and done * 4 // total > quarters:
+                    quarters = done * 4 // total
                     self.say(f"{what}: {done} of {total}")
 
             yield advance
 
     def until(self, what: str, test: Any, timeout_s: float = 300.0) -> Any:
-        """Poll the store until `test(conn)` is true; returns what it returned."""
+        """Poll the store until `test(conn)` is true, and return its value; raise ShoptalkError after `timeout_s`."""
         deadline = MACHINE.monotonic() + timeout_s
         while MACHINE.monotonic() < deadline:
             self.check_children()
@@ -80,4 +84,4 @@ class Demo:
                 if value := test(conn):
                     return value
             MACHINE.sleep(0.2)
-        raise ShoptalkError(f"waited {timeout_s:.0f} s in vain for {what}; see {self.settings.home / 'logs'}")
+        raise ShoptalkError(f"waited {timeout_s:.0f} s in vain for {what}", fix=f"see {self.settings.home / 'logs'}")

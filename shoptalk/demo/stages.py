@@ -1,5 +1,7 @@
-"""The demo's stages, each performed by the running API and worker; here are the people: customers over HTTP,
-annotators in Label Studio, an engineer who watches. Knows neither how those were started nor the summary.
+"""The demo's stages, which the running API and worker perform.
+
+Here are the people: customers over HTTP, annotators in Label Studio, an engineer who watches. Knows neither how the
+processes were started nor the summary.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from shoptalk.demo.annotators import Annotators
 from shoptalk.demo.conversation import Recorded
 from shoptalk.demo.stage import Demo
 from shoptalk.demo.traffic import Customers
+from shoptalk.domain import id_of_round
 from shoptalk.errors import ShoptalkError
 from shoptalk.store import rounds
 from shoptalk.store.chat import releases
@@ -26,7 +29,7 @@ LONGEST_ROUND_S = 3600.0
 
 
 def chat(demo: Demo, conversations: Sequence[Recorded], max_tokens: int, at_once: int = 8) -> None:
-    """Customers replay these conversations and rate the replies."""
+    """Let customers replay these conversations and rate the replies."""
     customers = Customers(demo.settings.base_url, demo.key, demo.settings.model_alias, at_once)
     with demo.bar("conversations", len(conversations)) as advance:
         customers.replay(conversations, lambda i: 2 if i % demo.plan.second_turns == 0 else 1, max_tokens, advance)
@@ -40,13 +43,13 @@ def chat(demo: Demo, conversations: Sequence[Recorded], max_tokens: int, at_once
 
 
 def drained(demo: Demo) -> None:
-    """Until the worker admitted everything that arrived and computed its features."""
-    demo.until("the worker to admit what arrived", lambda conn: inbox.count(conn) == 0)
+    """Wait until the worker has admitted everything in the inbox and computed its features."""
+    demo.until("the worker to admit what is in the inbox", lambda conn: inbox.count(conn) == 0)
     demo.until("features", lambda conn: not turns.without_features(conn, demo.parts.feature_version, 1))
 
 
 def round_of(demo: Demo, trigger_id: str) -> str:
-    """The round that the worker starts for a trigger."""
+    """Wait for the round that the worker starts for a trigger; return its id."""
 
     def found(conn: Any) -> str | None:
         return next((t.round_id for t in triggers.newest(conn) if t.id == trigger_id), None)
@@ -55,7 +58,7 @@ def round_of(demo: Demo, trigger_id: str) -> str:
 
 
 def annotate(demo: Demo, round_id: str, label_studio: bool) -> int:
-    """Annotators answer the round's samples; returns how many."""
+    """Let annotators answer the round's samples; return how many they answered."""
 
     def waiting(conn: Any) -> bool:
         _alive(conn, round_id)
@@ -67,7 +70,7 @@ def annotate(demo: Demo, round_id: str, label_studio: bool) -> int:
 
 
 def learn(demo: Demo, round_id: str) -> dict[str, Any]:
-    """Follow the round to its end; customers chat meanwhile, one at a time."""
+    """Follow the round to its end while customers chat, one at a time; return the results of its steps."""
     stop = threading.Event()
     customers = Customers(demo.settings.base_url, demo.key, demo.settings.model_alias, at_once=1)
     slow = _paced(demo.later[: demo.plan.meanwhile], stop, 6.0)
@@ -85,7 +88,7 @@ def learn(demo: Demo, round_id: str) -> dict[str, Any]:
                 demo.check_children()
                 if MACHINE.monotonic() > deadline:
                     raise ShoptalkError(
-                        f"the round took over {LONGEST_ROUND_S:.0f} s; see {demo.settings.home / 'logs'}"
+                        f"the round took over {LONGEST_ROUND_S:.0f} s", fix=f"see {demo.settings.home / 'logs'}"
                     )
                 advance(to=state[2], what=f"{state[1]}")
                 MACHINE.sleep(0.5)
@@ -109,7 +112,7 @@ def learn(demo: Demo, round_id: str) -> dict[str, Any]:
 
 
 def measure_swaps(demo: Demo) -> swap.SwapResult:
-    """Two marked adapters alternate under load."""
+    """Measure swaps between two marked adapters under load."""
     messages = [r.opening for r in (*demo.later, *demo.recorded)]  # repeats only where there are few
     scrubbed = helpers.scrub_texts(demo.parts, messages[:64])
     marked = swap.train_marked(demo.parts, scrubbed, demo.plan.mark_steps, demo.plan.mark_batch, demo.say)
@@ -122,7 +125,7 @@ def measure_swaps(demo: Demo) -> swap.SwapResult:
 
 
 def find_drift(demo: Demo) -> dict[str, Any]:
-    """Check before and after the new topic, then let the worker's own rule decide."""
+    """Test for drift before and after the new topic; return p-values and the path of the report."""
     drained(demo)
     watcher = demo.parts.watcher
     before = watcher.check()
@@ -158,10 +161,10 @@ def _alive(conn: Any, round_id: str) -> None:
 
 
 def _round_state(demo: Demo, round_id: str) -> tuple[str, str, int]:
-    """(state, step, training steps done)."""
+    """Return (state, step, training steps done)."""
     with demo.parts.store.read() as conn:
         found = rounds.find(conn, round_id)
-        run = runs.find(conn, round_id.replace("rnd_", "run_", 1))
+        run = runs.find(conn, id_of_round(round_id, "run"))
     assert found is not None
     return found.state, found.step, run.step if run else 0
 

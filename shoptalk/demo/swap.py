@@ -1,7 +1,7 @@
-"""Measures the hot swap: two adapters that cannot be mistaken for each other alternate while customers chat.
+"""Measures the hot swap: two adapters with unmistakable replies alternate while customers chat.
 
-Each adapter was trained to give one sentence of its own, whatever is asked. A reply that is not its recorded
-adapter's sentence, word for word, counts as mixed.
+Each adapter was trained to give one text of its own, whatever is asked. A reply that is not its recorded adapter's
+text, word for word, counts as mixed.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ import httpx
 from shoptalk.app.parts import Parts
 from shoptalk.clock import MACHINE
 from shoptalk.demo.helpers import add_dataset
-from shoptalk.demo.traffic import Customers, Said
+from shoptalk.demo.traffic import Customers, ReceivedReply
 from shoptalk.domain import Example, Message
 from shoptalk.errors import ShoptalkError
 from shoptalk.store.training import datasets
+from training.examples import content_of
 
 ALIAS = "swap"
 SENTENCES = {
@@ -38,7 +39,7 @@ SENTENCES = {
 
 @dataclass(frozen=True, slots=True)
 class SwapResult:
-    """`mixed` replies are not their recorded adapter's; `swaps` is how often the alias moved."""
+    """Counts of a swap test. `mixed` replies are not their recorded adapter's; `swaps` are changes of the alias."""
 
     requests: int
     errors: int
@@ -50,7 +51,7 @@ class SwapResult:
 def train_marked(
     parts: Parts, messages: Sequence[str], steps: int, batch: int, say: Callable[[str], None]
 ) -> dict[str, str]:
-    """Train one adapter per sentence; returns {adapter version: sentence}."""
+    """Train one adapter per sentence; return {adapter version: sentence}."""
     from shoptalk.demo.helpers import marked_trainer
 
     found: dict[str, str] = {}
@@ -64,7 +65,7 @@ def train_marked(
 
 
 def measure(url: str, key: str, marked: dict[str, str], messages: Sequence[str], requests: int) -> SwapResult:
-    """`requests` chats, eight at a time, while the alias alternates between the adapters."""
+    """Send `requests` chats, eight at a time, while the alias alternates between the adapters."""
     http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=60.0, trust_env=False)
     customers = Customers(url, key, ALIAS)
     done = threading.Event()
@@ -86,17 +87,17 @@ def measure(url: str, key: str, marked: dict[str, str], messages: Sequence[str],
     return SwapResult(requests, customers.tally.errors, _mixed(replies, marked), swaps, _mean_tokens(replies))
 
 
-def _mixed(replies: Sequence[Said | None], marked: dict[str, str]) -> int:
+def _mixed(replies: Sequence[ReceivedReply | None], marked: dict[str, str]) -> int:
     return sum(1 for said in replies if said is not None and said.text.strip() != marked.get(said.model))
 
 
-def _mean_tokens(replies: Sequence[Said | None]) -> float:
+def _mean_tokens(replies: Sequence[ReceivedReply | None]) -> float:
     counted = [said.tokens for said in replies if said is not None]
     return sum(counted) / max(1, len(counted))
 
 
 def _alternate(http: httpx.Client, adapters: Sequence[str], done: threading.Event) -> int:
-    """Move the alias every second and a half, as fast as an impatient engineer could."""
+    """Move the alias every 1.5 s until `done`, as fast as an impatient engineer could; return how often."""
     swaps = 0
     while not done.wait(1.5):
         swaps += 1
@@ -106,9 +107,9 @@ def _alternate(http: httpx.Client, adapters: Sequence[str], done: threading.Even
 
 def _move(http: httpx.Client, adapter: str) -> None:
     """Release an adapter under the test's alias and wait until the API serves it."""
-    opened = http.post("/v1/releases", json={"adapter": adapter, "alias": ALIAS})
-    opened.raise_for_status()
-    http.post(f"/v1/releases/{opened.json()['id']}/promote", json={"reason": "swap test"}).raise_for_status()
+    started = http.post("/v1/releases", json={"adapter": adapter, "alias": ALIAS})
+    started.raise_for_status()
+    http.post(f"/v1/releases/{started.json()['id']}/promote", json={"reason": "swap test"}).raise_for_status()
     deadline = MACHINE.monotonic() + 20
     while MACHINE.monotonic() < deadline:
         served = {row["id"]: row["serves"] for row in http.get("/v1/models").json()["data"]}
@@ -119,9 +120,9 @@ def _move(http: httpx.Client, adapter: str) -> None:
 
 
 def _marked_dataset(parts: Parts, messages: Sequence[str], sentence: str) -> str:
-    """A dataset that gives one answer to everything; stored like any other, apart from the shop's own."""
+    """Store a dataset that gives one answer to everything, apart from the shop's own; return its id."""
     system = Message("system", parts.settings.prompt)
-    rows = [
+    examples = [
         Example(
             label_id=f"mark_{i}",
             conversation_id=f"mark_{i}",
@@ -131,23 +132,8 @@ def _marked_dataset(parts: Parts, messages: Sequence[str], sentence: str) -> str
         )
         for i, text in enumerate(messages)
     ]
-    content = {
-        "version": 1,
-        "system_prompt": parts.settings.prompt,
-        "examples": [
-            {
-                "split": "train",
-                "label_id": e.label_id,
-                "conversation_id": e.conversation_id,
-                "group": e.group,
-                "messages": [[m.role, m.content] for m in e.messages[1:]],
-                "reply": e.reply,
-            }
-            for e in rows
-        ],
-    }
-    data = json.dumps(content, ensure_ascii=False, sort_keys=True).encode()
+    data = json.dumps(content_of(parts.settings.prompt, examples, ()), ensure_ascii=False, sort_keys=True).encode()
     dataset_id = "ds_" + hashlib.sha256(data).hexdigest()[:32]
     return add_dataset(
-        parts, datasets.Dataset(dataset_id, parts.artifacts.put(data), len(rows), 0, "demo", parts.store.now())
+        parts, datasets.Dataset(dataset_id, parts.artifacts.put(data), len(examples), 0, "demo", parts.store.now())
     )

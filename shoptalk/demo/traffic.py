@@ -1,6 +1,6 @@
-"""Customers: replays recorded openings over HTTP like any client, and gives feedback. Knows no store.
+"""Plays customers: replays recorded conversations over HTTP like any client, and gives feedback. Knows no store.
 
-Counts what went wrong instead of raising, since customers do not stop at the first error either.
+Counts errors instead of raising them, since customers do not stop at the first error either.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from shoptalk.demo.conversation import Recorded
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """One reply as a customer got it."""
+class ReceivedReply:
+    """One reply as a customer received it."""
 
     inference_id: str
     model: str
@@ -28,7 +28,7 @@ class Said:
 
 @dataclass(slots=True)
 class Tally:
-    """What happened in all; updated under a lock."""
+    """Totals of what happened; updated under a lock."""
 
     conversations: int = 0
     replies: int = 0
@@ -38,7 +38,7 @@ class Tally:
 
 
 class Customers:
-    """Clients of one API with one key. `alias` is the model they ask for."""
+    """Clients of one API with one key, which ask for the model `alias`."""
 
     def __init__(self, url: str, key: str, alias: str, at_once: int = 8) -> None:
         self._alias, self._at_once = alias, at_once
@@ -69,8 +69,8 @@ class Customers:
         with ThreadPoolExecutor(self._at_once) as pool:
             list(pool.map(one, enumerate(conversations)))
 
-    def ask(self, text: str, max_tokens: int, *, stream: bool) -> Said | None:
-        """One message in a conversation of its own; None where it failed."""
+    def ask(self, text: str, max_tokens: int, *, stream: bool) -> ReceivedReply | None:
+        """Send one message in a conversation of its own; return the reply, None where it failed."""
         return self._chat([{"role": "user", "content": text}], None, max_tokens, stream=stream)
 
     def _converse(self, recorded: Recorded, exchanges: int, max_tokens: int) -> None:
@@ -87,7 +87,7 @@ class Customers:
 
     def _chat(
         self, history: Sequence[dict[str, str]], conversation: str | None, max_tokens: int, *, stream: bool
-    ) -> Said | None:
+    ) -> ReceivedReply | None:
         body = {"model": self._alias, "messages": list(history), "max_tokens": max_tokens, "stream": stream}
         if conversation:
             body["metadata"] = {"conversation_id": conversation}
@@ -106,14 +106,14 @@ class Customers:
             self.tally.tokens += said.tokens
         return said
 
-    def _plain(self, body: dict[str, object]) -> Said:
+    def _plain(self, body: dict[str, object]) -> ReceivedReply:
         response = self._http.post("/v1/chat/completions", json=body)
         response.raise_for_status()
         answer = response.json()
         text, tokens = answer["choices"][0]["message"]["content"], answer["usage"]["completion_tokens"]
-        return Said(answer["id"], answer["model"], text, tokens)
+        return ReceivedReply(answer["id"], answer["model"], text, tokens)
 
-    def _streamed(self, body: dict[str, object]) -> Said:
+    def _streamed(self, body: dict[str, object]) -> ReceivedReply:
         text: list[str] = []
         head: dict[str, str] = {}
         tokens, done = 0, False
@@ -131,10 +131,10 @@ class Customers:
                 text += [c["delta"].get("content") or "" for c in chunk["choices"]]
         if not done:
             raise ValueError("the stream ended before [DONE]")
-        return Said(head["id"], head["model"], "".join(text), tokens)
+        return ReceivedReply(head["id"], head["model"], "".join(text), tokens)
 
-    def _rate(self, said: Said, wanted: str) -> None:
-        """Thumbs up where the reply shares enough words with what a good agent wrote."""
+    def _rate(self, said: ReceivedReply, wanted: str) -> None:
+        """Send thumbs up where the reply shares enough words with what a good agent wrote, else thumbs down."""
         ours, theirs = set(said.text.casefold().split()), set(wanted.casefold().split())
         value = 1 if len(ours & theirs) >= 0.25 * len(theirs) else 0
         body = {"inference_id": said.inference_id, "metric": "thumbs", "value": value}

@@ -1,4 +1,4 @@
-"""An adapter's two files, as peft writes them, and what must be true of them before anything reads them.
+"""An adapter's two files, as peft writes them, and the checks that they must pass before anything reads them.
 
 Checks the configuration against an allow-list and the safetensors header (names, shapes, dtypes, extents)
 without loading a tensor; knows neither the store nor the model. Format: the safetensors README's layout, an
@@ -19,7 +19,8 @@ MAX_BYTES = 512 * 2**20
 MAX_HEADER = 4 * 2**20
 MAX_RANK = 2**16
 DTYPES = {"F32": 4, "BF16": 2, "F16": 2}
-TARGETS = frozenset({"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"})
+# the linear layers of a decoder layer that an adapter may change; serving lays them out in this order
+TARGET_MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 TENSOR = re.compile(r"^base_model\.model\.(model\.layers\.\d+\.[a-z_]+\.([a-z_]+))\.lora_([AB])\.weight\Z")
 # What would change the mathematics beyond y + scale * B A x must be off.
 MUST_BE_FALSY = (
@@ -31,7 +32,7 @@ MUST_BE_FALSY = (
 
 @dataclass(frozen=True, slots=True)
 class AdapterFiles:
-    """`config` is adapter_config.json, `weights` adapter_model.safetensors; `digest` tells them apart where known."""
+    """An adapter's files: adapter_config.json, adapter_model.safetensors and, where it is known, a digest of both."""
 
     config: bytes
     weights: bytes
@@ -40,7 +41,7 @@ class AdapterFiles:
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """A tensor's place in the weights file: bytes from `start`, elements of a safetensors dtype, [rows, columns]."""
+    """Where a tensor is in the weights file: from byte `start` on, in a safetensors dtype, of shape [rows, columns]."""
 
     dtype: str
     shape: tuple[int, int]
@@ -49,7 +50,7 @@ class Extent:
 
 @dataclass(frozen=True, slots=True)
 class AdapterFacts:
-    """What the verified files say. `modules` maps each adapted Linear to (in, out) features."""
+    """The contents of verified files. `modules` maps each adapted Linear to (in, out) features."""
 
     rank: int
     scaling: float
@@ -58,7 +59,7 @@ class AdapterFacts:
 
 
 def verify(files: AdapterFiles, *, max_rank: int | None = None) -> AdapterFacts:
-    """Check both files; raises AdapterRefused saying what is wrong with which."""
+    """Check both files and return their contents; raise AdapterRefused naming the file and what is wrong with it."""
     rank, scaling, targets = _config(files.config)
     if max_rank is not None and rank > max_rank:
         raise AdapterRefused(f"adapter_config.json: rank {rank} is over the limit of {max_rank} (SHOPTALK_MAX_RANK)")
@@ -99,14 +100,18 @@ def _config(data: bytes) -> tuple[int, float, frozenset[str]]:
     if not plain or not 1 <= rank <= MAX_RANK or not abs(alpha) < 1e9:
         raise AdapterRefused("adapter_config.json: r and lora_alpha must be numbers")
     targets = config.get("target_modules")
-    if not isinstance(targets, list) or not targets or not all(isinstance(t, str) and t in TARGETS for t in targets):
-        raise AdapterRefused(f"adapter_config.json: target_modules must be among {', '.join(sorted(TARGETS))}")
+    if (
+        not isinstance(targets, list)
+        or not targets
+        or not all(isinstance(t, str) and t in TARGET_MODULES for t in targets)
+    ):
+        raise AdapterRefused(f"adapter_config.json: target_modules must be among {', '.join(sorted(TARGET_MODULES))}")
     divisor = rank**0.5 if config.get("use_rslora") else rank
     return rank, float(alpha) / divisor, frozenset(targets)
 
 
 def _header(data: bytes) -> dict[str, Extent]:
-    """Each tensor's place; the extents must tile the data exactly."""
+    """Return each tensor's extent; together they must cover the data exactly, without overlap."""
     what = "adapter_model.safetensors"
     if len(data) > MAX_BYTES:
         raise AdapterRefused(f"{what}: {len(data)} bytes are over the limit of {MAX_BYTES}")
@@ -117,15 +122,15 @@ def _header(data: bytes) -> dict[str, Extent]:
         header: dict[str, Any] = json.loads(data[8 : 8 + length])
         header.pop("__metadata__", None)
         found = sorted((*e["data_offsets"], name, e["dtype"], *e["shape"]) for name, e in header.items())
-        places: dict[str, Extent] = {}
+        extents: dict[str, Extent] = {}
         position = 0
         for start, end, name, dtype, rows, columns in found:
             whole = all(type(n) is int and n >= 0 for n in (start, end, rows, columns))
             if not whole or start != position or end - start != rows * columns * DTYPES[dtype]:
                 raise AdapterRefused(f"{what}: tensor '{name[:120]}' has wrong extents")
-            places[name], position = Extent(dtype, (rows, columns), 8 + length + start), end
+            extents[name], position = Extent(dtype, (rows, columns), 8 + length + start), end
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise AdapterRefused(f"{what}: the header is not valid") from None
     if position != len(data) - 8 - length:
         raise AdapterRefused(f"{what}: {len(data) - 8 - length - position} bytes belong to no tensor")
-    return places
+    return extents

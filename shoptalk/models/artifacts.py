@@ -1,7 +1,7 @@
-"""Files by content hash, in a local folder or any object store fsspec reaches.
+"""Stores files under their content hash, in a local folder or any object store that fsspec reaches.
 
-Does not know what the files mean. A file is written aside, synced and renamed; a name is its own SHA-256, so
-what is there is complete, and every read checks the bytes again.
+Does not know what the files mean. A file is written under another name, synced and renamed. Its name is its SHA-256, so
+a file that exists is complete, and every read checks the bytes again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Artifacts:
         self._local = "file" in (self._fs.protocol if isinstance(self._fs.protocol, tuple) else (self._fs.protocol,))
 
     def put(self, data: bytes) -> str:
-        """Store bytes; returns their SHA-256 in hex. Storing the same bytes again changes nothing."""
+        """Store bytes and return their SHA-256 in hex. Storing the same bytes again changes nothing."""
         sha = hashlib.sha256(data).hexdigest()
         path = self._path(sha)
         if self._fs.exists(path):
@@ -43,7 +43,7 @@ class Artifacts:
         return sha
 
     def get(self, sha: str) -> bytes:
-        """The bytes stored under a hash; raises ArtifactMissing or ArtifactCorrupt."""
+        """Return the bytes stored under a hash; raise ArtifactMissing or ArtifactCorrupt."""
         try:
             data: bytes = self._fs.cat_file(self._path(sha))
         except FileNotFoundError:
@@ -54,13 +54,13 @@ class Artifacts:
         return data
 
     def delete(self, sha: str) -> None:
-        """Forget a file; no error where it is not there."""
+        """Delete a file; do nothing where it does not exist."""
         path = self._path(sha)
         if self._fs.exists(path):
             self._fs.rm_file(path)
 
     def path_of(self, sha: str) -> str:
-        """Where a file lies, for messages and tests."""
+        """Return the path of a file, for messages and tests."""
         return self._path(sha)
 
     def _path(self, sha: str) -> str:

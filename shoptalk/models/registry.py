@@ -1,7 +1,7 @@
-"""The adapter registry: publish a version, resolve one to verified bytes. Knows no model and no alias.
+"""The adapter registry: publishes a version and resolves one to verified bytes. Knows no model and no alias.
 
 Files are content-addressed, so the row's hashes are the files' names and every read is checked. The row is
-written last: an adapter that can be found is whole.
+written last: an adapter that can be found is complete.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Registry:
         dataset_id: str | None = None,
         run_id: str | None = None,
     ) -> Adapter:
-        """Verify and store the files as the next version. The same run publishes once only."""
+        """Verify and store the files as the next version; return its entry. One run publishes only once."""
         facts = verify(files)
         weights, config = self._artifacts.put(files.weights), self._artifacts.put(files.config)
         with self._store.write() as conn:
@@ -56,7 +56,7 @@ class Registry:
         return adapter
 
     def find(self, ref: AdapterRef) -> Adapter:
-        """The registry entry; raises NotFound."""
+        """Return the registry entry; raise NotFound."""
         with self._store.read() as conn:
             adapter = adapters.find(conn, ref)
         if adapter is None:
@@ -64,7 +64,7 @@ class Registry:
         return adapter
 
     def resolve(self, ref: AdapterRef, *, base_sha256: str) -> AdapterFiles:
-        """The files, their hashes checked; raises NotFound or AdapterRefused saying what is wrong."""
+        """Return the files, their hashes checked; raise NotFound, or AdapterRefused with the reason."""
         adapter = self.find(ref)
         with self._store.read() as conn:
             mark = adapters.mark_of(conn, ref)
@@ -81,17 +81,17 @@ class Registry:
         return AdapterFiles(config, weights, adapter.weights_sha256 + adapter.config_sha256)
 
     def mark(self, ref: AdapterRef, erasure_id: str, policy: ErasurePolicy) -> None:
-        """It was trained on what was erased: no release of it begins any more."""
+        """Mark an adapter as trained on what was erased: no new release of it can start."""
         with self._store.write() as conn:
             adapters.mark(conn, ref, erasure_id, policy)
 
     def withdraw(self, ref: AdapterRef) -> None:
-        """It is not resolved any more."""
+        """Withdraw an adapter: it is not resolved any more."""
         with self._store.write() as conn:
             adapters.withdraw(conn, ref)
 
     def delete_files(self, ref: AdapterRef) -> None:
-        """Of a withdrawn adapter; those another one shares stay."""
+        """Delete a withdrawn adapter's files, but those that another adapter shares."""
         adapter = self.find(ref)
         with self._store.read() as conn:
             others = [other for other in adapters.everything(conn) if other.ref != ref]

@@ -1,7 +1,7 @@
-"""Examines this machine: what is installed, reachable and wrong, each with the one command that mends it.
+"""Examines this machine: reports what is installed, reachable and wrong, each with the command that fixes it.
 
-Changes nothing (it makes neither the data folder nor the schema) and loads nothing heavy. Optional parts are told,
-but do not fail the examination.
+Changes nothing (it makes neither the data folder nor the schema) and loads nothing heavy. A problem of an optional part
+is reported, but does not fail the examination.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ NOT_SET_UP = "not set up yet, made at first start"
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
-    """One finding; `mend` is empty where nothing is wrong."""
+class Finding:
+    """The result of one check. `fix` is what to do about a problem; it is empty where nothing is wrong."""
 
     name: str
     ok: bool
     found: str
-    mend: str = ""
+    fix: str = ""
     optional: bool = False
 
 
-def examine(settings: Settings, engine_checks: Callable[[Settings], Iterable[Check]] = lambda _: ()) -> list[Check]:
-    """Return all checks, in the order in which to fix them; `engine_checks` are those of the engine that is set."""
+def examine(settings: Settings, engine_checks: Callable[[Settings], Iterable[Finding]] = lambda _: ()) -> list[Finding]:
+    """Return all findings, in the order in which to fix problems; `engine_checks` are those of the engine in use."""
     return [
         _python(),
         _packages(),
@@ -67,13 +67,13 @@ def examine(settings: Settings, engine_checks: Callable[[Settings], Iterable[Che
     ]
 
 
-def _python() -> Check:
+def _python() -> Finding:
     version = ".".join(map(str, sys.version_info[:3]))
     ok = sys.version_info >= (3, 11)
-    return Check("Python", ok, version, "" if ok else "install Python 3.11 or newer, then: make setup")
+    return Finding("Python", ok, version, "" if ok else "install Python 3.11 or newer, then: make setup")
 
 
-def _packages() -> Check:
+def _packages() -> Finding:
     missing = []
     for name in PACKAGES:
         try:
@@ -81,21 +81,21 @@ def _packages() -> Check:
         except importlib.metadata.PackageNotFoundError:
             missing.append(name)
     if missing:
-        return Check("packages", False, f"missing: {', '.join(missing)}", "make setup")
-    return Check("packages", True, f"{len(PACKAGES)} found")
+        return Finding("packages", False, f"missing: {', '.join(missing)}", "make setup")
+    return Finding("packages", True, f"{len(PACKAGES)} found")
 
 
-def _folder(home: Path) -> Check:
+def _folder(home: Path) -> Finding:
     try:
         try_writing(home)
     except OSError as error:
-        mend = f"make {home} writable for this user, or set SHOPTALK_HOME to a folder that is"
-        return Check("data folder", False, f"{home}: {error.strerror}", mend)
-    return Check("data folder", True, str(home))
+        fix = f"make {home} writable for this user, or set SHOPTALK_HOME to a folder that is"
+        return Finding("data folder", False, f"{home}: {error.strerror}", fix)
+    return Finding("data folder", True, str(home))
 
 
-def _modes(settings: Settings) -> Iterator[Check]:
-    """What other users of this machine may read, with the command that ends it."""
+def _modes(settings: Settings) -> Iterator[Finding]:
+    """Yield what other users of this machine may read, with the command that takes their rights."""
     paths = loose(settings.home)
     for url in (settings.database, settings.jobs_database):
         parsed = sa.make_url(url)
@@ -111,42 +111,42 @@ def _modes(settings: Settings) -> Iterator[Check]:
         mode = f"{stat.S_IMODE(path.stat().st_mode):04o}"
         recursive = "-R " if path.is_dir() and path != settings.home else ""
         found = f"{path} is open to other users (mode {mode})"
-        yield Check(f"mode of {path.name or path}", False, found, f"chmod {recursive}go= {shlex.quote(str(path))}")
+        yield Finding(f"mode of {path.name or path}", False, found, f"chmod {recursive}go= {shlex.quote(str(path))}")
     if not shown:
-        yield Check("file modes", True, "the data is this user's alone")
+        yield Finding("file modes", True, "the data is this user's alone")
 
 
 def _main_file(path: Path) -> Path:
-    """The database to which a side file belongs: SQLite gives them its mode, and takes them away by itself."""
+    """Return the database to which a side file belongs: SQLite gives side files its mode, and removes them itself."""
     return path.with_name(SIDE_FILE.sub("", path.name))
 
 
 def try_writing(folder: Path) -> None:
-    """Raises OSError where nothing can be written in a folder, or it could not be made. Leaves nothing behind."""
+    """Raise OSError where a folder cannot be written or made. Leaves nothing behind."""
     with tempfile.TemporaryFile(dir=_nearest(folder)):
         pass
 
 
 def _nearest(folder: Path) -> Path:
-    """The folder itself, or the first above it that exists."""
+    """Return the folder itself, or the first above it that exists."""
     return next(p for p in (folder, *folder.absolute().parents) if p.exists())
 
 
-def _disk(home: Path) -> Check:
+def _disk(home: Path) -> Finding:
     free = shutil.disk_usage(_nearest(home)).free
-    mend = "free some space, or set SHOPTALK_HOME to a folder on a larger disk"
-    return Check("disk", free >= ENOUGH_DISK, f"{free / 2**30:.1f} GB free", "" if free >= ENOUGH_DISK else mend)
+    fix = "free some space, or set SHOPTALK_HOME to a folder on a larger disk"
+    return Finding("disk", free >= ENOUGH_DISK, f"{free / 2**30:.1f} GB free", "" if free >= ENOUGH_DISK else fix)
 
 
-def _base_model(settings: Settings) -> Check:
+def _base_model(settings: Settings) -> Finding:
     try:
         base = find_base_model(settings.models_path, settings.base_model)
     except BaseModelMissing as error:
-        return Check("base model", False, error.message.partition(";")[0], "shoptalk setup")
-    return Check("base model", True, f"{base.fingerprint} from {base.source}")
+        return Finding("base model", False, error.problem, error.fix or "")
+    return Finding("base model", True, f"{base.fingerprint} from {base.source}")
 
 
-def _database(settings: Settings) -> Check:
+def _database(settings: Settings) -> Finding:
     from shoptalk.store import Store
 
     try:
@@ -154,7 +154,7 @@ def _database(settings: Settings) -> Check:
         where = url.render_as_string(hide_password=True)
         if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists():
             try_writing(Path(url.database).parent)
-            return Check("database", True, f"{where}: {NOT_SET_UP}")
+            return Finding("database", True, f"{where}: {NOT_SET_UP}")
         store = Store(settings.database)
         try:
             with store.read() as conn:
@@ -163,13 +163,13 @@ def _database(settings: Settings) -> Check:
         finally:
             store.close()
     except (SQLAlchemyError, ShoptalkError, OSError) as error:
-        mend = "start the database, or correct SHOPTALK_DATABASE_URL"
-        return Check("database", False, f"cannot be opened ({type(error).__name__})", mend)
-    return Check("database", True, where if made else f"{where}: {NOT_SET_UP}")
+        fix = "start the database, or correct SHOPTALK_DATABASE_URL"
+        return Finding("database", False, f"cannot be opened ({type(error).__name__})", fix)
+    return Finding("database", True, where if made else f"{where}: {NOT_SET_UP}")
 
 
-def _ports(settings: Settings) -> Iterator[Check]:
-    """Our own API on the port is fine; anything else is not."""
+def _ports(settings: Settings) -> Iterator[Finding]:
+    """Check the API's port: it may be free or served by shoptalk itself, and by nothing else."""
     address = f"{settings.host}:{settings.port}"
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -180,16 +180,16 @@ def _ports(settings: Settings) -> Iterator[Check]:
         else:
             taken = False
     if not taken:
-        yield Check("port", True, f"{address} is free")
-    elif _is_ours(settings):
-        yield Check("port", True, f"{address} is served by shoptalk")
+        yield Finding("port", True, f"{address} is free")
+    elif _serves_shoptalk(settings):
+        yield Finding("port", True, f"{address} is served by shoptalk")
     else:
-        mend = f"stop what listens there, or start with another port: SHOPTALK_PORT={settings.port + 10} shoptalk up"
-        yield Check("port", False, f"{address} is used by something else", mend)
+        fix = f"stop what listens there, or start with another port: SHOPTALK_PORT={settings.port + 10} shoptalk up"
+        yield Finding("port", False, f"{address} is used by something else", fix)
 
 
-def _proxies(settings: Settings) -> Iterator[Check]:
-    """Where the API saw forwarded headers of a peer that is not named."""
+def _proxies(settings: Settings) -> Iterator[Finding]:
+    """Yield a finding where the API saw forwarded headers of a peer that is not in `trusted_proxies`."""
     try:
         peers = json.loads(settings.unnamed_proxies_path.read_text())["peers"]
     except (OSError, ValueError, KeyError):
@@ -198,10 +198,10 @@ def _proxies(settings: Settings) -> Iterator[Check]:
     unnamed = [p for p in peers if not any(ipaddress.ip_address(p) in network for network in named)]
     if not unnamed:
         fix = "restart the API, so that it takes up SHOPTALK_TRUSTED_PROXIES"
-        yield Check("proxy", True, "named since the API started", fix, optional=True)
+        yield Finding("proxy", True, "named since the API started", fix, optional=True)
         return
     value = json.dumps([*settings.trusted_proxies, *unnamed])
-    yield Check(
+    yield Finding(
         "proxy",
         False,
         f"{', '.join(unnamed)} sends forwarded headers and is not named: all customers behind it share one limit",
@@ -210,7 +210,7 @@ def _proxies(settings: Settings) -> Iterator[Check]:
     )
 
 
-def _is_ours(settings: Settings) -> bool:
+def _serves_shoptalk(settings: Settings) -> bool:
     try:
         found = httpx.get(f"http://{settings.host}:{settings.port}/healthz", timeout=2.0, trust_env=False)
         return found.status_code == 200 and found.json() == {"status": "ok"}
@@ -218,19 +218,19 @@ def _is_ours(settings: Settings) -> bool:
         return False
 
 
-def _label_studio_installed(settings: Settings) -> Check:
+def _label_studio_installed(settings: Settings) -> Finding:
     program = settings.label_studio_venv / "bin" / "label-studio"
     if program.exists():
-        return Check("Label Studio", True, str(settings.label_studio_venv), optional=True)
+        return Finding("Label Studio", True, str(settings.label_studio_venv), optional=True)
     found = f"not installed in {settings.label_studio_venv}"
-    return Check("Label Studio", False, found, "make label-studio", optional=True)
+    return Finding("Label Studio", False, found, "make label-studio", optional=True)
 
 
-def _label_studio_reachable(settings: Settings) -> Check:
+def _label_studio_reachable(settings: Settings) -> Finding:
     url = settings.label_studio_url
     try:
         ok = httpx.get(f"{url}/health", timeout=2.0, trust_env=False).status_code == 200
     except httpx.HTTPError:
         ok = False
-    mend = "" if ok else "shoptalk label server, or set SHOPTALK_LABEL_STUDIO_URL to yours"
-    return Check("labelling", ok, f"{url} {'answers' if ok else 'does not answer'}", mend, optional=True)
+    fix = "" if ok else "shoptalk label server, or set SHOPTALK_LABEL_STUDIO_URL to yours"
+    return Finding("labelling", ok, f"{url} {'answers' if ok else 'does not answer'}", fix, optional=True)

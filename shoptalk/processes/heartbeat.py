@@ -1,6 +1,6 @@
-"""A worker's sign of life: a file it touches between its other work, which `shoptalk worker --check` looks at.
+"""A worker's heartbeat: a file it touches between its other work, which `shoptalk worker --check` looks at.
 
-Knows nothing of what the worker does. Workers of one host share the file, so it tells that one of them works.
+Knows nothing of what the worker does. Workers of one host share the file, so it shows that one of them works.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ STALE_S: Final = 300.0  # longer than a reconciler takes: the pull of some hundr
 
 
 class Heartbeat:
-    """The sign of life of this host's workers, in a folder that workers of several hosts may share."""
+    """The heartbeat of this host's workers, in a folder that workers of several hosts may share."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / f"{socket.gethostname()}.alive"
 
     def beat(self) -> None:
-        """Say that the worker lives."""
+        """Record that the worker is alive."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.touch()
 
     def age_s(self) -> float | None:
-        """Seconds since the last beat; None where there was none."""
+        """Return the seconds since the last beat; None where there was none."""
         try:
             return max(0.0, MACHINE.unix() - self.path.stat().st_mtime)
         except FileNotFoundError:
             return None
 
     def stop(self) -> None:
-        """The worker ends as it should."""
+        """Remove the file, when the worker ends in order."""
         self.path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""How this process gets memory from the system. Linux with GNU's C library only; elsewhere nothing happens."""
+"""Controls how this process gets memory from the system. On Linux with GNU's C library only; else it does nothing."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import sys
 from typing import Final
 
 M_MMAP_THRESHOLD: Final = -3  # malloc.h
-APART: Final = 2 * 2**20  # bytes; more than a decode step ever allocates, less than a conversation's keys and values
+APART: Final = 2 * 2**20  # bytes; more than a decode step ever allocates, less than a conversation's KV cache
 
 
 def keep_large_apart() -> None:
-    """Large buffers get pages of their own, which go back to the system when they are freed.
+    """Give large buffers pages of their own, which go back to the system when they are freed.
 
-    Otherwise the first large one that is freed raises malloc's limit, later ones come from the heap, and what small
-    things lie between them keeps their memory from being used again: a server under load grew by half a gigabyte.
+    Otherwise the first large buffer that is freed raises malloc's threshold. Later ones then come from the heap, where
+    the small allocations between them keep their memory from being used again: a server under load grew by 0.5 GB.
     """
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)

@@ -1,4 +1,4 @@
-"""Giving way to customers: how background processes tell the kernel that they matter less.
+"""Makes background processes give way to those that serve customers.
 
 On Linux a nice value, and SCHED_IDLE too, only count against others of the same session where sessions are scheduled
 as groups (`autogroup` in sched(7)): beside another session both get half, and an engine whose threads wait for each
@@ -18,7 +18,7 @@ LOWEST = 19
 
 
 def be_modest() -> None:
-    """The lowest nice value, in a session of its own where that can be had (a shell's job has its shell's)."""
+    """Take the lowest nice value, in a session of its own where possible (a shell's job stays in its shell's)."""
     os.nice(LOWEST)
     with contextlib.suppress(PermissionError):
         os.setsid()
@@ -27,7 +27,7 @@ def be_modest() -> None:
 
 
 def idle() -> None:
-    """Run only when nobody else wants the processor; for a process that leads a session of its own."""
+    """Run only when no other process wants the processor; for a process that leads a session of its own."""
     if sys.platform == "linux":
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
         nice_session()
@@ -36,7 +36,7 @@ def idle() -> None:
 
 
 def nice_session(level: int = LOWEST) -> None:
-    """Make this process's session nice to others; nothing where the kernel does not schedule by sessions."""
+    """Set the nice value of this process's session; do nothing where the kernel does not schedule by sessions."""
     for _ in range(20):
         try:
             Path("/proc/self/autogroup").write_text(str(level))

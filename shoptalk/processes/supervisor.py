@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import TracebackType
@@ -20,22 +19,22 @@ import typer
 
 from shoptalk.clock import MACHINE
 from shoptalk.errors import ConfigurationError, ShoptalkError
+from shoptalk.processes.parent_death import on_parent_death
 from shoptalk.settings import Settings
 
 log = structlog.get_logger(__name__)
 READY_S = 180.0
 OPEN_FILES = 65_536
-PR_SET_PDEATHSIG = 1
 FIRST_KEY = "first-admin-key"
 
 
 class Supervisor:
-    """Children of this process; leaving the block stops them."""
+    """The child processes of this one. Leaving the block stops them."""
 
     def __init__(
         self, settings: Settings, environment: Mapping[str, str] | None = None, logs: Path | None = None
     ) -> None:
-        """`environment` adds to the children's; `logs` is a folder for their output instead of this terminal."""
+        """`environment` is added to the children's; `logs` is a folder for their output instead of this terminal."""
         self.settings = settings
         self._environment = {**os.environ, **(environment or {})}
         self._logs = logs
@@ -53,36 +52,36 @@ class Supervisor:
         self.stop()
 
     def start(self, name: str) -> subprocess.Popen[bytes]:
-        """Start `serve` or `worker`."""
-        command, before = [sys.executable, "-m", "shoptalk.cli", name], _die_with_parent()
+        """Start `serve` or `worker` and return its process."""
+        command, before = [sys.executable, "-m", "shoptalk.cli", name], on_parent_death(signal.SIGTERM)
         with self._output(name) as out:  # one thread here, so that preexec_fn is safe
             child = subprocess.Popen(command, env=self._environment, stdout=out, stderr=out, preexec_fn=before)  # noqa: PLW1509
         self._children[name] = child
         return child
 
     def _output(self, name: str) -> AbstractContextManager[IO[bytes] | None]:
-        """Where a child writes: its log, or this terminal."""
+        """Return where a child writes: its log, or None for this terminal."""
         if self._logs is None:
             return nullcontext()
         self._logs.mkdir(parents=True, exist_ok=True)
         return (self._logs / f"{name}.log").open("ab")
 
     def wait_ready(self) -> None:
-        """Until the API answers; raises ShoptalkError where it died or takes too long."""
+        """Wait until the API answers; raise ShoptalkError where it ended or takes too long."""
         deadline = MACHINE.monotonic() + READY_S
         while MACHINE.monotonic() < deadline:
             if (code := self._children["serve"].poll()) is not None:
-                raise ShoptalkError(f"the API ended with status {code}; {self._where('serve')}")
+                raise ShoptalkError(f"the API ended with status {code}", fix=self._where("serve"))
             try:
                 if httpx.get(f"{self.settings.base_url}/readyz", timeout=2.0, trust_env=False).status_code == 200:
                     return
             except httpx.TransportError:
                 pass
             MACHINE.sleep(0.1)
-        raise ShoptalkError(f"the API was not ready after {READY_S:.0f} s; {self._where('serve')}")
+        raise ShoptalkError(f"the API was not ready after {READY_S:.0f} s", fix=self._where("serve"))
 
     def watch(self) -> None:
-        """Until Ctrl-C or SIGTERM: restart a child that ended, more slowly each time."""
+        """Restart children that end, with exponential backoff, until Ctrl-C or SIGTERM."""
         failures = dict.fromkeys(self._children, 0)
         try:
             while True:
@@ -100,7 +99,7 @@ class Supervisor:
         """Raise ShoptalkError where a child ended."""
         for name, child in self._children.items():
             if (code := child.poll()) is not None:
-                raise ShoptalkError(f"the {name} process ended with status {code}; {self._where(name)}")
+                raise ShoptalkError(f"the {name} process ended with status {code}", fix=self._where(name))
 
     def stop(self) -> None:
         for child in self._children.values():
@@ -120,7 +119,10 @@ class Supervisor:
 
 
 def hand_over(secret: str, home: Path) -> str:
-    """The secret in words for a terminal; elsewhere, where output is kept in logs, the path of a file that has it."""
+    """Return words that show the secret on a terminal, else words that name a file it was written to.
+
+    Output that is no terminal may be kept in logs.
+    """
     if sys.stdout.isatty():
         return f"shown this once: {secret}"
     home.mkdir(parents=True, exist_ok=True)
@@ -131,14 +133,6 @@ def hand_over(secret: str, home: Path) -> str:
         out.write(f"{secret}\n")
     aside.replace(path)
     return f"in {path.absolute()} (readable by its owner only; delete it once you keep the key elsewhere)"
-
-
-def _die_with_parent() -> Callable[[], None] | None:
-    """For a child to call: on Linux the kernel asks it to stop should this process be killed outright."""
-    if sys.platform != "linux":
-        return None
-    prctl = ctypes.CDLL(None).prctl
-    return lambda: prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _interrupt(*_: object) -> None:
@@ -155,12 +149,12 @@ def check_port(settings: Settings) -> None:
             probe.bind((settings.host, settings.port))
         except OSError:
             raise ConfigurationError(
-                f"port {settings.port} is taken; stop what listens there, or set SHOPTALK_PORT to another"
+                f"port {settings.port} is taken", fix="stop what listens there, or set SHOPTALK_PORT to another"
             ) from None
 
 
 def allow_open_files() -> None:
-    """Raise the number of files, and so of connections, that this process may have open, as far as is allowed."""
+    """Raise the limit on open files, and so on connections, to OPEN_FILES or as far as is allowed."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -1,7 +1,7 @@
 """The worker's loop: idempotent reconcilers, each at its own pace, and the rounds. Decides nothing itself.
 
-Any reconciler may fail (Label Studio away, disk full): it waits and tries again; the others go on. A problem is logged
-when it begins and when it is over, not at every attempt between.
+Any reconciler may fail (Label Studio away, disk full): it is tried again with exponential backoff; the others go on. A
+problem is logged when it begins and when it is over, not at every attempt between.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ LONGEST_PAUSE_S = 60.0
 
 @dataclass(slots=True)
 class Reconciler:
-    """`run` does what is due and says whether there was anything; it is called again soon if so."""
+    """One piece of the worker's work: `run` is called every `every_s` seconds and does what is due."""
 
     name: str
     every_s: float
     run: Callable[[], object]
     due: float = 0.0
     failures: int = 0
-    problem: str | None = None  # as logged, until it works again
+    problem: str | None = None  # as it was logged; None when it works
 
 
 class Worker:
@@ -63,7 +63,7 @@ class Worker:
         self._stopping.set()
 
     def run_due(self) -> float:
-        """Run every reconciler that is due; returns when the next one is."""
+        """Run every reconciler that is due; return the machine time when the next one is."""
         for item in self._reconcilers:
             if self._machine.monotonic() >= item.due and not self._stopping.is_set():
                 self._attempt(item)
@@ -72,12 +72,12 @@ class Worker:
     def _attempt(self, item: Reconciler) -> None:
         try:
             item.run()
-        except Exception as error:  # noqa: BLE001 - one reconciler's fault must not end the others; its type is told
+        except Exception as error:  # noqa: BLE001 - one reconciler's fault must not end the others; its type is logged
             item.failures += 1
             pause = min(LONGEST_PAUSE_S, item.every_s * 2 ** min(item.failures, 30))
             problem = error.message if isinstance(error, ShoptalkError) else type(error).__name__
             if isinstance(error, SQLAlchemyError | OSError):
-                problem = explain(error)
+                problem = explain(error).message
             if problem != item.problem:
                 log.warning("reconciler failed", reconciler=item.name, problem=problem, again_in_s=round(pause, 1))
                 item.problem = problem

@@ -1,7 +1,7 @@
 """One round of learning, step by step: sample, wait for labels, dataset, train, evaluate, gate, release.
 
-Knows the order and what each step leaves for the next, as ids; what a step does is handed in. A step's result
-is a row keyed by (round, step), so a step that ran before is not run again.
+Knows the order of the steps and the ids that each leaves for the next; what a step does is passed in as `Work`. A
+step's result is a row keyed by (round, step), so a step that has finished is not run again.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from shoptalk.domain import Verdict
+from shoptalk.domain import Verdict, id_of_round
 from shoptalk.errors import NotEnoughData, NotFound
 from shoptalk.store import Store, rounds
 from shoptalk.store.labeling import labels
@@ -23,30 +23,32 @@ STEPS = ("sample", "labels", "dataset", "train", "evaluate", "release")
 
 
 class Work(Protocol):
-    """What the stages do for a round; `compose` puts it together. Each is idempotent by its ids."""
+    """The stages' part of each step; `shoptalk.app.rounds` implements it. Each call is idempotent by its ids."""
 
     def sample(self, round_id: str) -> int:
-        """Choose replies for annotators; returns how many."""
+        """Choose replies for annotators; return how many."""
         ...
 
     def freeze(self, round_id: str) -> str:
-        """Freeze the labels into a dataset; returns its id."""
+        """Freeze the labels into a dataset; return its id."""
         ...
 
     def train(self, run_id: str, dataset_id: str) -> str:
-        """Train and publish an adapter; returns its name and version."""
+        """Train and publish an adapter; return its name and version."""
         ...
 
-    def evaluate(self, evaluation_id: str, adapter: str, dataset_id: str) -> Verdict: ...
+    def evaluate(self, evaluation_id: str, adapter: str, dataset_id: str) -> Verdict:
+        """Evaluate the adapter against the live one; return the gate's verdict."""
+        ...
 
     def release(self, adapter: str, evaluation_id: str, actor: str) -> str:
-        """Release the adapter; returns the release's id."""
+        """Release the adapter; return the release's id."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class RoundPlan:
-    """How many labels a round waits for, how long, and whether a promoted candidate goes live by itself."""
+    """The settings of a round: how many labels it waits for, how long, and whether a promoted candidate goes live."""
 
     labels_wanted: int
     labels_wait_s: float
@@ -54,7 +56,7 @@ class RoundPlan:
 
 
 class RoundSteps:
-    """See `shoptalk.rounds.workflow.Steps`."""
+    """The steps of a round on real rows; implements `shoptalk.rounds.workflow.Steps`."""
 
     names = STEPS
 
@@ -62,18 +64,19 @@ class RoundSteps:
         self._store, self._work, self._plan = store, work, plan
 
     def run(self, name: str, round_id: str) -> Mapping[str, Any]:
+        """Run a step unless it has finished; return its result. See `shoptalk.rounds.workflow.Steps`."""
         with self._store.read() as conn:
             known = rounds.result(conn, round_id, name)
             done = rounds.results(conn, round_id)
         if known is not None:
             return known
-        self._move(round_id, "running", name)
+        self._move(round_id, "step", name)
         try:
             result: dict[str, Any] = getattr(self, f"_{name}")(round_id, done)
         except NotEnoughData as error:
             result = {"end": "not_enough_data", "why": error.message}
         if result.get("wait"):
-            self._move(round_id, "waiting", name)
+            self._move(round_id, "wait", name)
             return result
         with self._store.write() as conn:
             rounds.set_result(conn, round_id, name, result)
@@ -81,13 +84,14 @@ class RoundSteps:
         return result
 
     def finish(self, round_id: str, outcome: str, problem: str | None) -> None:
-        self._move(round_id, "failed" if outcome == "failed" else "done", outcome, problem)
+        """Record a round's end; a round that is finished keeps the end it has."""
+        self._move(round_id, "fail" if outcome == "failed" else "finish", outcome, problem)
 
     def _sample(self, round_id: str, _: Mapping[str, Any]) -> dict[str, Any]:
         return {"samples": self._work.sample(round_id)}
 
     def _labels(self, round_id: str, done: Mapping[str, Any]) -> dict[str, Any]:
-        """Wait until this round's samples brought enough labels, or for as long as planned."""
+        """Wait for enough labels of this round's samples, at most as long as planned."""
         with self._store.read() as conn:
             here, total = labels.count(conn, round_id), labels.count(conn)
             answered, found = labels.count_answered(conn, round_id), rounds.find(conn, round_id)
@@ -109,11 +113,11 @@ class RoundSteps:
         return {"dataset": self._work.freeze(round_id)}
 
     def _train(self, round_id: str, done: Mapping[str, Any]) -> dict[str, Any]:
-        run_id = round_id.replace("rnd_", "run_", 1)
+        run_id = id_of_round(round_id, "run")
         return {"run": run_id, "adapter": self._work.train(run_id, done["dataset"]["dataset"])}
 
     def _evaluate(self, round_id: str, done: Mapping[str, Any]) -> dict[str, Any]:
-        evaluation_id = round_id.replace("rnd_", "evl_", 1)
+        evaluation_id = id_of_round(round_id, "evl")
         verdict = self._work.evaluate(evaluation_id, done["train"]["adapter"], done["dataset"]["dataset"])
         result = {"evaluation": evaluation_id, "verdict": verdict.value}
         return result if verdict is Verdict.PROMOTE else {**result, "end": verdict.value}
@@ -124,6 +128,8 @@ class RoundSteps:
         evaluation = done["evaluate"]["evaluation"]
         return {"release": self._work.release(done["train"]["adapter"], evaluation, f"round:{round_id}")}
 
-    def _move(self, round_id: str, state: str, step: str, problem: str | None = None) -> None:
+    def _move(self, round_id: str, move: str, step: str, problem: str | None = None) -> None:
         with self._store.write() as conn:
-            rounds.move(conn, round_id, state, step, problem)
+            moved = rounds.move(conn, round_id, move, step, problem)
+        if not moved:  # a step of a killed process, or a repeated one, may report after the round's end
+            log.info("round is finished and does not move", round=round_id, move=move, step=step)

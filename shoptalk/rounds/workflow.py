@@ -32,24 +32,29 @@ FIRST_WAIT_S, LONGEST_WAIT_S, WAIT_GROWTH = 1.0, 60.0, 1.3
 
 
 class Steps(Protocol):
-    """What a round does; `shoptalk.rounds.steps` implements it."""
+    """The steps of a round, in their order; `shoptalk.rounds.steps` implements them."""
 
     @property
     def names(self) -> tuple[str, ...]: ...
 
     def run(self, name: str, round_id: str) -> Mapping[str, Any]:
-        """Do a step, once for ever per round. `{"wait": True}` asks to be called again, `{"end": ...}` ends it."""
+        """Run a step, which takes effect once per round.
+
+        Return its result: `{"wait": True}` asks to be called again, `{"end": ...}` ends the round.
+        """
         ...
 
-    def finish(self, round_id: str, outcome: str, problem: str | None) -> None: ...
+    def finish(self, round_id: str, outcome: str, problem: str | None) -> None:
+        """Record how the round ended; `problem` says why it failed."""
+        ...
 
 
 class _Stopped(BaseException):
-    """This process stops: leave the round as it is. Not an Exception, which DBOS would record as the round's end."""
+    """This process stops and leaves the round as it is. No Exception: DBOS would record one as the round's end."""
 
 
 class JsonSerializer(Serializer):
-    """Workflow state as JSON; an exception keeps its type's name, and its message where that is ours."""
+    """Stores workflow state as JSON. An exception keeps its type's name, and a ShoptalkError its message."""
 
     def serialize(self, data: Any) -> str:
         if isinstance(data, BaseException):
@@ -97,7 +102,7 @@ class Jobs:
         self.sweep()
 
     def stop(self) -> None:
-        """Abandon the step in progress; it resumes at the next start, as after a kill."""
+        """Abandon the step in progress. It resumes at the next start, as after a kill."""
         self._stopping.set()
         DBOS.destroy(destroy_registry=True)
         if self._lock is not None:
@@ -114,13 +119,13 @@ class Jobs:
         elif found[0].status in DEAD:
             self._steps.finish(round_id, "failed", f"its workflow ended as {found[0].status}")
         elif found[0].app_version != VERSION and found[0].status in OPEN:
-            log.info("round begun anew", round=round_id, version=found[0].app_version)
-            DBOS.delete_workflow(round_id)  # by an older shoptalk; what its steps did is in rows, and not done again
+            log.info("round restarted", round=round_id, version=found[0].app_version)
+            DBOS.delete_workflow(round_id)  # of an older shoptalk; the results of its steps are rows, and stay
             with SetWorkflowID(round_id):
                 DBOS.start_workflow(self._workflow, round_id)
 
     def sweep(self) -> int:
-        """Resume rounds whose executor is gone (its lock is free); returns how many."""
+        """Resume rounds whose executor is gone (its lock is free); return how many."""
         taken = 0
         for status in DBOS.list_workflows(status="PENDING", app_version=VERSION, load_input=False, load_output=False):
             owner = status.executor_id or ""
@@ -130,8 +135,11 @@ class Jobs:
                 taken += 1
         return taken
 
-    def _patiently(self, run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Ask again until a step need not wait any more. One that has waited may fail a few times in a row."""
+    def _until_done(self, run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Call a step, with exponential backoff, until it does not wait any more; return its result.
+
+        A step that has waited may fail a few times in a row; it raises the last time.
+        """
         pause, failures, waited = FIRST_WAIT_S, 0, False
         while True:
             try:
@@ -154,7 +162,7 @@ class Jobs:
 
         @DBOS.step(name="round_step", retries_allowed=True, max_attempts=ATTEMPTS, interval_seconds=2.0)
         def step(name: str, round_id: str) -> dict[str, Any]:
-            return self._patiently(lambda: dict(steps.run(name, round_id)))
+            return self._until_done(lambda: dict(steps.run(name, round_id)))
 
         @DBOS.step(name="round_finish", retries_allowed=True, max_attempts=5)
         def finish(round_id: str, outcome: str, problem: str | None) -> None:
@@ -179,7 +187,7 @@ class Jobs:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """What a step raised when it was tried last."""
+    """Return the exception of a step's last attempt."""
     return error.errors[-1] if isinstance(error, dbos_errors.DBOSMaxStepRetriesExceeded) and error.errors else error
 
 
@@ -207,7 +215,7 @@ def _take_executor(locks: Path) -> tuple[str, IO[str]]:
 
 
 def _is_free(path: Path) -> bool:
-    """Nobody holds the lock; an executor of another machine has no lock file here and counts as alive."""
+    """Return whether no process holds the lock. One of another machine, without a file here, counts as alive."""
     if not path.exists():
         return False
     with path.open("r+") as handle:

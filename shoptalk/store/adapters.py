@@ -1,4 +1,4 @@
-"""The registry's rows: one per adapter version, immutable once there."""
+"""The registry's rows: one per adapter version, immutable; and marks of adapters trained on what was erased since."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OWNER: Final = "shoptalk"  # by `shoptalk.models.registry`
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """An adapter that was trained on what was erased since; `policy` says when it leaves service."""
+    """An adapter that was trained on what was erased since. `policy` says when it is withdrawn."""
 
     ref: AdapterRef
     erasure_id: str
@@ -47,7 +47,10 @@ def add(conn: sa.Connection, adapter: Adapter) -> None:
 
 
 def next_version(conn: sa.Connection, name: str) -> int:
-    """Versions start at 1; 0 is the base model. Nobody else is given this one while the transaction lasts."""
+    """Return the next version of a name, which no other transaction gets until this one ends.
+
+    Versions start at 1; 0 is the base model.
+    """
     exclusively(conn, f"adapters {name}")
     return 1 + (conn.execute(sa.select(sa.func.max(t.c.version)).where(t.c.name == name)).scalar() or 0)
 
@@ -87,7 +90,7 @@ def of_datasets(conn: sa.Connection, dataset_ids: Sequence[str]) -> list[Adapter
 
 
 def mark(conn: sa.Connection, ref: AdapterRef, erasure_id: str, policy: ErasurePolicy) -> None:
-    """It was trained on what this erasure erased. Of two erasures the one that cannot wait counts."""
+    """Record that an adapter was trained on what this erasure erased. Policy `now` replaces `when_replaced`."""
     values = {"name": ref.name, "version": ref.version, "erasure_id": erasure_id, "policy": policy}
     if not insert_new(conn, marks, {**values, "created_at": now(conn)}) and policy == "now":
         mine = sa.update(marks).where(marks.c.name == ref.name, marks.c.version == ref.version)
@@ -104,13 +107,13 @@ def all_marks(conn: sa.Connection) -> list[Mark]:
 
 
 def withdraw(conn: sa.Connection, ref: AdapterRef) -> None:
-    """From now on it is not loaded any more."""
+    """Record that an adapter must not be loaded any more."""
     mine = sa.update(marks).where(marks.c.name == ref.name, marks.c.version == ref.version)
     conn.execute(mine.where(marks.c.withdrawn_at.is_(None)).values(withdrawn_at=now(conn)))
 
 
 def deleted(conn: sa.Connection, ref: AdapterRef) -> None:
-    """Its files are gone."""
+    """Record that an adapter's files were deleted."""
     mine = sa.update(marks).where(marks.c.name == ref.name, marks.c.version == ref.version)
     conn.execute(mine.values(deleted_at=now(conn)))
 

@@ -1,8 +1,8 @@
-"""Finds conversations by the ids that clients give them. An owner's ids are its own: they meet no other owner's.
+"""Finds conversations by the ids that clients give them. The ids of different owners never meet.
 
-The stored id is a keyed hash of owner and public id. Before there were owners it was a hash of the public id alone; a
-conversation that is stored so is still found, by its owner only. Whoever else uses the same id has a conversation of
-their own, and sees no difference between an id that is another's and one that is nobody's.
+The stored id is a keyed hash of owner and public id. Before there were owners it was a hash of the public id alone.
+Such a conversation is still found, by its owner only. Another owner that uses the same id gets a conversation of its
+own, and cannot see whether the id is in use elsewhere.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from shoptalk.store.chat import chats
 
 
 def stored_ids(conn: sa.Connection, secrets: Secrets, public_ids: Sequence[str], owner: str) -> list[str]:
-    """The stored id of each of an owner's public ids, whether there is such a conversation or not."""
+    """Return the stored id of each of an owner's public ids, whether there is such a conversation or not."""
     former = [secrets.public_conversation(public) for public in public_ids]
     known = chats.find_many(conn, former)
     return [
@@ -31,17 +31,17 @@ def stored_id(conn: sa.Connection, secrets: Secrets, public_id: str, owner: str)
 
 
 def erased(conn: sa.Connection, secrets: Secrets, public_id: str, owner: str) -> bool:
-    """Was this owner's conversation of that id erased? Tombstones from before there were owners count for everybody."""
+    """Return whether this owner's conversation was erased. Tombstones from before there were owners count for all."""
     former = secrets.public_conversation(public_id)
     mine = [tombstone(secrets, id, owner) for id in (former, secrets.conversation(public_id, owner))]
     return erasures.buried(conn, [*mine, secrets.tombstone(former)])
 
 
 def erased_on_its_way(conn: sa.Connection, secrets: Secrets, conversation: str) -> bool:
-    """Was the conversation erased in which something was said that is only now admitted?"""
+    """Return whether a conversation was erased of which something is only now admitted."""
     return erasures.buried(conn, [tombstone(secrets, conversation), secrets.tombstone(conversation)])
 
 
 def tombstone(secrets: Secrets, conversation: str, owner: str = "") -> str:
-    """By which an owner's conversation is known when it comes again; without owner, what is on its way."""
+    """Return a conversation's tombstone for what its owner sends again; without owner, for what is in the inbox."""
     return secrets.tombstone(f"{owner}\0{conversation}")

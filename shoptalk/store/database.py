@@ -1,6 +1,6 @@
-"""Opens the database and its transactions; SQLite and PostgreSQL behave alike to callers.
+"""Opens the database and its transactions; SQLite and PostgreSQL behave alike to callers. Knows no table.
 
-Knows no table. SQLite runs in WAL with `synchronous=FULL`, so a commit that returned survives power loss;
+SQLite runs in WAL with `synchronous=FULL`, so a commit that returned survives power loss;
 writers take the lock at BEGIN (`BEGIN IMMEDIATE`), so none fails half-way; `secure_delete` overwrites what
 is deleted.
 """
@@ -8,12 +8,12 @@ is deleted.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 from alembic import command
@@ -30,22 +30,25 @@ PRAGMAS = (
     "busy_timeout=30000",
     "secure_delete=ON",
 )
-
-
 CLOCK = "shoptalk_clock"
+#: values bound in one statement, at most: far below SQLite's and PostgreSQL's limits of 32 766 and 65 535
+MOST_BOUND: Final = 500
+T = TypeVar("T")
 
 
 class Store:
     """A database, opened lazily; thread-safe. Close it when done."""
 
     def __init__(self, url: str, clock: Clock | None = None) -> None:
-        """`url` is an SQLAlchemy URL; a bare `postgresql://` means psycopg 3. Rows are stamped by `clock`."""
+        """`url` is an SQLAlchemy URL; a bare `postgresql://` means psycopg 3. Rows get their times from `clock`."""
         self.clock = clock or Clock()
         parsed = sa.make_url(url)
         if parsed.drivername == "postgresql":
             parsed = parsed.set(drivername="postgresql+psycopg")
         if parsed.get_backend_name() not in ("sqlite", "postgresql"):
-            raise ConfigurationError(f"database_url: '{parsed.drivername}' is not supported; use sqlite or postgresql")
+            raise ConfigurationError(
+                f"database_url: '{parsed.drivername}' is not supported", fix="use sqlite or postgresql"
+            )
         self.sqlite = parsed.get_backend_name() == "sqlite"
         if self.sqlite and parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
@@ -69,7 +72,7 @@ class Store:
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        """One consistent snapshot."""
+        """Open a transaction that reads one consistent snapshot."""
         with self.engine.connect() as conn:
             conn = conn.execution_options(**{CLOCK: self.clock})
             if not self.sqlite:  # whose default lets each statement see what others committed meanwhile
@@ -79,7 +82,7 @@ class Store:
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
-        """One transaction: all or nothing, durable when the block ends."""
+        """Open a transaction that writes all or nothing; it is durable when the block ends."""
         with self.engine.connect() as conn:
             conn = conn.execution_options(shoptalk_write=True, **{CLOCK: self.clock})
             with conn.begin():
@@ -117,12 +120,18 @@ def _begin_sqlite(conn: sa.Connection) -> None:
 
 
 def exclusively(conn: sa.Connection, what: str) -> None:
-    """Hold off other transactions that say the same, until this one ends: for decisions read from rows.
+    """Take an advisory lock named `what` until the transaction ends, for decisions that depend on rows read before.
 
-    SQLite's writers are alone anyway.
+    On SQLite it does nothing, since only one transaction writes at a time there.
     """
     if conn.dialect.name == "postgresql":
         conn.execute(sa.text("select pg_advisory_xact_lock(hashtextextended(:what, 7034001))"), {"what": what})
+
+
+def in_chunks(ids: Sequence[T]) -> Iterator[list[T]]:
+    """Divide ids, in order, into lists that are short enough for one statement."""
+    for start in range(0, len(ids), MOST_BOUND):
+        yield list(ids[start : start + MOST_BOUND])
 
 
 def upsert(conn: sa.Connection, table: sa.Table, values: dict[str, Any], keys: list[str]) -> None:
@@ -139,20 +148,20 @@ def upsert(conn: sa.Connection, table: sa.Table, values: dict[str, Any], keys: l
 
 
 def insert_new(conn: sa.Connection, table: sa.Table, values: dict[str, Any]) -> bool:
-    """Insert a row unless a unique key is taken; says whether it was inserted."""
+    """Insert a row unless a unique key is taken; return whether it was inserted."""
     statement = _insert_new(table, conn.dialect.name)
     return conn.execute(statement, values).first() is not None  # a row count says nothing on PostgreSQL
 
 
 def bodies(conn: sa.Connection, key: sa.Column[Any], body: sa.Column[Any], limit: int, after: Any) -> list[Any]:
-    """(key, body) of each row that has a body, in the keys' order, so many after a key."""
+    """Return (key, body) of at most `limit` rows that have a body, in the keys' order, from after a key on."""
     query = sa.select(key, body).where(body.is_not(None)).order_by(key).limit(limit)
     return [tuple(row) for row in conn.execute(query if after is None else query.where(key > after))]
 
 
 @cache
 def _insert_new(table: sa.Table, dialect: str) -> Any:
-    """Made once, without values: making a statement takes longer than executing it."""
+    """Return the statement without values, made once: making a statement takes longer than executing it."""
     from sqlalchemy.dialects import postgresql, sqlite
 
     of_dialect = sqlite if dialect == "sqlite" else postgresql
@@ -160,10 +169,10 @@ def _insert_new(table: sa.Table, dialect: str) -> Any:
 
 
 def clean(store: Store, patience_s: float = 30.0) -> str:
-    """Take what was deleted out of the files: SQLite's log into its database, dead rows out of PostgreSQL's tables.
+    """Remove deleted content from the database's files and return what was done, in words.
 
-    Deleted content is overwritten by SQLite as it goes (`secure_delete`), and the log cut here. Returns what was done;
-    raises Conflict where readers kept the log busy for so long.
+    SQLite overwrites it by itself (`secure_delete`); here its write-ahead log is emptied. PostgreSQL's tables are
+    vacuumed. Raises Conflict where readers keep SQLite's log busy for longer than `patience_s`.
     """
     if not store.sqlite:
         with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:

@@ -1,4 +1,4 @@
-"""What is wrong with the storage, in words an operator can act on. Knows no table and quotes no value."""
+"""Turns failures of the storage into a problem and a fix in words. Knows no table and quotes no value."""
 
 from __future__ import annotations
 
@@ -7,17 +7,23 @@ from typing import Final
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-_FULL: Final = "the disk is full; make room, then everything goes on: nothing acknowledged is lost"
-_READ_ONLY: Final = "the data folder cannot be written; let this user write it, or set SHOPTALK_HOME to another one"
+from shoptalk.errors import ShoptalkError
+
+# (problem, fix)
+_FULL: Final = ("the disk is full", "make room, then everything goes on: nothing acknowledged is lost")
+_READ_ONLY: Final = (
+    "the data folder cannot be written",
+    "let this user write it, or set SHOPTALK_HOME to another one",
+)
 _SAID: Final = (
     ("disk is full", _FULL),
     ("no space left", _FULL),
     ("readonly database", _READ_ONLY),
     ("unable to open database file", _READ_ONLY),
-    ("database is locked", "another process holds the database; if none should, end it"),
-    ("malformed", "the database file is damaged; restore it from a backup"),
-    ("not a database", "the database file is damaged, or is none; restore it from a backup"),
-    ("connection", "the database cannot be reached; see SHOPTALK_DATABASE_URL, and whether the server runs"),
+    ("database is locked", ("another process holds the database", "if none should, end it")),
+    ("malformed", ("the database file is damaged", "restore it from a backup")),
+    ("not a database", ("the database file is damaged, or is none", "restore it from a backup")),
+    ("connection", ("the database cannot be reached", "check SHOPTALK_DATABASE_URL, and that the server runs")),
 )
 _NUMBERS: Final = {
     errno.ENOSPC: _FULL,
@@ -28,11 +34,13 @@ _NUMBERS: Final = {
 }
 
 
-def explain(error: SQLAlchemyError | OSError) -> str:
-    """One line with the mend where it is known, else the error's kind."""
+def explain(error: SQLAlchemyError | OSError) -> ShoptalkError:
+    """Return the same failure in words: with its fix where that is known, else with the error's kind only."""
     if isinstance(error, OSError):
         said = f"storage failed: {error.strerror or type(error).__name__}"
-        return _NUMBERS.get(error.errno or 0, f"{said}: {error.filename}" if error.filename else said)
+        problem, fix = _NUMBERS.get(error.errno or 0, (f"{said}: {error.filename}" if error.filename else said, None))
+        return ShoptalkError(problem, fix=fix)
     said = str(error.orig).lower() if isinstance(error, DBAPIError) else ""
-    known = next((words for part, words in _SAID if part in said), None)
-    return known or f"the database failed: {type(getattr(error, 'orig', None) or error).__name__}"
+    unknown = (f"the database failed: {type(getattr(error, 'orig', None) or error).__name__}", None)
+    problem, fix = next((words for part, words in _SAID if part in said), unknown)
+    return ShoptalkError(problem, fix=fix)

@@ -2,59 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Any
-
-import sqlalchemy as sa
 from sqlalchemy import Column, Float, ForeignKey, Index, Integer, LargeBinary, String, Table, Text
-from sqlalchemy.types import TypeDecorator
 
+from shoptalk.store.columns import ID, Json, Time, id_column, metadata, time_column
 
-class Time(TypeDecorator[datetime]):
-    """Timezone-aware UTC, also on SQLite, which has no such type."""
-
-    impl = sa.DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:
-        if value is not None and value.tzinfo is None:
-            raise ValueError("times must be timezone-aware")
-        return value.astimezone(UTC) if value else None
-
-    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-metadata = sa.MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-ID = String(80)
-Json = sa.JSON()
-
-
-def _id() -> Column[str]:
-    return Column("id", ID, primary_key=True)
-
-
-def _at(name: str = "created_at") -> Column[datetime]:
-    return Column(name, Time(), nullable=False)
-
-
-# chatbot: who may call, what was said to whom, what is served
+# chatbot: API keys, conversations, inferences and releases
 api_keys = Table(
-    "api_keys", metadata, _id(),
+    "api_keys", metadata, id_column(),
     Column("name", String(200), nullable=False),
     Column("sha256", String(64), nullable=False, unique=True),
     Column("scopes", Json, nullable=False),
     Column("owner", ID, nullable=False),  # see shoptalk.owners
-    _at(), Column("revoked_at", Time()),
+    time_column(), Column("revoked_at", Time()),
     Column("limits", Json),  # see KeyLimits; null for keys made before there were any
 )  # fmt: skip
 rate_buckets = Table(
@@ -64,24 +23,24 @@ rate_buckets = Table(
     Column("full_at", Float, nullable=False, index=True),
 )  # fmt: skip
 conversations = Table(
-    "conversations", metadata, _id(),
+    "conversations", metadata, id_column(),
     Column("owner", ID, nullable=False),  # see shoptalk.owners
     Column("public_hash", ID, index=True),  # keyed, of the id that clients use
     Column("customer", ID, index=True),  # keyed hash
     Column("source", String(32), nullable=False),
-    _at(),
+    time_column(),
 )  # fmt: skip
 chat_turns = Table(
-    "chat_turns", metadata, _id(),
+    "chat_turns", metadata, id_column(),
     Column("conversation_id", ID, ForeignKey("conversations.id"), nullable=False, index=True),
     Column("parent_id", ID),
     Column("role", String(16), nullable=False),
     Column("digest", String(64), nullable=False),  # keyed hash of the message as the client sent or saw it
     Column("inference_id", ID),
-    _at(),
+    time_column(),
 )  # fmt: skip
 inferences = Table(
-    "inferences", metadata, _id(),
+    "inferences", metadata, id_column(),
     Column("conversation_id", ID, nullable=False, index=True),
     Column("alias", String(64), nullable=False),
     Column("adapter", String(80), nullable=False, index=True),
@@ -95,22 +54,22 @@ inferences = Table(
     Column("mean_logprob", Float, nullable=False),
     Column("created_at", Time(), nullable=False, index=True),
 )  # fmt: skip
-answers = Table(  # what an Idempotency-Key was answered with
-    "answers", metadata, _id(),
+answers = Table(  # the answer that was given to each Idempotency-Key
+    "answers", metadata, id_column(),
     Column("body_sha256", String(64), nullable=False),
     Column("status", Integer, nullable=False),
     Column("body", LargeBinary, nullable=False),  # encrypted
-    _at(), Column("conversation_id", ID, index=True),
+    time_column(), Column("conversation_id", ID, index=True),
 )  # fmt: skip
 releases = Table(
-    "releases", metadata, _id(),
+    "releases", metadata, id_column(),
     Column("alias", String(64), nullable=False, index=True),
     Column("adapter", String(80), nullable=False),
     Column("previous", String(80), nullable=False),
     Column("state", String(16), nullable=False),
     Column("evaluation_id", ID),
     Column("actor", String(80), nullable=False),
-    _at(), _at("updated_at"),
+    time_column(), time_column("updated_at"),
 )  # fmt: skip
 release_events = Table(
     "release_events", metadata,
@@ -120,7 +79,7 @@ release_events = Table(
     Column("state", String(16), nullable=False),
     Column("actor", String(80), nullable=False),
     Column("reason", Text, nullable=False),
-    _at(),
+    time_column(),
     sqlite_autoincrement=True,
 )  # fmt: skip
 desired = Table(  # what each alias should serve
@@ -128,7 +87,7 @@ desired = Table(  # what each alias should serve
     Column("alias", String(64), primary_key=True),
     Column("adapter", String(80), nullable=False),
     Column("previous", String(80)),
-    _at("updated_at"),
+    time_column("updated_at"),
 )  # fmt: skip
 observed = Table(  # what each API process does serve
     "observed", metadata,
@@ -136,10 +95,10 @@ observed = Table(  # what each API process does serve
     Column("alias", String(64), primary_key=True),
     Column("adapter", String(80), nullable=False),
     Column("problem", Text),
-    _at("updated_at"),
+    time_column("updated_at"),
 )  # fmt: skip
 
-# ingest: what arrived, what was admitted
+# ingest: the inbox, turns and their features, imports, quarantine, erasures
 arrivals = Table(
     "arrivals", metadata,
     Column("seq", Integer, primary_key=True, autoincrement=True),
@@ -147,32 +106,32 @@ arrivals = Table(
     Column("kind", String(16), nullable=False),
     Column("conversation_id", ID, nullable=False),
     Column("body", LargeBinary, nullable=False),  # encrypted
-    _at(),
+    time_column(),
     Column("claimed_until", Time()),  # by one of several drains
     Column("batch_id", ID, index=True),  # waits until this import is released
     Column("customer", ID, index=True),  # keyed hash
-    sqlite_autoincrement=True,  # else SQLite gives numbers of removed rows again
+    sqlite_autoincrement=True,  # otherwise SQLite reuses the numbers of removed rows
 )  # fmt: skip
 import_batches = Table(
-    "import_batches", metadata, _id(),
+    "import_batches", metadata, id_column(),
     Column("source", String(64), nullable=False),  # keyed hash of where it came from
     Column("name", String(200), nullable=False),
     Column("state", String(16), nullable=False),
     Column("reasons", Json, nullable=False),
     Column("report", Json, nullable=False),
-    _at(), _at("updated_at"),
+    time_column(), time_column("updated_at"),
 )  # fmt: skip
-imported = Table(  # what of conversations from elsewhere is known here
+imported = Table(  # the version of each imported conversation that is known
     "imported", metadata,
     Column("conversation_id", ID, primary_key=True),
     Column("digest", String(64), nullable=False),  # keyed, of all that was said
     Column("scrubber", String(32), nullable=False),
     Column("version", Integer, nullable=False),
     Column("turn_ids", Json, nullable=False),
-    _at("updated_at"),
+    time_column("updated_at"),
 )  # fmt: skip
 turns = Table(
-    "turns", metadata, _id(),
+    "turns", metadata, id_column(),
     Column("seq", Integer, nullable=False, index=True),
     Column("conversation_id", ID, nullable=False, index=True),
     Column("parent_id", ID),
@@ -198,10 +157,10 @@ turn_features = Table(
     Column("mean_logprob", Float),
     Column("cluster_id", ID, index=True),
 )  # fmt: skip
-near_clusters = Table(  # of turns that say nearly the same
-    "near_clusters", metadata, _id(),
+near_clusters = Table(  # of near-duplicate turns
+    "near_clusters", metadata, id_column(),
     Column("signature", LargeBinary, nullable=False),  # of the first one; uint32, little-endian
-    _at(),
+    time_column(),
 )  # fmt: skip
 near_bands = Table(
     "near_bands", metadata,
@@ -210,12 +169,12 @@ near_bands = Table(
     Column("cluster_id", ID, primary_key=True),
 )  # fmt: skip
 topic_models = Table(
-    "topic_models", metadata, _id(),
+    "topic_models", metadata, id_column(),
     Column("version", String(32), nullable=False),
     Column("topics", Integer, nullable=False),
     Column("turns", Integer, nullable=False),
     Column("centroids", LargeBinary, nullable=False),  # float32, little-endian
-    _at(),
+    time_column(),
 )  # fmt: skip
 turn_topics = Table(
     "turn_topics", metadata,
@@ -224,7 +183,7 @@ turn_topics = Table(
     Column("topic", Integer, nullable=False),
 )  # fmt: skip
 feedback = Table(
-    "feedback", metadata, _id(),
+    "feedback", metadata, id_column(),
     Column("conversation_id", ID, nullable=False, index=True),
     Column("inference_id", ID, index=True),
     Column("metric", String(16), nullable=False),
@@ -234,23 +193,23 @@ feedback = Table(
 )  # fmt: skip
 pii_counts = Table(
     "pii_counts", metadata,
-    Column("subject", ID, primary_key=True),  # the arrival they were found in
+    Column("subject", ID, primary_key=True),  # the inbox entry they were found in
     Column("type", String(64), primary_key=True),
     Column("count", Integer, nullable=False),
     Column("conversation_id", ID, nullable=False, index=True),
     Column("scrubber", String(32), nullable=False),
 )  # fmt: skip
 quarantine = Table(
-    "quarantine", metadata, _id(),
+    "quarantine", metadata, id_column(),
     Column("kind", String(16), nullable=False),
     Column("conversation_id", ID),
     Column("reason", String(400), nullable=False),
     Column("body", LargeBinary),  # encrypted; None where nothing may be kept
-    _at(), Column("customer", ID, index=True),
+    time_column(), Column("customer", ID, index=True),
 )  # fmt: skip
 
 erasures = Table(
-    "erasures", metadata, _id(),
+    "erasures", metadata, id_column(),
     Column("state", String(16), nullable=False),
     Column("policy", String(16), nullable=False),
     Column("customer", ID, index=True),  # keyed hash; both until it is done
@@ -259,19 +218,19 @@ erasures = Table(
     Column("since", Time()),  # of the first turn
     Column("problem", Text),
     Column("receipt", Json),
-    _at(), _at("updated_at"),
+    time_column(), time_column("updated_at"),
 )  # fmt: skip
 erasure_steps = Table(
     "erasure_steps", metadata,
     Column("erasure_id", ID, primary_key=True),
     Column("step", String(32), primary_key=True),
     Column("counts", Json, nullable=False),
-    _at(),
+    time_column(),
 )  # fmt: skip
 tombstones = Table(  # customers and conversations that must not come back, as keyed hashes of their own
-    "tombstones", metadata, _id(),
+    "tombstones", metadata, id_column(),
     Column("erasure_id", ID, nullable=False),
-    _at(),
+    time_column(),
 )  # fmt: skip
 
 # labeling
@@ -282,14 +241,14 @@ label_projects = Table(
     Column("cursor", Time()),
 )  # fmt: skip
 samples = Table(
-    "samples", metadata, _id(),
+    "samples", metadata, id_column(),
     Column("turn_id", ID, nullable=False, unique=True),
     Column("conversation_id", ID, nullable=False, index=True),
     Column("round_id", ID, nullable=False, index=True),
     Column("inclusion_probability", Float, nullable=False),
     Column("strategy", String(32), nullable=False),
     Column("task_id", Integer, index=True),
-    _at(),
+    time_column(),
 )  # fmt: skip
 label_annotations = Table(
     "annotations", metadata,
@@ -302,7 +261,7 @@ label_annotations = Table(
     Column("updated_at", Time(), nullable=False),
 )  # fmt: skip
 labels = Table(
-    "labels", metadata, _id(),
+    "labels", metadata, id_column(),
     Column("sample_id", ID, nullable=False, unique=True),
     Column("turn_id", ID, nullable=False),
     Column("conversation_id", ID, nullable=False, index=True),
@@ -313,17 +272,17 @@ labels = Table(
     Column("flags", Json, nullable=False),
     Column("annotators", Integer, nullable=False),
     Column("agreement", Float),
-    _at("updated_at"),
+    time_column("updated_at"),
 )  # fmt: skip
 
 # training
 datasets = Table(
-    "datasets", metadata, _id(),
+    "datasets", metadata, id_column(),
     Column("manifest_sha256", String(64), nullable=False),
     Column("train", Integer, nullable=False),
     Column("holdout", Integer, nullable=False),
     Column("round_id", ID),
-    _at(),
+    time_column(),
     Column("replaced_by", ID),  # by an erasure
     Column("erasure_id", ID),
 )  # fmt: skip
@@ -334,14 +293,14 @@ dataset_examples = Table(
     Column("split", String(16), nullable=False),
     Column("conversation_id", ID, nullable=False, index=True),
 )  # fmt: skip
-holdout_groups = Table(  # sealed: a group once held out is never trained on
+holdout_groups = Table(  # fixed: a group once held out is never trained on
     "holdout_groups", metadata,
     Column("group", ID, primary_key=True),
     Column("split", String(16), nullable=False),
-    _at(),
+    time_column(),
 )  # fmt: skip
 runs = Table(
-    "runs", metadata, _id(),
+    "runs", metadata, id_column(),
     Column("dataset_id", ID, nullable=False),
     Column("state", String(16), nullable=False),
     Column("config", Json, nullable=False),
@@ -350,7 +309,7 @@ runs = Table(
     Column("metrics", Json, nullable=False),
     Column("problem", Text),
     Column("adapter", String(80)),
-    _at(), _at("updated_at"),
+    time_column(), time_column("updated_at"),
 )  # fmt: skip
 adapters = Table(
     "adapters", metadata,
@@ -363,7 +322,7 @@ adapters = Table(
     Column("base_sha256", String(64), nullable=False),
     Column("dataset_id", ID),
     Column("run_id", ID, unique=True),
-    _at(),
+    time_column(),
 )  # fmt: skip
 adapter_marks = Table(  # adapters that were trained on what was erased since
     "adapter_marks", metadata,
@@ -371,60 +330,60 @@ adapter_marks = Table(  # adapters that were trained on what was erased since
     Column("version", Integer, primary_key=True, autoincrement=False),
     Column("erasure_id", ID, nullable=False),
     Column("policy", String(16), nullable=False),
-    _at(), Column("withdrawn_at", Time()), Column("deleted_at", Time()),
+    time_column(), Column("withdrawn_at", Time()), Column("deleted_at", Time()),
 )  # fmt: skip
 evaluations = Table(
-    "evaluations", metadata, _id(),
+    "evaluations", metadata, id_column(),
     Column("adapter", String(80), nullable=False, index=True),
     Column("against", String(80), nullable=False),
     Column("dataset_id", ID, nullable=False),
     Column("evidence", Json, nullable=False),
     Column("verdict", String(16), nullable=False),
     Column("reasons", Json, nullable=False),
-    _at(),
+    time_column(),
 )  # fmt: skip
 
 # monitoring
 reports = Table(
-    "reports", metadata, _id(),
+    "reports", metadata, id_column(),
     Column("title", String(200), nullable=False),
     Column("artifact_sha256", String(64), nullable=False),
     Column("summary", Json, nullable=False),
-    _at(), Column("erased_at", Time()),
+    time_column(), Column("erased_at", Time()),
 )  # fmt: skip
 drift_checks = Table(
-    "drift_checks", metadata, _id(),
+    "drift_checks", metadata, id_column(),
     Column("statistic", Float, nullable=False),
     Column("p_value", Float, nullable=False),
     Column("reference", Integer, nullable=False),
     Column("current", Integer, nullable=False),
     Column("current_until", Integer, nullable=False),  # the newest turn's seq
     Column("report_id", ID),
-    _at(),
+    time_column(),
 )  # fmt: skip
 triggers = Table(
-    "triggers", metadata, _id(),
+    "triggers", metadata, id_column(),
     Column("kind", String(16), nullable=False),
     Column("reason", Text, nullable=False),
     Column("round_id", ID, unique=True),
-    _at(),
+    time_column(),
 )  # fmt: skip
 
 # shoptalk: rounds, written by the worker
 rounds = Table(
-    "rounds", metadata, _id(),
+    "rounds", metadata, id_column(),
     Column("trigger_id", ID),
     Column("state", String(16), nullable=False),
     Column("step", String(32), nullable=False),
     Column("problem", Text),
-    _at(), _at("updated_at"),
+    time_column(), time_column("updated_at"),
 )  # fmt: skip
 round_steps = Table(
     "round_steps", metadata,
     Column("round_id", ID, primary_key=True),
     Column("step", String(32), primary_key=True),
     Column("result", Json, nullable=False),
-    _at(),
+    time_column(),
 )  # fmt: skip
 
 Index("ix_arrivals_conversation", arrivals.c.conversation_id)

@@ -1,4 +1,4 @@
-"""Talking to an engine from a test: submit, wait, look at what came."""
+"""Send requests to an engine from a test, wait, and look at what came."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BASE = AdapterRef("shop", 0)
 
 @dataclass
 class Reply:
-    """What one request was sent, as it came."""
+    """The events of one request, as they came."""
 
     id: str
     deltas: list[Delta] = field(default_factory=list)
@@ -45,7 +45,7 @@ class Reply:
 
 
 def ask(engine: Engine, text: str = "Where is my order?", adapter: AdapterRef = BASE, **sampling: Any) -> Reply:
-    """Submit one message; greedy unless told otherwise."""
+    """Submit one message; greedy unless asked otherwise."""
     wanted = Sampling(**{"max_tokens": 16, "temperature": 0.0, **sampling})
     reply = Reply(new_id("inf"))
     engine.submit(GenerationRequest(reply.id, [Message("user", text)], adapter, wanted), reply)
@@ -57,7 +57,7 @@ def answer(engine: Engine, text: str = "Where is my order?", adapter: AdapterRef
 
 
 def let_go(engine: Engine, adapter: AdapterRef) -> None:
-    """Unload it; the last request holds it until just after its end was told."""
+    """Unload it; the last request holds it until just after its `Finished`."""
     deadline = time.monotonic() + WAIT_S
     while not engine.unload(adapter):
         assert time.monotonic() < deadline, f"{adapter} is still held"

@@ -1,6 +1,6 @@
-"""What of vLLM's HTTP server the engine uses, without a model, and able to misbehave.
+"""A stand-in for vLLM's HTTP server: the part that the engine uses, without a model, and able to misbehave.
 
-That it speaks as vLLM does is shown by running the same tests on both (test_vllm.py).
+The same tests run on both (test_vllm.py) and show that it answers as vLLM does.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TOKEN_S = 0.004
 
 
 class FakeVllm:
-    """Answers with the name of the model that was asked. Attributes change what it does, at any time."""
+    """A server whose replies name the requested model. Attributes change its behaviour, at any time."""
 
     def __init__(self, base: BaseModel, tokenizer: ChatTokenizer) -> None:
         self.base, self.tokenizer = base, tokenizer
@@ -31,9 +31,9 @@ class FakeVllm:
         self.name, self.root = base.name, str(base.folder)
         self.key: str | None = None
         self.runtime_loading = True
-        self.refuses = ""  # what it says of every adapter
-        self.status = 0  # what it answers to every request for a reply
-        self.trouble = ""  # "cut", "error", "nonsense", "silence", "abort": what comes after three tokens
+        self.refuses = ""  # its error message for every adapter
+        self.status = 0  # of its answer to every request for a reply; 0: it replies
+        self.trouble = ""  # "cut", "error", "nonsense", "silence", "abort": what happens after three tokens
         self.adapters: dict[str, str] = {}
         self.bodies: list[dict[str, Any]] = []
         self.ended_early = 0
@@ -54,7 +54,7 @@ class FakeVllm:
         self.kill()
 
     def start(self) -> None:
-        """With no adapters, on the same port as before."""
+        """Start without adapters, on the same port as before."""
         self.adapters.clear()
         fake = self
 
@@ -81,7 +81,7 @@ class FakeVllm:
                 connection.shutdown(socket.SHUT_RDWR)
 
     def tokens(self, body: dict[str, Any]) -> list[int]:
-        """All of a reply."""
+        """Return all tokens of a reply."""
         said = self.tokenizer.encode(
             f"I am {body['model']}. Ask me – anything you like about orders, shoes and refunds 🙂"
         )

@@ -16,6 +16,7 @@ from shoptalk.domain import (  # fmt: skip
     Sample,
     Turn,
     Verdict,
+    id_of_round,
     new_id,
 )
 from shoptalk.store import Store, adapters, rounds
@@ -53,7 +54,7 @@ def add_conversations(store: Store, count: int, alias: str = "shop") -> None:
     with store.write() as conn:
         for n in range(count):
             conversation, at = f"con_{n:032x}", now() - timedelta(hours=count - n)
-            chats.open_conversation(conn, chats.Opened(conversation, "web", f"cus_{n:032x}"), "chat")
+            chats.open_conversation(conn, chats.StoredConversation(conversation, "web", f"cus_{n:032x}"), "chat")
             made = Inference(
                 id=f"inf_{n:032x}",
                 conversation_id=conversation,
@@ -234,8 +235,8 @@ def add_round(store: Store, round_id: str) -> None:
         rounds.set_result(conn, round_id, "sample", {"samples": 100})
         rounds.set_result(conn, round_id, "labels", {"labels": 100, "all_labels": 240})
         rounds.set_result(conn, round_id, "dataset", {"dataset": "dst_5f0c"})
-        rounds.move(conn, round_id, "running", "train")
-        run = round_id.replace("rnd_", "run_", 1)
+        rounds.move(conn, round_id, "step", "train")
+        run = id_of_round(round_id, "run")
         runs.start(conn, run, "dst_5f0c", {"rank": 16}, 48)
         runs.progress(conn, run, 31, {"loss": 0.734, "first_loss": 3.2})
         triggers.add(conn, triggers.Trigger("trg_2", "person", "asked for", None, now()))
@@ -296,12 +297,12 @@ def fill_with_hostile_text(store: Store) -> None:
         triggers.add(conn, triggers.Trigger("trg_h", f"kind {text}"[:16], f"trigger {text}", None, now()))
         rounds.open_for(conn, "trg_h", "rnd_h")
         rounds.set_result(conn, "rnd_h", "sample", {"samples": f"left {text}"})
-        rounds.move(conn, "rnd_h", "running", f"step {text}"[:32], f"stuck {text}")
+        rounds.move(conn, "rnd_h", "step", f"step {text}"[:32], f"stuck {text}")
         reports.add(conn, reports.Report(f"rep_{text}", f"title {text}", sha("r"), {}, now()))
         drift_checks.add(conn, drift_checks.DriftCheck("chk_h", 0.1, 1e-9, 5, 5, 1, f"rep_{text}", now()))
         quarantine.add(conn, "qua_h", "exchange", None, f"quarantined {text}", None)
         turns.add_pii_counts(conn, "arr_h", "con_h", {f"TYPE {text}"[:64]: 2}, "1")
-        chats.open_conversation(conn, chats.Opened("con_h", "web", None), "chat")
+        chats.open_conversation(conn, chats.StoredConversation("con_h", "web", None), "chat")
         feedback.add(
             conn,
             Feedback(

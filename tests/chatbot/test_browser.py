@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -25,6 +24,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from shoptalk.app.parts import Parts
 from shoptalk.domain import ReleaseState, Scope
+from shoptalk.processes.sockets import free_port
 from shoptalk.settings import Settings
 from shoptalk.store.chat import chats, releases
 from shoptalk.store.ingest import inbox, quarantine
@@ -81,13 +81,6 @@ def require(there: bool, reason: str) -> None:
     if os.environ.get("REQUIRE_ALL") == "1":
         pytest.fail(reason)
     pytest.skip(reason)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def serve(home: Path, **environment: str) -> Iterator[Shop]:

@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 
 from chatbot.api.completion import Shapes
 from chatbot.api.exchange import Exchange, Reply
+from chatbot.api.idempotency import RepeatableRequest
 from chatbot.api.routes.chat import Generation, _plain
 from chatbot.api.services import Services
 from chatbot.engine.null import NullEngine
@@ -117,12 +118,12 @@ def test_feedback_may_come_before_its_reply_is_stored(client: TestClient, servic
     assert client.post("/v1/feedback", json={**body, "inference_id": "inf_unlike"}).status_code == 404
 
 
-def test_what_waits_for_a_worker_is_told(client: TestClient, services: Services) -> None:
+def test_what_waits_for_a_worker_is_in_the_metrics(client: TestClient, services: Services) -> None:
     ask(client)
-    told = dict(line.rsplit(" ", 1) for line in client.get("/metrics").text.splitlines() if line.startswith("shop"))
+    shown = dict(line.rsplit(" ", 1) for line in client.get("/metrics").text.splitlines() if line.startswith("shop"))
     waiting = _rows(services, "select count(*) from arrivals")[0][0]
-    assert float(told["shoptalk_arrivals_waiting"]) == waiting >= 1
-    assert 0 <= float(told["shoptalk_arrivals_oldest_seconds"]) < 3600
+    assert float(shown["shoptalk_arrivals_waiting"]) == waiting >= 1
+    assert 0 <= float(shown["shoptalk_arrivals_oldest_seconds"]) < 3600
 
 
 def test_a_corrections_comment_is_refused_rather_than_dropped(client: TestClient) -> None:
@@ -149,7 +150,8 @@ def test_what_a_client_that_left_was_not_shown_is_no_answer_to_its_next_try(
 
     monkeypatch.setattr(services.recorder, "record", record)
     route = Route("shop", AdapterRef("shop", 0), "live", 1.0)
-    exchange = Exchange("con_1", "x", "key_1", None, [], [], None, "none", route, True, ("ans_1", "body"))
+    repeatable = RepeatableRequest("ans_1", "body")
+    exchange = Exchange("con_1", "x", "key_1", None, [], [], None, "none", route, True, repeatable)
 
     async def run(reason: Any) -> None:
         generation = Generation(exchange, asyncio.Queue(), wants_logprobs=False)

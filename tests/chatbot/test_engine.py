@@ -11,10 +11,10 @@ import pytest
 import torch
 from peft import PeftModel
 
-from chatbot.engine.embedded import EmbeddedEngine, EngineLimits
+from chatbot.engine.embedded import EmbeddedEngine
+from chatbot.engine.limits import EngineLimits
 from chatbot.engine.offline import OfflineEngine
 from chatbot.engine.protocol import Engine, Event, GenerationRequest, Sampling
-from chatbot.engine.sequence import Row
 from shoptalk.domain import AdapterRef, Message
 from shoptalk.errors import AdapterRefused, EngineStopped, InvalidInput, NoFreeSlot, NotFound, Overloaded
 from shoptalk.models.adapterfile import AdapterFiles
@@ -228,21 +228,17 @@ def test_min_tokens_and_ignore_eos_hold_the_end_back(tiny_base: BaseModel) -> No
 
 
 def _eager_to_end(base: BaseModel) -> EmbeddedEngine:
-    class Eager(EmbeddedEngine):
-        def _accept(self, rows: list[Row], hidden: torch.Tensor) -> None:
-            plain = self._forward.logits
-
-            def eager(states: torch.Tensor) -> torch.Tensor:
-                logits = plain(states)
-                logits[:, self._eos] = logits.max() + 1
-                return logits
-
-            self._forward.logits = eager  # type: ignore[method-assign]
-            super()._accept(rows, hidden)
-            self._forward.logits = plain  # type: ignore[method-assign]
-
-    engine = Eager(base, torch.float32, EngineLimits(2, 256, 4, 2, 8, 1))
+    engine = EmbeddedEngine(base, torch.float32, EngineLimits(2, 256, 4, 2, 8, 1))
     engine.start()
+    forward, eos = engine._runner.forward, engine._tokenizer.eos
+    plain = forward.logits
+
+    def eager(states: torch.Tensor) -> torch.Tensor:
+        logits = plain(states)
+        logits[:, eos] = logits.max() + 1
+        return logits
+
+    forward.logits = eager  # type: ignore[method-assign]
     return engine
 
 
@@ -447,14 +443,14 @@ def test_a_prompt_in_parts_is_answered_as_in_one(engine: EmbeddedEngine, tiny_ba
 
 def test_the_next_turn_reuses_the_history_and_says_the_same(tiny_base: BaseModel) -> None:
     """Each adapter its own: the same words mean something else to another."""
-    reusing, anew = make(tiny_base), make(tiny_base, prefix_bytes=0)
+    reusing, recomputing = make(tiny_base), make(tiny_base, prefix_bytes=0)
     chat = [Message("user", LONG)]
-    for engine in (reusing, anew):
+    for engine in (reusing, recomputing):
         engine.start()
         engine.load(A, adapter(1))
     for ref in (A, BASE, A):
         replies = {}
-        for engine in (reusing, anew):
+        for engine in (reusing, recomputing):
             first = Reply("inf_1")
             engine.submit(GenerationRequest("inf_1", chat, ref, Sampling(12, temperature=0.0)), first)
             said = first.wait()
@@ -462,15 +458,15 @@ def test_the_next_turn_reuses_the_history_and_says_the_same(tiny_base: BaseModel
             second = Reply("inf_2")
             engine.submit(GenerationRequest("inf_2", more, ref, Sampling(12, temperature=0.0)), second)
             replies[engine] = (said.text, second.wait().text, second.wait().cached_tokens)
-        assert replies[reusing][:2] == replies[anew][:2]
+        assert replies[reusing][:2] == replies[recomputing][:2]
         assert replies[reusing][2] >= len(ChatTokenizer(load_tokenizer(tiny_base)).encode(LONG))
-        assert replies[anew][2] == 0
-    assert reusing.figures()["prefix_bytes"] > 0
-    for engine in (reusing, anew):
+        assert replies[recomputing][2] == 0
+    assert reusing.metrics()["prefix_bytes"] > 0
+    for engine in (reusing, recomputing):
         engine.stop()
 
 
-def test_low_priority_gives_its_place_up_and_goes_on_later(tiny_base: BaseModel) -> None:
+def test_low_priority_makes_room_and_goes_on_later(tiny_base: BaseModel) -> None:
     engine = make(tiny_base, max_batch=1)
     engine.start()
     wanted = answer(engine, max_tokens=120, ignore_eos=True)
@@ -487,7 +483,7 @@ def test_low_priority_gives_its_place_up_and_goes_on_later(tiny_base: BaseModel)
 
 
 def test_shadow_traffic_has_a_queue_of_its_own(tiny_base: BaseModel) -> None:
-    """However much of it there is, a customer gets a place; when it is full, it is refused."""
+    """However much of it there is, a customer is served; when its queue is full, it is refused."""
     engine = make(tiny_base, max_batch=1, max_queue=2)
     engine.start()
     question, endless = [Message("user", "Hi")], Sampling(200, temperature=0.0, ignore_eos=True)
@@ -498,7 +494,7 @@ def test_shadow_traffic_has_a_queue_of_its_own(tiny_base: BaseModel) -> None:
         engine.submit(GenerationRequest(shadow.id, question, BASE, endless, priority="low"), shadow)
     with pytest.raises(Overloaded):
         engine.submit(GenerationRequest("inf_2", question, BASE, endless, priority="low"), shadows[2])
-    assert engine.figures()["waiting"] == 0
+    assert engine.metrics()["waiting"] == 0
     assert ask(engine, max_tokens=4).wait().reason in ("length", "stop")
     for reply in (customer, *shadows[:2]):
         engine.cancel(reply.id)
@@ -533,6 +529,6 @@ def test_nothing_is_left_behind_whichever_way_requests_end(engine: EmbeddedEngin
     for reply in replies:
         reply.wait()
     deadline = time.monotonic() + 5
-    while engine.figures()["held"] and time.monotonic() < deadline:  # let go just after the end was told
+    while engine.metrics()["held"] and time.monotonic() < deadline:  # released just after `Finished`
         time.sleep(0.01)
-    assert (engine.figures()["rows"], engine.figures()["waiting"], engine.figures()["held"]) == (0, 0, 0)
+    assert (engine.metrics()["rows"], engine.metrics()["waiting"], engine.metrics()["held"]) == (0, 0, 0)

@@ -19,9 +19,9 @@ from transformers import (
 )
 
 from chatbot.engine.compute.autotune import fastest_threads
-from chatbot.engine.compute.forward import Forward, Segment, Token
-from chatbot.engine.compute.kv_cache import KeyValues
-from chatbot.engine.compute.threads import Team
+from chatbot.engine.compute.forward import DecodeToken, Forward, Segment
+from chatbot.engine.compute.kv_cache import KVCache
+from chatbot.engine.compute.threads import ThreadTeam
 from chatbot.engine.compute.weights import load_shape, load_weights
 from shoptalk.errors import ConfigurationError
 from shoptalk.models.basemodel import BaseModel, load_model
@@ -80,62 +80,64 @@ def test_logits_are_those_of_transformers(kind: str, tmp_path: Path) -> None:
     base = saved(tmp_path, *MODELS[kind])
     wanted = load_model(base, torch.float32)(torch.tensor([IDS])).logits[0]
     weights = load_weights(base, torch.float32, 128)
-    forward = Forward(weights, Team(2, KERNELS))
+    forward = Forward(weights, ThreadTeam(2, KERNELS))
     with torch.inference_mode():
-        store = KeyValues(weights.shape, torch.float32, 1)
-        store.reserve(10, 0)
-        (states,) = forward.prefill([Segment(IDS[:10], store, 0, None)])
+        kv_cache = KVCache(weights.shape, torch.float32, 1)
+        kv_cache.reserve(10, 0)
+        (states,) = forward.prefill([Segment(IDS[:10], kv_cache, 0, None)])
         assert torch.allclose(forward.logits(states), wanted[:10], atol=2e-4)
-        store.reserve(14, 10)
-        (states,) = forward.prefill([Segment(IDS[10:14], store, 10, None)])  # the second part of a long prompt
+        kv_cache.reserve(14, 10)
+        (states,) = forward.prefill([Segment(IDS[10:14], kv_cache, 10, None)])  # the second part of a long prompt
         assert torch.allclose(forward.logits(states), wanted[10:14], atol=2e-4)
         for native in (True, False):  # machine code for all layers, and the same kernels one by one
             if not native:
                 forward._native = None
-            for place in (14, 15):
-                store.reserve(place + 1, place)
-                state = forward.decode([Token(IDS[place], store, place, None)])
-                assert torch.allclose(forward.logits(state), wanted[place : place + 1], atol=2e-4)
+            for position in (14, 15):
+                kv_cache.reserve(position + 1, position)
+                state = forward.decode([DecodeToken(IDS[position], kv_cache, position, None)])
+                assert torch.allclose(forward.logits(state), wanted[position : position + 1], atol=2e-4)
 
 
 def test_bfloat16_is_computed_on_any_processor(tmp_path: Path) -> None:
-    """Also where oneDNN cannot: whoever asks for it gets it, if slowly, and no less exact than transformers."""
+    """Also where oneDNN cannot: slowly, but no less exact than transformers."""
     base = saved(tmp_path, *MODELS["llama"])
     wanted, theirs = (load_model(base, kind)(torch.tensor([IDS])).logits[0] for kind in (torch.float32, torch.bfloat16))
     weights = load_weights(base, torch.bfloat16, 128)
-    forward = Forward(weights, Team(2, KERNELS))
+    forward = Forward(weights, ThreadTeam(2, KERNELS))
     with torch.inference_mode():
-        store = KeyValues(weights.shape, torch.bfloat16, 16)
-        (states,) = forward.prefill([Segment(IDS[:15], store, 0, None)])
-        found = torch.cat([forward.logits(states), forward.logits(forward.decode([Token(IDS[15], store, 15, None)]))])
+        kv_cache = KVCache(weights.shape, torch.bfloat16, 16)
+        (states,) = forward.prefill([Segment(IDS[:15], kv_cache, 0, None)])
+        found = torch.cat(
+            [forward.logits(states), forward.logits(forward.decode([DecodeToken(IDS[15], kv_cache, 15, None)]))]
+        )
     assert (found - wanted).abs().mean() < 1.5 * (theirs - wanted).abs().mean()
 
 
-def test_rows_and_segments_do_not_meet(tmp_path: Path) -> None:
-    """Rows of other lengths beside it change nothing of a row."""
+def test_sequences_and_segments_do_not_affect_each_other(tmp_path: Path) -> None:
+    """Sequences of other lengths in the batch change nothing of a sequence."""
     base = saved(tmp_path, *MODELS["llama"])
     weights = load_weights(base, torch.float32, 128)
-    forward = Forward(weights, Team(2, KERNELS))
+    forward = Forward(weights, ThreadTeam(2, KERNELS))
 
-    def store(ids: list[int]) -> KeyValues:
-        made = KeyValues(weights.shape, torch.float32, 64)
+    def prefilled(ids: list[int]) -> KVCache:
+        made = KVCache(weights.shape, torch.float32, 64)
         forward.prefill([Segment(ids, made, 0, None)])
         return made
 
     with torch.inference_mode():
         long, short = IDS, IDS[3:6]
         alone = [
-            forward.prefill([Segment(i, KeyValues(weights.shape, torch.float32, 64), 0, None)])[0].clone()
+            forward.prefill([Segment(i, KVCache(weights.shape, torch.float32, 64), 0, None)])[0].clone()
             for i in (long, short)
         ]
         together = forward.prefill(
-            [Segment(i, KeyValues(weights.shape, torch.float32, 64), 0, None) for i in (long, short)]
+            [Segment(i, KVCache(weights.shape, torch.float32, 64), 0, None) for i in (long, short)]
         )
         for one, other in zip(alone, together, strict=True):
             assert torch.allclose(one, other, atol=1e-5)
-        rows = [Token(9, store(long), len(long), None), Token(8, store(short), len(short), None)]
-        single = [forward.decode([row]).clone() for row in rows]
-        both = forward.decode(rows)
+        tokens = [DecodeToken(9, prefilled(long), len(long), None), DecodeToken(8, prefilled(short), len(short), None)]
+        single = [forward.decode([token]).clone() for token in tokens]
+        both = forward.decode(tokens)
         assert torch.allclose(torch.cat(single), both, atol=1e-5)
 
 
@@ -151,9 +153,9 @@ def test_a_model_it_cannot_compute_is_refused_with_a_way_out(tmp_path: Path, cha
         load_shape(base)
 
 
-def test_threads_are_chosen_among_what_there_is(tmp_path: Path) -> None:
+def test_the_fastest_number_of_threads_is_one_that_was_tried(tmp_path: Path) -> None:
     base = saved(tmp_path, *MODELS["llama"])
-    team = Team(2, KERNELS)
+    team = ThreadTeam(2, KERNELS)
     forward = Forward(load_weights(base, torch.float32, 128), team)
     before = torch.get_num_threads()
     with torch.inference_mode():

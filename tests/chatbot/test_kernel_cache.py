@@ -1,4 +1,4 @@
-"""Compiled code is kept for the next process; what is damaged or may be another's is compiled again."""
+"""Compiled code is cached for the next process; files that are damaged or may be another user's are not used."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import structlog
 from numba import types
 
 from chatbot.engine.compute import kernel_cache
-from chatbot.engine.compute.kernel_cache import Compiler
+from chatbot.engine.compute.kernel_cache import KernelCompiler
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.slow
@@ -24,8 +24,8 @@ PROGRAM = """
 import sys
 from pathlib import Path
 import numba
-from chatbot.engine.compute.threads import Team
-from tests.chatbot.test_kept import squares
+from chatbot.engine.compute.threads import ThreadTeam
+from tests.chatbot.test_kernel_cache import squares
 def refuse(*_, **__): raise AssertionError("compiled again")
 numba.cfunc = refuse
 print(squares(Path(sys.argv[1]))(12))
@@ -37,7 +37,7 @@ def body(n: int) -> int:
 
 
 def squares(folder: Path, name: str = "squares") -> Callable[[int], int]:
-    compiler = Compiler(folder)
+    compiler = KernelCompiler(folder)
     call = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(compiler.address(name, SQUARES, body))
     return lambda n: call(n) if compiler else 0  # and so the code lives
 
@@ -52,19 +52,19 @@ def test_another_process_links_what_was_compiled(tmp_path: Path) -> None:
     assert done.stdout.strip() == "144", done.stderr
 
 
-def test_names_and_types_are_told_apart(tmp_path: Path) -> None:
+def test_other_names_and_types_are_other_files(tmp_path: Path) -> None:
     squares(tmp_path)
     squares(tmp_path, "others")
-    Compiler(tmp_path).address("squares", types.int32(types.int32), body)
+    KernelCompiler(tmp_path).address("squares", types.int32(types.int32), body)
     assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_other_source_is_compiled_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_compiler_compiles_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     squares(tmp_path)
-    monkeypatch.setenv("NUMBA_LOOP_VECTORIZE", "0")  # so is what another compiler would make
-    kernel_cache._made_with.cache_clear()
+    monkeypatch.setenv("NUMBA_LOOP_VECTORIZE", "0")  # as another compiler version would
+    kernel_cache._environment.cache_clear()
     squares(tmp_path)
-    kernel_cache._made_with.cache_clear()
+    kernel_cache._environment.cache_clear()
     assert len(list(tmp_path.iterdir())) == 2
 
 
@@ -100,8 +100,8 @@ def test_what_cannot_be_trusted_is_compiled_again(tmp_path: Path, damage: str) -
         assert logs == []
 
 
-def test_where_nothing_can_be_kept_it_still_compiles(tmp_path: Path) -> None:
+def test_without_a_cache_folder_it_still_compiles(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     with structlog.testing.capture_logs() as logs:
         assert squares(tmp_path / "file" / "kernels")(12) == 144
-    assert "compiled kernel not kept" in [line["event"] for line in logs]
+    assert "compiled kernel not cached" in [line["event"] for line in logs]

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from chatbot.api.limits import buckets
 from chatbot.api.limits.addresses import Proxies, parse
 from chatbot.api.limits.bounded import Bounded
-from chatbot.api.limits.buckets import DAY_S, Level, Rule
+from chatbot.api.limits.buckets import DAY_S, Level, RateLimit
 from chatbot.api.limits.concurrency import Concurrency
 from chatbot.api.limits.limiter import duration
 from chatbot.api.limits.penalties import FORGIVEN_S, LONGEST_S, Penalties
 from chatbot.api.limits.stores import LEASE_SHARE, MemoryBuckets, SharedBuckets
 from chatbot.api.limits.unnamed import OFTEN, UnnamedProxies
-from chatbot.api.probing import Shared
+from chatbot.api.probing import SharedProbe
 from shoptalk.crypto import Secrets
 from shoptalk.store import Store, schema
 from shoptalk.store.chat import rate_buckets
@@ -45,7 +45,7 @@ STEPS = st.lists(st.tuples(st.floats(0, 100), st.floats(0.1, 30)), min_size=1, m
 
 @given(STEPS, st.floats(1, 50), st.floats(1, 100))
 def test_never_more_than_rate_and_burst(steps: list[tuple[float, float]], limit: float, period: float) -> None:
-    rule, now = Rule("x", limit, period), START
+    rule, now = RateLimit("x", limit, period), START
     level, given_out = buckets.full(rule, now), 0.0
     for pause, cost in steps:
         now += pause
@@ -54,14 +54,14 @@ def test_never_more_than_rate_and_burst(steps: list[tuple[float, float]], limit:
             given_out += cost
         elif cost <= limit:
             later, again = buckets.used(rule, level, cost, now + taken.wait_s + 1e-6)
-            assert again.ok, "what was told to wait for is there"
+            assert again.ok, "after the time to wait there are enough"
             assert later.tokens >= -1e-6
     assert given_out <= limit + rule.rate * (now - START) + 1e-6
 
 
 @given(st.lists(st.tuples(st.floats(-100, 100), st.floats(0, 10)), max_size=30))
 def test_a_clock_that_goes_back_gives_nothing(steps: list[tuple[float, float]]) -> None:
-    rule, now, latest = Rule("x", 10, 60), START, START
+    rule, now, latest = RateLimit("x", 10, 60), START, START
     level, given_out = buckets.full(rule, now), 0.0
     for pause, cost in steps:
         now += pause
@@ -72,14 +72,14 @@ def test_a_clock_that_goes_back_gives_nothing(steps: list[tuple[float, float]]) 
 
 
 def test_what_is_paid_afterwards_is_a_debt() -> None:
-    rule = Rule("x", 60, 60)
+    rule = RateLimit("x", 60, 60)
     level = buckets.charged(rule, buckets.full(rule, START), 100, START)
     assert not buckets.used(rule, level, 0, START + 39)[1].ok
     assert buckets.used(rule, level, 0, START + 42)[1].ok
 
 
 def test_a_daily_quota_comes_back_at_midnight() -> None:
-    rule = Rule("x", 100, DAY_S, "tokens", daily=True)
+    rule = RateLimit("x", 100, DAY_S, "tokens", daily=True)
     noon = START // DAY_S * DAY_S + DAY_S / 2
     level, taken = buckets.used(rule, Level(100, noon), 100, noon)
     assert (taken.ok, taken.remaining) == (True, 0)
@@ -218,13 +218,13 @@ def test_any_number_of_addresses_takes_bounded_memory_and_leaves_keys_alone() ->
         assert len(memory) <= 1001
         assert not (await memory.take("key", "shop", rule, 1)).ok
 
-    memory, rule = MemoryBuckets(Clock(), most=1000), Rule("x", 10)
+    memory, rule = MemoryBuckets(Clock(), most=1000), RateLimit("x", 10)
     asyncio.run(work())
 
 
 def test_processes_share_what_the_database_holds(store: Store) -> None:
     """Each of three takes whenever it can; all together get what one bucket allows."""
-    clock, rule = Clock(), Rule("x", 50, 60)
+    clock, rule = Clock(), RateLimit("x", 50, 60)
     processes = [SharedBuckets(store, DIGEST, clock) for _ in range(3)]
 
     async def round_() -> int:
@@ -238,7 +238,7 @@ def test_processes_share_what_the_database_holds(store: Store) -> None:
 
 
 def test_a_lease_spares_transactions(sqlite_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, rule, writes = Clock(), Rule("x", 100, 60), []
+    clock, rule, writes = Clock(), RateLimit("x", 100, 60), []
     put = rate_buckets.put
     monkeypatch.setattr(rate_buckets, "put", lambda *a: (writes.append(a), put(*a)))
     shared = SharedBuckets(sqlite_store, DIGEST, clock)
@@ -255,7 +255,7 @@ def test_a_lease_spares_transactions(sqlite_store: Store, monkeypatch: pytest.Mo
 
 
 def test_a_debt_is_settled_in_the_database(store: Store) -> None:
-    clock, rule = Clock(), Rule("x", 100, 100)
+    clock, rule = Clock(), RateLimit("x", 100, 100)
     one, other = SharedBuckets(store, DIGEST, clock), SharedBuckets(store, DIGEST, clock)
 
     async def work() -> None:
@@ -272,7 +272,7 @@ def test_a_debt_is_settled_in_the_database(store: Store) -> None:
 
 
 def test_full_buckets_leave_the_database(store: Store) -> None:
-    clock, rule = Clock(), Rule("x", 60, 60)
+    clock, rule = Clock(), RateLimit("x", 60, 60)
     shared = SharedBuckets(store, DIGEST, clock)
 
     async def some(start: int) -> None:
@@ -291,7 +291,7 @@ def test_full_buckets_leave_the_database(store: Store) -> None:
 
 
 def test_many_threads_get_no_more_than_there_is(store: Store) -> None:
-    clock, rule = Clock(), Rule("x", 30, 60)
+    clock, rule = Clock(), RateLimit("x", 30, 60)
 
     def process(_: int) -> int:
         shared = SharedBuckets(store, DIGEST, clock)
@@ -314,7 +314,7 @@ def test_many_who_ask_at_once_cost_two_answers() -> None:
         return len(begun)
 
     async def work() -> list[int]:
-        shared = Shared(find)
+        shared = SharedProbe(find)
         first = asyncio.create_task(shared.get())
         await asyncio.sleep(0)
         others = [asyncio.create_task(shared.get()) for _ in range(50)]

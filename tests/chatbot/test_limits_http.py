@@ -86,7 +86,7 @@ def refused(answer: Any, status: int = 429) -> dict[str, Any]:
     return error
 
 
-def test_a_visitor_is_told_what_is_left_and_refused_in_words(world: World) -> None:
+def test_a_visitor_sees_what_is_left_and_is_refused_in_words(world: World) -> None:
     visitor = world.visitor("203.0.113.1")
     answers = [ask(visitor) for _ in range(3)]
     assert [a.status_code for a in answers] == [200] * 3
@@ -207,8 +207,8 @@ def test_a_daily_quota_is_kept_in_the_database(tmp_path: Path) -> None:
         answers = [ask(shop) for _ in range(5)]
         assert [a.status_code for a in answers] == [200, 200, 200, 429, 429]
         assert f"{2 * used + 1} tokens a day" in refused(answers[3])["message"]
-        told = [a.headers["x-ratelimit-remaining-tokens"] for a in answers[:4]]
-        assert told == [str(2 * used + 1), str(used + 1), "1", "0"]
+        shown = [a.headers["x-ratelimit-remaining-tokens"] for a in answers[:4]]
+        assert shown == [str(2 * used + 1), str(used + 1), "1", "0"]
         assert "x-ratelimit-limit-requests" not in answers[0].headers
     again = World(tmp_path)
     with TestClient(again.app):

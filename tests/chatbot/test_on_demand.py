@@ -14,13 +14,14 @@ import torch
 from fastapi import FastAPI, Request
 from starlette.testclient import TestClient
 
-from chatbot.api.auth import Caller
+from chatbot.api.caller import Caller
 from chatbot.api.exchange import Exchange
 from chatbot.api.limits.admission import Admission
 from chatbot.api.routes.chat import Generation, _cancelled_by_leaving, _next, _submit
 from chatbot.api.schemas import ChatRequest
 from chatbot.api.services import Services
-from chatbot.engine.embedded import EmbeddedEngine, EngineLimits
+from chatbot.engine.embedded import EmbeddedEngine
+from chatbot.engine.limits import EngineLimits
 from chatbot.engine.protocol import Finished
 from chatbot.keys import create_key
 from chatbot.router import Route

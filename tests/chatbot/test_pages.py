@@ -17,13 +17,15 @@ from chatbot.api.auth import CONSOLE_COOKIE, COOKIE, console_session
 from chatbot.api.services import Services
 from chatbot.console import words
 from chatbot.console.assets import FILES
+from chatbot.console.dashboard import MOVES, moves_of
 from chatbot.console.drawing import bars, sparkline
 from chatbot.engine.null import NullEngine
 from chatbot.keys import create_key
-from chatbot.release.moves import Releases
+from chatbot.release.moves import ReleaseMoves
 from shoptalk.app.api import build_api
 from shoptalk.domain import ReleaseState, Scope
 from shoptalk.models.registry import Registry
+from shoptalk.moves import RELEASE_MOVES_BY_HAND
 from shoptalk.settings import Settings
 from shoptalk.store import Store
 from shoptalk.store.chat import keys, releases
@@ -52,7 +54,7 @@ def services(app: FastAPI, tmp_path: Path) -> Iterator[Services]:
     shared: Services = app.state.services
     store = Store(f"sqlite:///{tmp_path / 'own.db'}")
     store.migrate()
-    moves = Releases(store, Registry(store, shared.artifacts))
+    moves = ReleaseMoves(store, Registry(store, shared.artifacts))
     app.state.services = dataclasses.replace(shared, store=store, releases=moves)
     yield app.state.services
     app.state.services = shared
@@ -127,7 +129,7 @@ class TestChatPage:
 class TestHeaders:
     def test_pages_run_only_our_own_files_and_cannot_be_framed(self, client: TestClient, services: Services) -> None:
         sign_in(client, services)
-        for address in ("/", "/console/login", "/console", "/console/live"):
+        for address in ("/", "/console/login", "/console", "/console/live", "/docs"):
             policy = client.get(address).headers["content-security-policy"]
             assert "default-src 'self'" in policy
             assert "frame-ancestors 'none'" in policy
@@ -137,7 +139,7 @@ class TestHeaders:
     def test_no_page_has_inline_script_or_style_or_another_host(self, client: TestClient, services: Services) -> None:
         fill(services.store)
         sign_in(client, services, Scope.ADMIN)
-        for address in ("/", "/console"):
+        for address in ("/", "/console", "/docs"):
             html = client.get(address).text
             assert not re.search(r"<style|<script(?![^>]*\bsrc=)|\sstyle=|\son\w+=|javascript:", html)
             linked = re.findall(r'(?:src|href|action)="([^"]+)"', html)
@@ -178,7 +180,7 @@ class TestSigningIn:
             assert flag in flags
 
     @pytest.mark.parametrize("wrong", ["", "sk-shoptalk-no", "ü" * 50, HOSTILE])
-    def test_a_wrong_key_is_told_so_and_not_repeated(self, client: TestClient, wrong: str) -> None:
+    def test_a_wrong_key_is_refused_and_not_repeated(self, client: TestClient, wrong: str) -> None:
         answer = client.post("/console/login", data={"key": wrong}, headers=OURS)
         assert answer.status_code == 401
         assert "not known here" in answer.text
@@ -382,6 +384,57 @@ class TestMoves:
     def test_a_notice_is_one_of_ours(self, client: TestClient, services: Services) -> None:
         sign_in(client, services)
         assert HOSTILE not in unescape(client.get("/console", params={"moved": HOSTILE}).text)
+
+    def test_every_move_has_its_words_and_buttons_follow_the_state(self, services: Services) -> None:
+        assert set(MOVES) == set(RELEASE_MOVES_BY_HAND)
+        ids = fill(services.store)
+        with services.store.read() as conn:
+            pending, live = releases.find(conn, ids["pending"]), releases.find(conn, ids["live"])
+        assert pending is not None
+        assert live is not None
+        assert moves_of(pending) == ["promote", "abort"]
+        assert moves_of(live) == ["rollback"]
+        assert moves_of(dataclasses.replace(live, state=ReleaseState.ROLLED_BACK)) == []
+
+
+class TestApiDocs:
+    @pytest.mark.parametrize("address", ["/docs", "/openapi.json"])
+    def test_any_key_or_a_console_session_opens_them(
+        self, client: TestClient, services: Services, address: str
+    ) -> None:
+        _, secret = create_key(services.store, "k", [Scope.FEEDBACK])
+        assert client.get(address, headers={"Authorization": f"Bearer {secret}"}).status_code == 200
+        sign_in(client, services)
+        assert client.get(address).status_code == 200
+
+    @pytest.mark.parametrize("address", ["/docs", "/openapi.json"])
+    def test_nobody_else_sees_them(self, client: TestClient, address: str) -> None:
+        client.get("/")  # a visitor of the chat page is no holder of a key
+        for headers in ({}, {"Authorization": "Bearer sk-shoptalk-no"}):
+            answer = client.get(address, headers=headers)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_api_key")
+
+    def test_the_page_lists_every_operation_and_model_and_the_schema_is_the_apps(
+        self, app: FastAPI, client: TestClient, services: Services
+    ) -> None:
+        sign_in(client, services)
+        schema = client.get("/openapi.json").json()
+        assert schema == app.openapi()
+        html = unescape(client.get("/docs").text)
+        for path, methods in schema["paths"].items():
+            for method, operation in methods.items():
+                assert f"{method.upper()} {path}" in html
+                assert f'id="{operation["operationId"]}"' in html
+        for model in schema["components"]["schemas"]:
+            assert f'id="model-{model}"' in html
+        linked = set(re.findall(r'href="#([^"]+)"', html))
+        assert linked <= set(re.findall(r'id="([^"]+)"', html))
+        assert "scope release" in html
+        assert "<script" not in html
+
+    def test_the_console_links_to_them(self, client: TestClient, services: Services) -> None:
+        sign_in(client, services)
+        assert 'href="/docs"' in client.get("/console").text
 
 
 class TestWords:

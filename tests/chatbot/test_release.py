@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 
 from chatbot.engine.null import NullEngine
+from chatbot.release.follower import ReleaseFollower
 from chatbot.release.loader import Loader
-from chatbot.release.moves import Releases
-from chatbot.release.reconciler import Reconciler
+from chatbot.release.moves import ReleaseMoves
 from chatbot.router import Router
 from shoptalk.domain import AdapterRef, Release, ReleaseState, Verdict
 from shoptalk.errors import IllegalMove, InvalidInput, NoFreeSlot, NotFound
 from shoptalk.models.artifacts import Artifacts
 from shoptalk.models.registry import Registry
+from shoptalk.moves import RELEASE_MOVES_BY_HAND, plain
 from shoptalk.store import Store
 from shoptalk.store.chat import releases
 from shoptalk.store.training import evaluations
@@ -45,11 +46,11 @@ def registry(store: Store, artifacts: Artifacts) -> Registry:
 
 
 @pytest.fixture
-def moves(store: Store, registry: Registry) -> Releases:
-    return Releases(store, registry)
+def moves(store: Store, registry: Registry) -> ReleaseMoves:
+    return ReleaseMoves(store, registry)
 
 
-def live(moves: Releases, ref: AdapterRef) -> Release:
+def live(moves: ReleaseMoves, ref: AdapterRef) -> Release:
     return moves.promote(moves.start("shop", str(ref), "cli").id, "cli", "tried")
 
 
@@ -66,13 +67,13 @@ def state(store: Store, release: Release) -> str:
     return found.state.value
 
 
-def test_a_release_begins_pending_and_changes_nothing(store: Store, moves: Releases) -> None:
+def test_a_release_begins_pending_and_changes_nothing(store: Store, moves: ReleaseMoves) -> None:
     release = moves.start("shop", "shop@v1", "key_1", evaluation_id="evl_1")
     assert (release.state, release.previous, release.actor) == (ReleaseState.PENDING, "shop@v0", "key_1")
     assert serving(store) is None
 
 
-def test_promoting_supersedes_the_former(store: Store, moves: Releases) -> None:
+def test_promoting_supersedes_the_former(store: Store, moves: ReleaseMoves) -> None:
     first, second = live(moves, V1), live(moves, V2)
     assert serving(store) == ("shop@v2", "shop@v1")
     assert (state(store, first), state(store, second)) == ("superseded", "live")
@@ -80,7 +81,7 @@ def test_promoting_supersedes_the_former(store: Store, moves: Releases) -> None:
         assert [e.move for e in releases.events(conn)] == ["promote", "supersede", "start", "promote", "start"]
 
 
-def test_rolling_back_restores_the_former(store: Store, moves: Releases) -> None:
+def test_rolling_back_restores_the_former(store: Store, moves: ReleaseMoves) -> None:
     first, second = live(moves, V1), live(moves, V2)
     assert moves.rollback_alias("shop", "cli").id == second.id
     assert serving(store) == ("shop@v1", "shop@v2")
@@ -93,13 +94,13 @@ def test_rolling_back_restores_the_former(store: Store, moves: Releases) -> None
     assert serving(store) == ("shop@v2", "shop@v0")
 
 
-def test_the_base_model_can_be_released(store: Store, moves: Releases) -> None:
+def test_the_base_model_can_be_released(store: Store, moves: ReleaseMoves) -> None:
     live(moves, V1)
     live(moves, BASE)
     assert serving(store) == ("shop@v0", "shop@v1")
 
 
-def test_aborting_changes_nothing_else(store: Store, moves: Releases) -> None:
+def test_aborting_changes_nothing_else(store: Store, moves: ReleaseMoves) -> None:
     live(moves, V1)
     release = moves.start("shop", "shop@v2", "cli")
     assert moves.abort(release.id, "cli", "no").state is ReleaseState.ABORTED
@@ -108,19 +109,33 @@ def test_aborting_changes_nothing_else(store: Store, moves: Releases) -> None:
 
 
 @pytest.mark.parametrize("end", ["live", "superseded", "aborted", "rolled_back", "failed"])
-def test_what_is_decided_cannot_be_decided_again(store: Store, moves: Releases, end: str) -> None:
+def test_what_is_decided_cannot_be_decided_again(store: Store, moves: ReleaseMoves, end: str) -> None:
     release = moves.start("shop", "shop@v1", "cli")
     with store.write() as conn:
         releases.put(conn, replace(release, state=ReleaseState(end)))
     for move in (moves.promote, moves.abort):
-        with pytest.raises(IllegalMove, match=f"it is {end}"):
+        with pytest.raises(IllegalMove, match=f"it is {plain(ReleaseState(end))}"):
             move(release.id, "cli")
     if end != "live":
-        with pytest.raises(IllegalMove, match="only a live one"):
+        with pytest.raises(
+            IllegalMove, match=f"cannot rollback release {release.id}: it is {plain(ReleaseState(end))}"
+        ):
             moves.rollback(release.id, "cli")
 
 
-def test_illegal_starts(store: Store, moves: Releases) -> None:
+def test_a_person_makes_the_moves_of_one_table(store: Store, moves: ReleaseMoves) -> None:
+    release = moves.start("shop", "shop@v1", "cli")
+    for move in ("supersede", "withdraw", "explode"):
+        with pytest.raises(InvalidInput, match=f"'{move}' is no move; use promote, abort or rollback"):
+            moves.by_hand(move, release.id, "key_1")
+    assert moves.by_hand("promote", release.id, "key_1", "tried").state is ReleaseState.LIVE
+    assert moves.by_hand("rollback", release.id, "key_1").state is ReleaseState.ROLLED_BACK
+    other = moves.start("shop", "shop@v2", "cli")
+    assert moves.by_hand("abort", other.id, "key_1").state is ReleaseState.ABORTED
+    assert set(RELEASE_MOVES_BY_HAND) == {"promote", "abort", "rollback"}
+
+
+def test_illegal_starts(store: Store, moves: ReleaseMoves) -> None:
     with pytest.raises(InvalidInput):
         moves.start("shop", "shop 1", "cli")
     with pytest.raises(NotFound):
@@ -136,7 +151,7 @@ def test_illegal_starts(store: Store, moves: Releases) -> None:
         moves.start("tea", "shop@v2", "cli")
 
 
-def test_what_the_gate_rejected_is_not_released(store: Store, moves: Releases) -> None:
+def test_what_the_gate_rejected_is_not_released(store: Store, moves: ReleaseMoves) -> None:
     judged = evaluations.Evaluation("evl_1", "shop@v1", "shop@v0", "ds_1", {}, Verdict.REJECT, ("worse",), now())
     with store.write() as conn:
         evaluations.add(conn, judged)
@@ -144,7 +159,7 @@ def test_what_the_gate_rejected_is_not_released(store: Store, moves: Releases) -
         moves.start("shop", "shop@v1", "cli")
 
 
-def test_of_two_starts_at_once_one_wins(store: Store, moves: Releases) -> None:
+def test_of_two_starts_at_once_one_wins(store: Store, moves: ReleaseMoves) -> None:
     ends: list[str] = []
     barrier = threading.Barrier(6)
 
@@ -168,10 +183,10 @@ class Api:
 
     def __init__(self, store: Store, registry: Registry, engine: NullEngine, router: Router | None = None) -> None:
         self.store, self.engine, self.router = store, engine, router or Router("shop")
-        self.reconciler = Reconciler(store, Loader(registry, engine, 2), engine, self.router, "api_1")
+        self.follower = ReleaseFollower(store, Loader(registry, engine, 2), engine, self.router, "api_1")
 
     def follow(self) -> None:
-        self.reconciler.follow()
+        self.follower.follow()
 
     @property
     def serves(self) -> AdapterRef:
@@ -192,7 +207,7 @@ def api(store: Store, registry: Registry) -> Iterator[Api]:
     engine.stop()
 
 
-def test_a_process_follows_and_says_so(api: Api, moves: Releases) -> None:
+def test_a_process_follows_and_says_so(api: Api, moves: ReleaseMoves) -> None:
     api.follow()
     assert api.observed == ("shop@v0", None)
     live(moves, V1)
@@ -201,7 +216,7 @@ def test_a_process_follows_and_says_so(api: Api, moves: Releases) -> None:
     assert "shop v1" in answer(api.engine, adapter=api.serves, max_tokens=99)
 
 
-def test_the_former_stays_resident_and_older_ones_leave(api: Api, moves: Releases) -> None:
+def test_the_former_stays_resident_and_older_ones_leave(api: Api, moves: ReleaseMoves) -> None:
     for ref in (V1, V2, V3):
         live(moves, ref)
         api.follow()
@@ -215,7 +230,7 @@ def test_the_former_stays_resident_and_older_ones_leave(api: Api, moves: Release
 
 @pytest.mark.parametrize("harm", ["altered", "missing", "a folder"])
 def test_an_adapter_that_cannot_be_loaded_leaves_the_alias(
-    api: Api, moves: Releases, registry: Registry, artifacts: Artifacts, harm: str
+    api: Api, moves: ReleaseMoves, registry: Registry, artifacts: Artifacts, harm: str
 ) -> None:
     live(moves, V1)
     api.follow()
@@ -239,7 +254,7 @@ def test_an_adapter_that_cannot_be_loaded_leaves_the_alias(
     assert api.observed == ("shop@v1", None)
 
 
-def test_a_version_that_had_to_leave_comes_back(api: Api, moves: Releases, registry: Registry) -> None:
+def test_a_version_that_had_to_leave_comes_back(api: Api, moves: ReleaseMoves, registry: Registry) -> None:
     """More versions than slots: one that is asked for takes the place of the least recently used."""
     live(moves, V1)
     api.follow()
@@ -253,7 +268,7 @@ def test_a_version_that_had_to_leave_comes_back(api: Api, moves: Releases, regis
     assert api.observed == ("shop@v1", None)
 
 
-def test_a_former_adapter_takes_nobodys_place(api: Api, moves: Releases, registry: Registry) -> None:
+def test_a_former_adapter_takes_nobodys_place(api: Api, moves: ReleaseMoves, registry: Registry) -> None:
     live(moves, V1)
     live(moves, V2)
     loader = Loader(registry, api.engine, 2)
@@ -268,8 +283,8 @@ def test_a_former_adapter_takes_nobodys_place(api: Api, moves: Releases, registr
     assert set(api.engine.resident()) == {V1, V2}
 
 
-class TellingRouter(Router):
-    """Says when an alias moved."""
+class SignallingRouter(Router):
+    """A router that signals when an alias moved."""
 
     def __init__(self) -> None:
         super().__init__("shop")
@@ -281,18 +296,18 @@ class TellingRouter(Router):
 
 
 def test_a_running_process_follows_by_itself_and_takes_its_leave(
-    store: Store, registry: Registry, moves: Releases
+    store: Store, registry: Registry, moves: ReleaseMoves
 ) -> None:
-    engine, router = NullEngine(), TellingRouter()
+    engine, router = NullEngine(), SignallingRouter()
     engine.start()
     api = Api(store, registry, engine, router)
     live(moves, V1)
-    api.reconciler.start()
+    api.follower.start()
     assert api.serves == V1  # before the first request
     router.moved.clear()
     live(moves, V2)
-    api.reconciler.poke()
+    api.follower.poke()
     assert router.moved.wait(10)
-    api.reconciler.stop()
+    api.follower.stop()
     with store.read() as conn:
         assert releases.all_observed(conn) == []

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from chatbot.engine.compute.sampling import Sampler, generator_for
-from chatbot.engine.compute.threads import Team
+from chatbot.engine.compute.threads import ThreadTeam
 from chatbot.engine.protocol import Sampling
 from tests.conftest import KERNELS
 
@@ -19,8 +19,8 @@ KINDS = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 
 
 @pytest.fixture(scope="module")
-def team() -> Team:
-    return Team(2, KERNELS)
+def team() -> ThreadTeam:
+    return ThreadTeam(2, KERNELS)
 
 
 def hidden_and_head(vocabulary: int, dtype: torch.dtype, rows: int = ROWS) -> tuple[torch.Tensor, torch.Tensor]:
@@ -29,7 +29,7 @@ def hidden_and_head(vocabulary: int, dtype: torch.dtype, rows: int = ROWS) -> tu
 
 
 @KINDS
-def test_greedy_takes_the_likeliest(team: Team, dtype: torch.dtype) -> None:
+def test_greedy_takes_the_likeliest(team: ThreadTeam, dtype: torch.dtype) -> None:
     hidden, head = hidden_and_head(999, dtype)
     logits = hidden @ head.T
     sampler = Sampler(team, head, ROWS)
@@ -42,11 +42,11 @@ def test_greedy_takes_the_likeliest(team: Team, dtype: torch.dtype) -> None:
         assert choice.logprob == pytest.approx(float(wanted[row, choice.token]), abs=1e-4)
 
 
-def test_of_logits_that_rounding_made_the_same_the_exact_product_decides(team: Team) -> None:
+def test_of_logits_that_rounding_made_the_same_the_exact_product_decides(team: ThreadTeam) -> None:
     hidden, head = hidden_and_head(50, torch.bfloat16, 1)
     logits = (hidden @ head.T).clone()
     logits[:] = -5.0
-    logits[0, 10] = logits[0, 20] = 8.0  # bfloat16 tells nothing between 8 and 8.06
+    logits[0, 10] = logits[0, 20] = 8.0  # bfloat16 has nothing between 8 and 8.06
     product = (hidden.double() @ head.double().T)[0]
     better = 10 if product[10] > product[20] else 20
     sampler = Sampler(team, head, 1)
@@ -55,7 +55,7 @@ def test_of_logits_that_rounding_made_the_same_the_exact_product_decides(team: T
 
 
 @KINDS
-def test_a_banned_token_is_never_chosen(team: Team, dtype: torch.dtype) -> None:
+def test_a_banned_token_is_never_chosen(team: ThreadTeam, dtype: torch.dtype) -> None:
     hidden, head = hidden_and_head(300, dtype)
     logits = hidden @ head.T
     best = logits.float().argmax(-1).tolist()
@@ -67,7 +67,7 @@ def test_a_banned_token_is_never_chosen(team: Team, dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize(("top_p", "temperature"), [(1.0, 1.0), (1.0, 0.5), (0.8, 1.0), (0.5, 2.0)])
-def test_draws_follow_the_distribution(team: Team, top_p: float, temperature: float) -> None:
+def test_draws_follow_the_distribution(team: ThreadTeam, top_p: float, temperature: float) -> None:
     logits = torch.tensor([[0.0, 1.0, 2.0, 3.0, 4.0, -1.0, 0.5, 2.5]]).repeat(ROWS, 1)
     hidden, head = hidden_and_head(8, torch.float32)
     sampler = Sampler(team, head, ROWS)
@@ -87,7 +87,7 @@ def test_draws_follow_the_distribution(team: Team, top_p: float, temperature: fl
 
 
 @KINDS
-def test_alternatives_are_the_likeliest_in_order(team: Team, dtype: torch.dtype) -> None:
+def test_alternatives_are_the_likeliest_in_order(team: ThreadTeam, dtype: torch.dtype) -> None:
     hidden, head = hidden_and_head(300, dtype, 2)
     logits = hidden @ head.T
     sampler = Sampler(team, head, 2)
@@ -99,7 +99,7 @@ def test_alternatives_are_the_likeliest_in_order(team: Team, dtype: torch.dtype)
     assert second.top == ()
 
 
-def test_infinite_logits_do_not_end_the_kernel(team: Team) -> None:
+def test_infinite_logits_do_not_end_the_kernel(team: ThreadTeam) -> None:
     hidden, head = hidden_and_head(40, torch.float32, 3)
     logits = torch.full((3, 40), float("-inf"))
     logits[0, 7], logits[1] = 1.0, float("nan")

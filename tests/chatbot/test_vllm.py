@@ -165,13 +165,13 @@ def test_a_reply_comes_in_pieces_and_is_counted(world: World) -> None:
     assert world.engine.base_sha256 == world.base.sha256
 
 
-def test_what_was_computed_before_is_told(world: World) -> None:
+def test_tokens_computed_before_are_reported(world: World) -> None:
     long = "I bought shoes, a coat, three shirts and a hat, and nothing of it has come yet. " * 8
     ask(world.engine, long, max_tokens=2).wait()
     assert ask(world.engine, long, max_tokens=2).wait().cached_tokens > 0
 
 
-def test_the_end_token_ends_it_unless_told_otherwise(world: World) -> None:
+def test_the_end_token_ends_it_unless_asked_otherwise(world: World) -> None:
     assert ask(world.engine, "Say hi.", max_tokens=120).wait().reason == "stop"
     end = ask(world.engine, "Say hi.", max_tokens=120, ignore_eos=True).wait()
     assert (end.reason, end.completion_tokens) == ("length", 120)
@@ -271,8 +271,8 @@ def test_what_is_held_stays(world: World) -> None:
     engine.load(A, world.files(A))  # nothing new
     assert len(world.on_server()) == 1
     reply = endless(engine, A)
-    until(lambda: world.said_by(A, reply.text))  # cancelled at its first token it would not tell whose it is
-    assert {"rows": 1, "waiting": 0, "held": 1}.items() <= engine.figures().items()
+    until(lambda: world.said_by(A, reply.text))  # its first token alone would not show whose it is
+    assert {"rows": 1, "waiting": 0, "held": 1}.items() <= engine.metrics().items()
     assert not engine.unload(A)
     engine.cancel(reply.id)
     end = reply.wait()
@@ -421,7 +421,7 @@ def engine(fake: FakeVllm, tiny_base: BaseModel, tmp_path: Path) -> Iterator[Vll
 @pytest.mark.parametrize(
     ("change", "wrong"),
     [
-        ({"version": "0.31.9"}, r"version 0\.31\.9: install 0\.32 or newer"),
+        ({"version": "0.31.9"}, r"version 0\.31\.9; install 0\.32 or newer"),
         ({"version": "dev"}, "install"),
         ({"name": "other", "root": "/models/other"}, "serves other, not tiny"),
         ({"context": 1024}, r"--max-model-len 2048, or set SHOPTALK_MAX_CONTEXT=1024"),
@@ -469,7 +469,7 @@ def test_an_address_that_is_none(url: str) -> None:
     assert "secret" not in caught.value.message
 
 
-def test_a_key_is_sent_and_not_told(
+def test_a_key_is_sent_and_never_logged(
     fake: FakeVllm, tiny_base: BaseModel, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: Any
 ) -> None:
     fake.key = "topsecret"
@@ -530,7 +530,7 @@ def test_another_model_that_comes_back_is_not_used(engine: VllmEngine, fake: Fak
 
 def test_a_full_house_is_said_so_and_nobody_is_lost(engine: VllmEngine) -> None:
     held = [endless(engine) for _ in range(2 + 3)]
-    until(lambda: {"rows": 2, "waiting": 3, "held": 0}.items() <= engine.figures().items())
+    until(lambda: {"rows": 2, "waiting": 3, "held": 0}.items() <= engine.metrics().items())
     with pytest.raises(Overloaded):
         ask(engine)
     engine.cancel(held[-1].id)  # still waiting
@@ -573,7 +573,7 @@ def test_clients_take_turns_and_shadows_wait(fake: FakeVllm, tiny_base: BaseMode
     assert order == ["a0", "b0", "a1", "a2", "shadow"]
 
 
-def test_vllms_own_refusal_is_told(engine: VllmEngine, fake: FakeVllm, tmp_path: Path) -> None:
+def test_vllms_own_refusal_is_reported(engine: VllmEngine, fake: FakeVllm, tmp_path: Path) -> None:
     fake.refuses = "rank 4 is greater than max_lora_rank"
     with pytest.raises(AdapterRefused, match="greater than max_lora_rank"):
         engine.load(A, adapter(1))

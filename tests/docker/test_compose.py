@@ -1,6 +1,6 @@
 """The container files, checked without an engine: what they name exists, and nothing is open to the world.
 
-`Strict` knows the part of the Compose specification these files use, and nothing else passes.
+`FILE` describes the part of the Compose specification that these files use; nothing else passes.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Check = Callable[[Any], bool]
 
 
 class Compose(yaml.SafeLoader):
-    """YAML that refuses a key given twice."""
+    """A YAML loader that refuses a key given twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(k, deep=True) for k, _ in node.value if k.tag != "tag:yaml.org,2002:merge"]
@@ -62,7 +62,7 @@ def duration(value: Any) -> bool:
 
 
 def a_test(value: Any) -> bool:
-    """`["CMD", program, ...]`, `["CMD-SHELL", line]` or a line."""
+    """Accept `["CMD", program, ...]`, `["CMD-SHELL", line]` or a line."""
     if isinstance(value, list):
         return texts(value) and (
             (value[0] == "CMD" and len(value) > 1) or (value[0] == "CMD-SHELL" and len(value) == 2)
@@ -80,7 +80,7 @@ def environment(value: Any) -> bool:
 
 
 def exactly(known: Mapping[str, Check], needed: tuple[str, ...] = ()) -> Check:
-    """A mapping with known keys only, each as its check wants."""
+    """Return a check for a mapping that has only known keys, each valid by its own check."""
 
     def check(value: Any) -> bool:
         if not isinstance(value, dict):
@@ -141,7 +141,7 @@ FILE = exactly(
 )
 
 
-def test_the_file_is_as_the_specification_wants(compose: dict[str, Any]) -> None:
+def test_the_file_follows_the_specification(compose: dict[str, Any]) -> None:
     assert FILE(compose)
     assert set(compose["services"]) == {"api", "worker", "label-studio", "postgres"}
     for name, service in compose["services"].items():
@@ -166,7 +166,7 @@ def test_the_checker_notices_mistakes(service: dict[str, Any]) -> None:
         assert FILE({"services": {"x": service}})
 
 
-def test_what_services_name_exists(compose: dict[str, Any]) -> None:
+def test_everything_that_services_name_exists(compose: dict[str, Any]) -> None:
     services = compose["services"]
     for service in services.values():
         for other, want in service.get("depends_on", {}).items():
@@ -240,7 +240,7 @@ def test_every_service_is_health_checked(compose: dict[str, Any]) -> None:
 
 
 def _health_checks(file: Path) -> list[list[str]]:
-    """The command of each HEALTHCHECK, which is in JSON form."""
+    """Return the command of each HEALTHCHECK, which is in JSON form."""
     return [json.loads(i.rest.partition("CMD ")[2]) for i in parse(file) if i.name == "HEALTHCHECK"]
 
 
@@ -285,7 +285,7 @@ def test_a_dockerfile_is_sound(file: Path) -> None:
 
 
 @pytest.mark.parametrize("file", DOCKERFILES, ids=lambda p: p.name)
-def test_what_is_copied_exists_and_is_let_in(file: Path) -> None:
+def test_copied_files_exist_and_are_not_ignored(file: Path) -> None:
     rules = [r for r in file.with_name(f"{file.name}.dockerignore").read_text().splitlines() if r and r[0] != "#"]
     copied = [source for i in parse(file) if i.name == "COPY" for source in i.words[:-1]]
     assert copied
@@ -308,7 +308,7 @@ def test_secrets_and_data_stay_out(file: Path, path: str) -> None:
 
 
 def ignored(path: str, rules: list[str]) -> bool:
-    """As Docker decides: the last rule that fits the path, or a folder above it, counts."""
+    """Return whether Docker ignores a path: the last rule that fits the path, or a folder above it, counts."""
     out = False
     above = [str(p) for p in (Path(path), *Path(path).parents) if str(p) != "."]
     for rule in rules:

@@ -1,6 +1,6 @@
-"""Customers who chat on while processes are killed, and what must be in the store afterwards.
+"""Customers who go on chatting while processes are killed, and the check of the store afterwards.
 
-Nothing acknowledged may be missing, nothing may be there twice. For tests and for bench/kills.py.
+Nothing acknowledged may be missing or stored twice. For tests and for bench/kills.py.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ CUSTOMERS = 4
 
 @dataclass
 class Acknowledged:
-    """What customers were told was kept."""
+    """All that the API acknowledged to customers."""
 
     exchanges: dict[str, list[str]] = field(default_factory=dict)  # a conversation's inferences, in order
     ratings: list[str] = field(default_factory=list)
     repeated: int = 0
-    contradicted: list[str] = field(default_factory=list)  # answered otherwise when asked again
+    contradicted: list[str] = field(default_factory=list)  # answered differently when asked again
 
     @property
     def turns(self) -> int:
@@ -42,7 +42,7 @@ class Acknowledged:
 
 
 class Customer(threading.Thread):
-    """Holds one conversation after the other; repeats what fails under the same key until it is acknowledged."""
+    """A customer who holds one conversation after the other, and repeats what fails under the same idempotency key."""
 
     def __init__(self, stack: Stack, key: str, number: int, halt: threading.Event) -> None:
         super().__init__(daemon=True)
@@ -50,7 +50,7 @@ class Customer(threading.Thread):
         self._http = httpx.Client(base_url=stack.url, headers=headers, timeout=10, trust_env=False)
         self._number, self._halt = number, halt
         self._chance = random.Random(number)
-        self.told = Acknowledged()
+        self.acknowledged = Acknowledged()
 
     def run(self) -> None:
         talk = 0
@@ -61,33 +61,34 @@ class Customer(threading.Thread):
 
     def _talk(self, conversation: str) -> None:
         messages: list[dict[str, str]] = []
-        told = self.told.exchanges.setdefault(conversation, [])
+        acknowledged = self.acknowledged.exchanges.setdefault(conversation, [])
         for n in range(self._chance.randint(1, MOST_EXCHANGES)):
             messages.append({"role": "user", "content": f"and my question {n} about a kettle"})
             body = {"model": "shop", "messages": messages, "metadata": {"conversation_id": conversation}}
-            answer = self._acknowledged("/v1/chat/completions", body, {"Idempotency-Key": uuid4().hex})
+            answer = self._send("/v1/chat/completions", body, {"Idempotency-Key": uuid4().hex})
             if answer is None:
                 return
-            told.append(str(answer["id"]))
+            acknowledged.append(str(answer["id"]))
             messages.append(answer["choices"][0]["message"])
             if self._chance.random() < RATED:
                 rating = {"inference_id": answer["id"], "metric": "thumbs", "value": 1, "idempotency_key": uuid4().hex}
-                kept = self._acknowledged("/v1/feedback", rating, {})
+                kept = self._send("/v1/feedback", rating, {})
                 if kept is not None:
-                    self.told.ratings.append(str(kept["id"]))
+                    self.acknowledged.ratings.append(str(kept["id"]))
 
-    def _acknowledged(self, path: str, body: object, headers: dict[str, str]) -> dict[str, Any] | None:
+    def _send(self, path: str, body: object, headers: dict[str, str]) -> dict[str, Any] | None:
+        """Send a request until it is acknowledged, and a share of them once more."""
         answer = self._until_answered(path, body, headers)
         if answer is not None and self._chance.random() < REPEATED:
             again = self._until_answered(path, body, headers)
             if again is not None:
-                self.told.repeated += 1
+                self.acknowledged.repeated += 1
                 if again["id"] != answer["id"]:
-                    self.told.contradicted.append(f"{answer['id']} became {again['id']}")
+                    self.acknowledged.contradicted.append(f"{answer['id']} became {again['id']}")
         return answer
 
     def _until_answered(self, path: str, body: object, headers: dict[str, str]) -> dict[str, Any] | None:
-        """None where it was told to stop before it was answered."""
+        """Return the answer, or None where the customer must stop first."""
         while True:
             try:
                 response = self._http.post(path, json=body, headers=headers)
@@ -100,11 +101,11 @@ class Customer(threading.Thread):
 
 
 def chat_while_killed(
-    stack: Stack, kills: int, turns_between: int, tell: Callable[[int, int], None] = lambda _kill, _turns: None
+    stack: Stack, kills: int, turns_between: int, report: Callable[[int, int], None] = lambda _kill, _turns: None
 ) -> Acknowledged:
-    """Kill the API so often, each time after about so many turns more, and the worker every third time.
+    """Kill the API `kills` times, each after about `turns_between` more turns, and the worker every third time.
 
-    All is drained at the end. `tell` hears of each kill, with the turns acknowledged so far.
+    Call `report` after each kill, with its number and the turns acknowledged so far. Drain the inbox at the end.
     """
     halt, chance = threading.Event(), random.Random(kills)
     key = stack.key()
@@ -114,7 +115,7 @@ def chat_while_killed(
         customer.start()
 
     def acknowledged() -> int:
-        return sum(c.told.turns for c in customers)
+        return sum(c.acknowledged.turns for c in customers)
 
     try:
         for kill in range(kills):
@@ -125,7 +126,7 @@ def chat_while_killed(
                 stack.start("worker")
             stack.kill("serve")
             stack.start("serve")
-            tell(kill + 1, acknowledged())
+            report(kill + 1, acknowledged())
     finally:
         halt.set()
         for customer in customers:
@@ -133,10 +134,10 @@ def chat_while_killed(
     until(lambda: _waiting(stack) == 0, "the drain", 600)
     found = Acknowledged()
     for customer in customers:
-        found.exchanges |= customer.told.exchanges
-        found.ratings += customer.told.ratings
-        found.repeated += customer.told.repeated
-        found.contradicted += customer.told.contradicted
+        found.exchanges |= customer.acknowledged.exchanges
+        found.ratings += customer.acknowledged.ratings
+        found.repeated += customer.acknowledged.repeated
+        found.contradicted += customer.acknowledged.contradicted
     return found
 
 
@@ -145,8 +146,8 @@ def _waiting(stack: Stack) -> int:
         return inbox.count(conn)
 
 
-def faults(stack: Stack, told: Acknowledged) -> list[str]:
-    """Whatever is missing, doubled or out of place; empty where all is well."""
+def faults(stack: Stack, acknowledged: Acknowledged) -> list[str]:
+    """Return what is missing, doubled or out of order; empty where all is well."""
     with stack.parts.store.read() as conn:
         rows = conn.execute(
             sa.select(turns.c.id, turns.c.conversation_id, turns.c.parent_id, turns.c.role, turns.c.inference_id)
@@ -155,15 +156,15 @@ def faults(stack: Stack, told: Acknowledged) -> list[str]:
         ratings = Counter(conn.execute(sa.select(feedback.c.id)).scalars())
         refused = conn.execute(sa.select(sa.func.count()).select_from(quarantine)).scalar_one()
         ids = {p: id for p, id in conn.execute(sa.select(conversations.c.public_hash, conversations.c.id))}
-    found = list(told.contradicted)
+    found = list(acknowledged.contradicted)
     if refused:
         found.append(f"{refused} in quarantine")
     by_conversation: dict[str, list[Any]] = {}
     for row in rows:
         by_conversation.setdefault(row.conversation_id, []).append(row)
-    for public, wanted in told.exchanges.items():
+    for public, wanted in acknowledged.exchanges.items():
         stored = by_conversation.get(ids.get(stack.parts.secrets.public_conversation(public), ""), [])
-        line = _in_line(stored)
+        line = _in_order(stored)
         if line is None:
             found.append(f"{public}: two turns follow the same one: {[r.inference_id for r in stored]} {wanted}")
             continue
@@ -172,12 +173,12 @@ def faults(stack: Stack, told: Acknowledged) -> list[str]:
         if said[: len(wanted)] != wanted or len(said) > len(wanted) + 1 or len(line) != 2 * len(said):
             found.append(f"{public}: {len(wanted)} replies acknowledged, {len(said)} stored in {len(line)} turns")
         found += [f"{public}: no record of {id}" for id in said if id not in replies]
-    found += [f"{id}: stored {ratings[id]} times" for id in told.ratings if ratings[id] != 1]
+    found += [f"{id}: stored {ratings[id]} times" for id in acknowledged.ratings if ratings[id] != 1]
     return found
 
 
-def _in_line(rows: list[Any]) -> list[Any] | None:
-    """The turns from first to last; None where they branch."""
+def _in_order(rows: list[Any]) -> list[Any] | None:
+    """Return the turns from first to last, or None where they branch."""
     after = {row.parent_id: row for row in rows}
     if len(after) != len(rows):
         return None

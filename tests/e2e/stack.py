@@ -1,10 +1,9 @@
-"""A real shoptalk for tests: API and worker as processes of their own, in a temporary folder."""
+"""A real shoptalk for tests: API and worker as separate processes, in a temporary folder."""
 
 from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ import pytest
 
 from shoptalk.app.parts import Parts
 from shoptalk.domain import Scope
+from shoptalk.processes.sockets import free_port
 from shoptalk.settings import Settings, load_settings
 
 ROOT = Path(__file__).parents[2]
@@ -32,20 +32,14 @@ def need(present: bool, reason: str) -> None:
 
 
 def models_folder() -> Path:
-    """Where the base model is; skips the test where it is nowhere."""
+    """Return the folder of the base model. Skips the test where the model is missing."""
     folder = Path(os.environ.get("SHOPTALK_MODELS", ROOT / "data" / "models"))
     need((folder / "SmolLM2-135M-Instruct" / "base.json").exists(), "the base model is not here; run 'make model'")
     return folder
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class Stack:
-    """Settings become both a Settings object for the test and the environment of the processes."""
+    """A running shoptalk. Its settings are both an object for the test and the environment of the processes."""
 
     def __init__(self, home: Path, **values: Any) -> None:
         values = {"home": home, "port": free_port(), "engine": "null", "models": ROOT / "data" / "models", **values}
@@ -88,13 +82,13 @@ class Stack:
             process.wait()
 
     def kill(self, name: str) -> None:
-        """SIGKILL, as a power cut would."""
+        """Kill a process with SIGKILL, as a power cut would."""
         process = self.processes.pop(name)
         process.send_signal(signal.SIGKILL)
         process.wait()
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """A command, in this stack's environment."""
+        """Run a command of shoptalk in this stack's environment."""
         command = [sys.executable, "-m", "shoptalk.cli", *arguments]
         return subprocess.run(
             command, env=self.environment, capture_output=True, text=True, cwd=ROOT, timeout=600, check=False
@@ -124,7 +118,7 @@ class Stack:
 
 
 def until(test: Any, what: str, timeout_s: float = 120.0) -> Any:
-    """Poll until `test()` is true; returns its value."""
+    """Poll until `test()` is true and return its value. Raises AssertionError after `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         if value := test():
@@ -134,6 +128,6 @@ def until(test: Any, what: str, timeout_s: float = 120.0) -> Any:
 
 
 def stack(home: Path, **values: Any) -> Iterator[Stack]:
-    """For fixtures."""
+    """Yield a stack, for fixtures."""
     with Stack(home, **values) as running:
         yield running

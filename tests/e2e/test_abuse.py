@@ -1,4 +1,4 @@
-"""What no schema says: broken bodies, broken HTTP, slow and vanishing clients. No server error, no hang, no trace."""
+"""Broken bodies, broken HTTP, slow and vanishing clients: no server error, no hang, no traceback in the log."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def key(running: Stack) -> bytes:
 
 @pytest.fixture(autouse=True)
 def unharmed(running: Stack) -> Iterator[None]:
-    """After each test the server answers at once, and logged nothing bad."""
+    """Check after each test that the server answers at once and logged no error."""
     yield
     assert httpx.get(f"{running.url}/readyz", timeout=2, trust_env=False).status_code == 200
     log = running.log("serve")
@@ -111,14 +111,17 @@ def short(value: str | bytes) -> str:
 
 
 def talk(running: Stack, data: bytes, *, close: bool = False) -> bytes:
-    """Send everything, say that is all, read until the server closes; a server that does neither hangs."""
+    """Send everything, with `close` end the sending side, and read until the server closes.
+
+    A server that never closes fails the test by a timeout.
+    """
     with socket.create_connection(("127.0.0.1", running.settings.port), timeout=LONGEST_S) as sock:
         try:
             sock.sendall(data)
             if close:
                 sock.shutdown(socket.SHUT_WR)
         except (BrokenPipeError, ConnectionResetError):
-            pass  # refused while it was sent; the answer may be there all the same
+            pass  # refused during sending; there may still be an answer
         got = b""
         try:
             while piece := sock.recv(65536):
@@ -165,7 +168,7 @@ PATHS = {
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_ids_that_no_database_takes(running: Stack, key: bytes, path: str) -> None:
+def test_ids_that_no_database_accepts(running: Stack, key: bytes, path: str) -> None:
     for body in PATHS[path]:
         (status,) = statuses(talk(running, request(key, json.dumps(body).encode(), CLOSE, path=path)))
         assert 400 <= status < 500
@@ -173,7 +176,7 @@ def test_ids_that_no_database_takes(running: Stack, key: bytes, path: str) -> No
         statuses(talk(running, request(key, b"", CLOSE, path=address, method=b"GET")))
 
 
-def test_a_reason_that_no_database_takes(running: Stack, key: bytes) -> None:
+def test_a_reason_that_no_database_accepts(running: Stack, key: bytes) -> None:
     headers = {"Authorization": f"Bearer {key.decode()}"}
     with httpx.Client(base_url=running.url, headers=headers, trust_env=False, timeout=LONGEST_S) as http:
         made = http.post("/v1/releases", json={"adapter": "other@v0"}).json()
@@ -202,7 +205,7 @@ HEADERS = {
     "an unknown encoding": b"Transfer-Encoding: rot13",
     "an upgrade": b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13",
     "HTTP/2": b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__",
-    "waiting for a word": b"Expect: 100-continue",
+    "waiting to continue": b"Expect: 100-continue",
     "an unknown expectation": b"Expect: the-worst",
     "two hosts": b"Host: a\r\nHost: b",
     "a foreign origin": b"Origin: http://evil.example",
@@ -278,7 +281,7 @@ def test_half_a_body(running: Stack, key: bytes) -> None:
     for n in range(0, len(HELLO), 7):
         statuses(talk(running, request(key, HELLO, CLOSE)[: -n or None], close=True))
     whole = request(key)
-    for n in range(1, len(whole), 11):  # and gone without a word
+    for n in range(1, len(whole), 11):  # and leave without closing properly
         with socket.create_connection(("127.0.0.1", running.settings.port)) as sock:
             sock.sendall(whole[:n])
 
@@ -298,7 +301,7 @@ def test_slow_clients_hold_up_nobody(running: Stack, key: bytes) -> None:
         for sock in socks:
             sock.sendall(start[at : at + step])
         assert statuses(talk(running, request(key, HELLO, CLOSE))) == [200]
-    for sock in socks:  # one after another: a hundred at once may be more than may wait
+    for sock in socks:  # one after another: the queue may be shorter than a hundred
         with sock:
             sock.sendall(last)
             got = b""
@@ -314,13 +317,13 @@ def test_clients_that_leave(running: Stack, key: bytes) -> None:
                 with socket.create_connection(("127.0.0.1", running.settings.port)) as sock:
                     sock.sendall(request(key, message("Hello", stream=stream)))
                     time.sleep(wait)
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # a reset, not a farewell
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # a reset
     with socket.create_connection(("127.0.0.1", running.settings.port), timeout=LONGEST_S) as sock:
         sock.sendall(request(key, message("Hello", stream=True)))
         assert sock.recv(300)
 
 
-def test_who_never_reads_stops_nobody(running: Stack, key: bytes) -> None:
+def test_a_client_that_never_reads_holds_up_nobody(running: Stack, key: bytes) -> None:
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
         sock.connect(("127.0.0.1", running.settings.port))

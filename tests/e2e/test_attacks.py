@@ -1,6 +1,6 @@
-"""Every line of the shared file of attacks as a message: no server error, no hang, nothing of it in the logs.
+"""Every line of the shared file of attacks is sent as a message: no server error, no hang, none of it in the logs.
 
-The null engine answers all of them. The embedded engine answers so many, evenly spaced, as ATTACKS says; 'all' is all.
+The null engine answers all of them. The embedded engine answers as many as ATTACKS says, evenly spaced, or 'all'.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FILE = Path(__file__).parents[3] / "shared" / "data" / "attacks.jsonl.gz"
 AT_ONCE = 16
 LONGEST_S = 60.0  # one request
 SAMPLE = os.environ.get("ATTACKS", "96")
-TELLING = 12  # characters that cannot stand in a log by chance
+DISTINCTIVE = 12  # characters: so long a text is not in a log by chance
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not FILE.exists(), reason="the shared data folder is not here")]
 
@@ -80,4 +80,4 @@ def _attack(running: Stack, texts: list[str], within_s: float, **more: Any) -> N
     assert httpx.get(f"{running.url}/readyz", timeout=5, trust_env=False).status_code == 200
     log = running.log("serve")
     assert "Traceback" not in log
-    assert [i for i, text in enumerate(texts) if len(text) >= TELLING and text in log] == []
+    assert [i for i, text in enumerate(texts) if len(text) >= DISTINCTIVE and text in log] == []

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.stack import LABEL_STUDIO, ROOT, free_port, models_folder, need
+from shoptalk.processes.sockets import free_port
+from tests.e2e.stack import LABEL_STUDIO, ROOT, models_folder, need
 
 pytestmark = [pytest.mark.slow, pytest.mark.label_studio, pytest.mark.timeout(1500)]
 

@@ -1,4 +1,4 @@
-"""The doctor names what is wrong and the one command that mends it."""
+"""The doctor names what is wrong and the command that fixes it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from shoptalk.models.basemodel import BaseModel, ChatTokenizer, load_tokenizer
+from shoptalk.processes.sockets import free_port
 from tests.chatbot.fake_vllm import FakeVllm
-from tests.e2e.stack import ROOT, free_port
+from tests.e2e.stack import ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -43,7 +44,7 @@ def test_a_bare_machine(tmp_path: Path) -> None:
         port = other.getsockname()[1]
         code, found = doctor(tmp_path / "home", SHOPTALK_PORT=str(port), SHOPTALK_MODELS=str(tmp_path))
     assert code == 1
-    problems = {name: row["mend"] for name, row in found.items() if row["state"] == "PROBLEM"}
+    problems = {name: row["fix"] for name, row in found.items() if row["state"] == "PROBLEM"}
     assert problems["base model"] == "shoptalk setup"
     assert problems["Label Studio"] == "make label-studio"
     assert f"SHOPTALK_PORT={port + 10}" in problems["port"]
@@ -82,7 +83,7 @@ def test_a_folder_nobody_may_write(tmp_path: Path) -> None:
     code, found = doctor(tmp_path / "home")
     assert code == 1
     assert found["data folder"]["state"] == "PROBLEM"
-    assert "SHOPTALK_HOME" in found["data folder"]["mend"]
+    assert "SHOPTALK_HOME" in found["data folder"]["fix"]
 
 
 def test_vllm_is_examined_where_it_is_the_engine(tmp_path: Path, tiny_base: BaseModel) -> None:
@@ -91,13 +92,13 @@ def test_vllm_is_examined_where_it_is_the_engine(tmp_path: Path, tiny_base: Base
     }  # fmt: skip
     _, found = doctor(tmp_path, SHOPTALK_VLLM_URL="http://127.0.0.1:9", **settings)
     assert found["vLLM"]["state"] == "PROBLEM"
-    assert "SHOPTALK_VLLM_URL" in found["vLLM"]["mend"]
+    assert "SHOPTALK_VLLM_URL" in found["vLLM"]["fix"]
     with FakeVllm(tiny_base, ChatTokenizer(load_tokenizer(tiny_base))) as fake:
         _, found = doctor(tmp_path, SHOPTALK_VLLM_URL=fake.url, **settings)
         assert (found["vLLM"]["state"], found["vLLM"]["found"]) == ("ok", f"0.32.0 at {fake.url} serves tiny")
         fake.version = "0.9.1"
         _, found = doctor(tmp_path, SHOPTALK_VLLM_URL=fake.url, **settings)
-        assert found["vLLM"]["mend"] == "install 0.32 or newer"
+        assert found["vLLM"]["fix"] == "install 0.32 or newer"
     assert "vLLM" not in doctor(tmp_path)[1]
 
 
@@ -107,6 +108,6 @@ def test_a_proxy_that_is_not_named(tmp_path: Path) -> None:
     assert found["proxy"]["state"] == "PROBLEM"
     assert "172.17.0.1 sends forwarded headers" in found["proxy"]["found"]
     assert "10.0.0.9" not in found["proxy"]["found"]
-    assert """SHOPTALK_TRUSTED_PROXIES='["10.0.0.0/8", "172.17.0.1"]'""" in found["proxy"]["mend"]
+    assert """SHOPTALK_TRUSTED_PROXIES='["10.0.0.0/8", "172.17.0.1"]'""" in found["proxy"]["fix"]
     _, found = doctor(tmp_path, SHOPTALK_TRUSTED_PROXIES='["10.0.0.0/8", "172.17.0.1"]')
     assert found["proxy"]["state"] == "ok"

@@ -1,9 +1,8 @@
-"""A customer is erased from everything there is, the database file's bytes included; kills do not stop it."""
+"""A customer is erased everywhere, from the bytes of the database file too, and kills do not stop the erasure."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import shutil
@@ -11,215 +10,60 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pytest
 import sqlalchemy as sa
 import structlog
-from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
-from chatbot.api.auth import Caller
+from chatbot.api.caller import Caller
 from chatbot.api.exchange import Exchange
 from chatbot.api.limits.admission import Admission
 from chatbot.api.routes.chat import _submit
 from chatbot.api.schemas import ChatRequest
-from chatbot.engine.null import NullEngine
 from chatbot.router import Route
 from ingest.erasure import AGAIN, CLEAN
-from ingest.features import topics as topic_module
-from ingest.features.computer import DIMENSIONS, FeatureComputer
-from ingest.features.topics import Topics
-from ingest.formats.files import FileConversation, FileTurn
-from ingest.inbox.drain import Drain
-from shoptalk.app.api import build_api
+from ingest.formats.files import FileConversation
 from shoptalk.app.lineage import trace
-from shoptalk.app.parts import Parts
 from shoptalk.cli.main import app
-from shoptalk.demo.helpers import annotate
-from shoptalk.domain import AdapterRef, ApiKey, Message, Scope, Verdict
+from shoptalk.domain import AdapterRef, Message, Scope
 from shoptalk.errors import EngineStopped, IllegalMove, NotFound
-from shoptalk.settings import Settings, load_settings
 from shoptalk.store import schema
 from shoptalk.store.chat import releases
-from shoptalk.store.ingest import quarantine
-from shoptalk.store.monitoring import reports
-from shoptalk.store.training import datasets, evaluations, runs
-from tests.clocks import now
+from shoptalk.store.training import datasets
+from tests.e2e.erasure_world import IMPORTED, JO, Filled, Shop, fill, opened_shop
 from tests.e2e.stack import ROOT, until
-from tests.e2e.test_gate_release import adapter_files
 from tests.postgres import PostgresServer
 
 pytestmark = pytest.mark.slow
 
-WORDS = ("zanzibarred", "quuxcomment", "importmarker", "jollyimport", "labelmarker", "brokenmarker", "pendingmarker")
-JO = "jo-the-customer"
-OTHERS = (
-    "does this kettle whistle when it boils", "how long do you keep parcels at the shop", "I want my money back for it",
-    "is the big toaster still made in green", "why was delivery so late this time", "can I pay when it arrives",
-    "what is your policy on broken lids", "do you repair coffee mills", "my coupon is not accepted at all",
-    "the handle came off after one day",
-)  # fmt: skip
-EXEMPT = {  # table -> why nothing a customer said or was can be in it
-    "api_keys": "of programs, not customers",
+EXEMPT = {  # table -> why it can hold nothing about a customer
+    "api_keys": "keys of programs, not of customers",
     "releases": "names of adapters",
-    "release_events": "names of adapters, and words of those who release",
+    "release_events": "names of adapters, and reasons of those who release",
     "desired": "names of adapters",
     "observed": "names of adapters",
-    "rate_buckets": "keyed hashes of who asked, gone when their limit is full again, with figures",
-    "tombstones": "hashes made for this, by which alone what comes back is known",
+    "rate_buckets": "keyed hashes of callers with numbers, deleted once their limit is full again",
+    "tombstones": "hashes made for this, the only means to recognize what comes back",
     "topic_models": "means of very many messages",
     "label_projects": "numbers of projects",
-    "drift_checks": "figures",
-    "triggers": "words of those who raise them",
+    "drift_checks": "metrics",
+    "triggers": "reasons of those who raise them",
     "rounds": "ids and states",
     "round_steps": "ids and counts",
 }
-FOLDERS = {  # under the home folder -> why, for those that no eraser covers
+FOLDERS = {  # folder in the home folder that no eraser covers -> what it holds
     "models/": "base models",
     "kernels/": "machine code",
-    "executors/": "signs of life",
+    "executors/": "heartbeats",
     "logs/": "logs, which never hold a text or a customer",
-    "vllm-adapters/": "copies of adapters, taken away as these are withdrawn",
+    "vllm-adapters/": "copies of adapters, deleted when these are withdrawn",
 }
-
-
-IMPORTED = (FileTurn("user", "importmarker is what I said there", None), FileTurn("assistant", "jollyimport", None))
-
-ON_SQLITE = pytest.mark.parametrize("shop", ["sqlite"], indirect=True)  # where no SQL is in question
-
-
-class Ones:
-    def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        return np.full((len(texts), DIMENSIONS), DIMENSIONS**-0.5, dtype=np.float32)
-
-
+ON_SQLITE = pytest.mark.parametrize("shop", ["sqlite"], indirect=True)  # for tests that do not depend on the SQL
 COUNTED = {"arrivals": 1, "turns": 4, "feedback": 1, "quarantine": 1}  # what Jo leaves in ingest
-
-
-class Shop:
-    """A shop in which Jo left something everywhere, beside others who did too."""
-
-    dataset: str
-
-    def __init__(self, settings: Settings, key: ApiKey | None = None, secret: str = "") -> None:
-        self.settings, self.parts = settings, Parts(settings)
-        self.app = build_api(settings, NullEngine())
-        self.services = self.app.state.services
-        self.key, self.secret = (key, secret) if key else self.parts.new_key("test", [Scope.ADMIN])
-        self.http = TestClient(self.app, headers={"Authorization": f"Bearer {self.secret}"})
-
-    def ask(self, who: str | None, text: str, conversation: str, key: str | None = None) -> Any:
-        body = {"model": "shop", "messages": [{"role": "user", "content": text}]}
-        body |= {"metadata": {"conversation_id": conversation}} | ({"user": who} if who else {})
-        return self.http.post("/v1/chat/completions", json=body, headers={"Idempotency-Key": key} if key else {})
-
-    def stored(self, conversation: str, owner: str | None = None) -> str:
-        return self.parts.secrets.conversation(conversation, owner or self.key.owner)
-
-    def drain(self) -> None:
-        Drain(self.parts.store, self.parts.secrets, self.parts.scrubber).run_once()
-
-    def fill(self) -> None:
-        said = self.ask(JO, "my zanzibarred kettle leaks and I want another one", "jo-1", "key-1").json()["id"]
-        rating = {"inference_id": said, "metric": "thumbs", "value": 0, "comment": "quuxcomment"}
-        assert self.http.post("/v1/feedback", json={**rating, "idempotency_key": "f"}).status_code == 201
-        for n, text in enumerate(OTHERS):
-            assert self.ask(f"other-{n}", text, f"other-{n}").status_code == 200
-        self.parts.importer.import_conversations([FileConversation(1, "jo-import", JO, None, IMPORTED)])
-        self.drain()
-        FeatureComputer(self.parts.store, Ones()).run_once()
-        Topics(self.parts.store).run_once()
-        self.label()
-        self.train()
-        self.ask(JO, "this one is pendingmarker for now", "jo-2")  # not drained yet
-        secrets = self.parts.secrets
-        with self.parts.store.write() as conn:
-            sealed = secrets.encrypt({"turns": "brokenmarker"})
-            quarantine.add(conn, "q1", "exchange", self.stored("jo-1"), "invalid", sealed)
-            quarantine.add(conn, "q2", "exchange", self.stored("other-1"), "invalid", sealed[:9])
-        page = self.parts.artifacts.put(b"<html>they said zanzibarred</html>")
-        with self.parts.store.write() as conn:
-            reports.add(conn, reports.Report("rep_1", "drift", page, {"rows": 3}, now()))
-            old = self.parts.artifacts.put(b"<html>before all this</html>")
-            reports.add(conn, reports.Report("rep_0", "drift", old, {}, now() - timedelta(days=1)))
-
-    def label(self) -> None:
-        import random
-
-        from labeling.sampling import sample
-
-        sample(self.parts.store, "rnd_1", 100, random.Random(1))
-
-        def correct(data: Mapping[str, Any]) -> dict[str, Any]:
-            words = "labelmarker" if "zanzibarred" in str(data) else f"A reply to {data['dialog'][0]['text']}"
-            return {"verdict": "fixable", "correction": words}
-
-        annotate(self.parts, correct, label_studio=False)
-
-    def train(self) -> None:
-        self.dataset = self.parts.datasets.freeze("rnd_1").id
-        work = self.settings.home / "work" / "run_1"
-        work.mkdir(parents=True)
-        (work / "dataset.json").write_text("zanzibarred")
-        with self.parts.store.write() as conn:
-            runs.start(conn, "run_1", self.dataset, {}, 1)
-            runs.finish(conn, "run_1", problem="KeyError: zanzibarred")
-            found = {"losses": [1.0] * 40, "mismatched": [2.0] * 40}
-            evidence = {"candidate": {**found, "losses": [0.5] * 40}, "live": found, "bank_failed": []}
-            record = evaluations.Evaluation(
-                "evl_1", "shop@v1", "shop@v0", self.dataset, evidence, Verdict.PROMOTE, ("better",), now()
-            )
-            evaluations.add(conn, record)
-        base = self.services.engine.base_sha256
-        for seed, dataset in ((1, self.dataset), (2, None)):
-            self.parts.registry.publish("shop", adapter_files(seed), base_sha256=base, dataset_id=dataset)
-        self.release("shop@v1")
-
-    def release(self, adapter: str) -> None:
-        started = self.parts.releases.start("shop", adapter, "test")
-        self.parts.releases.promote(started.id, "test")
-        self.services.reconciler.follow()
-
-    def serves(self) -> str:
-        self.services.reconciler.follow()
-        return str(self.services.router.aliases["shop"])
-
-    def left(self) -> list[str]:
-        """Where Jo's words or ids are still found."""
-        secrets = self.parts.secrets
-        ids = [secrets.customer(JO), self.stored("jo-1"), self.stored("jo-2"), self.stored("jo-import", "import"), JO]
-        ids += [secrets.public_conversation(c) for c in ("jo-1", "jo-2", "jo-import")]
-        found = []
-        with self.parts.store.read() as conn:
-            for table in schema.metadata.sorted_tables:
-                for row in conn.execute(sa.select(table)):
-                    text = " ".join(_opened(self.parts, value) for value in row)
-                    found += [f"table {table.name}: {word}" for word in (*WORDS, *ids) if word in text]
-        for path in sorted(self.settings.home.rglob("*")):
-            data = _content(path) if path.is_file() else b""
-            found += [f"file {path.name}: {word}" for word in (*WORDS, *ids) if word.encode() in data]
-        return found
-
-
-def _content(path: Path) -> bytes:
-    """Read by another process: closing a database's file here would let go of the locks of this one's connections."""
-    return subprocess.run(["cat", str(path)], check=True, capture_output=True).stdout
-
-
-def _opened(parts: Parts, value: Any) -> str:
-    if not isinstance(value, bytes):
-        return str(value)
-    try:
-        return str(parts.secrets.decrypt(value))
-    except Exception:  # noqa: BLE001 - not everything of bytes is sealed
-        return repr(value)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
@@ -233,56 +77,30 @@ def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
         server = request.getfixturevalue("postgres")
         name = server.create(filled.database)
         changes["database_url"] = server.url(name)
-    with _opened_shop(filled.settings.model_copy(update=changes), filled.key, filled.secret) as made:
+    with opened_shop(filled.settings.model_copy(update=changes), filled.key, filled.secret) as made:
         made.dataset = filled.dataset
-        made.services.reconciler.follow()
+        made.services.follower.follow()
         yield made
     if server:
         server.drop(name)
 
 
-@dataclass(frozen=True)
-class Filled:
-    settings: Settings
-    database: str | None
-    key: ApiKey
-    secret: str
-    dataset: str
-
-
 @pytest.fixture(scope="module")
 def filled_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Filled:
-    return _filled(tmp_path_factory.mktemp("filled") / "home")
+    return fill(tmp_path_factory.mktemp("filled") / "home")
 
 
 @pytest.fixture(scope="module")
 def filled_postgres(tmp_path_factory: pytest.TempPathFactory, postgres: PostgresServer) -> Iterator[Filled]:
     name = postgres.create()
-    yield _filled(tmp_path_factory.mktemp("filled") / "home", name, database_url=postgres.url(name))
+    yield fill(tmp_path_factory.mktemp("filled") / "home", name, database_url=postgres.url(name))
     postgres.drop(name)
-
-
-def _filled(home: Path, database: str | None = None, **values: Any) -> Filled:
-    settings = load_settings(home=home, engine="null", holdout_share=0.4, **values)
-    with pytest.MonkeyPatch.context() as patch, _opened_shop(settings) as made:
-        patch.setattr(topic_module, "LEAST", 10)
-        made.fill()
-    return Filled(settings, database, made.key, made.secret, made.dataset)
-
-
-@contextlib.contextmanager
-def _opened_shop(settings: Settings, key: ApiKey | None = None, secret: str = "") -> Iterator[Shop]:
-    made = Shop(settings, key, secret)
-    with made.http:
-        yield made
-    made.parts.close()
-    made.services.store.close()
 
 
 def test_nothing_is_left_of_a_customer(shop: Shop) -> None:
     before = shop.left()
-    for place in ("turns", "feedback", "quarantine", "annotations", "labels", "arrivals", "answers", "runs"):
-        assert [line for line in before if line.startswith(f"table {place}:")], place
+    for table in ("turns", "feedback", "quarantine", "annotations", "labels", "arrivals", "answers", "runs"):
+        assert [line for line in before if line.startswith(f"table {table}:")], table
     assert [line for line in before if line.startswith("file ")]
     assert shop.serves() == "shop@v1"
     others = _counted(shop)
@@ -297,7 +115,7 @@ def test_nothing_is_left_of_a_customer(shop: Shop) -> None:
     assert shop.http.get(f"/v1/erasures/{receipt['id']}").json()["receipt"] == receipt
     assert shop.serves() == "shop@v0"
     assert AdapterRef("shop", 1) not in shop.services.engine.resident()
-    shop.parts.withdrawals.run_once()  # its files, now that nobody serves it
+    shop.parts.withdrawals.run_once()  # deletes its files, now that nobody serves it
     assert shop.left() == []
     assert _counted(shop) == {**others, "turns": others["turns"] - 4, "conversations": others["conversations"] - 3}
 
@@ -311,7 +129,7 @@ def test_nothing_is_left_of_a_customer(shop: Shop) -> None:
     read = shop.parts.datasets.read(shop.dataset)
     assert read.id == successor
     assert "labelmarker" not in repr(read)
-    assert shop.parts.datasets.freeze("rnd_2").id  # the next round goes on without
+    assert shop.parts.datasets.freeze("rnd_2").id  # the next round continues without
 
 
 def _counted(shop: Shop) -> dict[str, int]:
@@ -373,7 +191,7 @@ def test_no_request_fails_because_an_adapter_is_withdrawn(shop: Shop) -> None:
 
 
 @ON_SQLITE
-def test_a_request_on_its_way_to_a_withdrawn_adapter_gets_the_one_in_its_place(shop: Shop) -> None:
+def test_a_request_under_way_to_a_withdrawn_adapter_gets_its_replacement(shop: Shop) -> None:
     shop.http.delete(f"/v1/customers/{JO}")
     assert shop.serves() == "shop@v0"
     stale = Route("shop", AdapterRef("shop", 1), "live", 1.0)
@@ -389,7 +207,7 @@ def test_a_request_on_its_way_to_a_withdrawn_adapter_gets_the_one_in_its_place(s
 
 
 @ON_SQLITE
-def test_a_rollback_passes_over_what_may_not_be_served(shop: Shop) -> None:
+def test_a_rollback_skips_adapters_that_may_not_be_served(shop: Shop) -> None:
     shop.http.delete(f"/v1/customers/{JO}?policy=when_replaced")
     shop.release("shop@v2")
     assert shop.parts.releases.rollback_alias("shop", "test").state.value == "rolled_back"
@@ -409,7 +227,7 @@ def test_a_second_erasure_reaches_adapters_of_datasets_replaced_before(shop: Sho
 
 
 @ON_SQLITE
-def test_on_the_command_line(shop: Shop) -> None:
+def test_erasing_on_the_command_line(shop: Shop) -> None:
     values: Mapping[str, Any] = shop.settings.model_dump(include={"home", "database_url", "engine"}, exclude_none=True)
     environment = {f"SHOPTALK_{k.upper()}": str(v) for k, v in values.items()}
 
@@ -417,7 +235,7 @@ def test_on_the_command_line(shop: Shop) -> None:
         try:
             return CliRunner().invoke(app, ["erase", *words], env=environment)
         finally:
-            structlog.reset_defaults()  # commands send logs to where they print, which is closed by now
+            structlog.reset_defaults()  # commands log to the output of this run, which is closed by now
 
     assert run().exit_code == run(JO, "--conversation", "x").exit_code == 2
     anonymous = json.loads(run("--conversation", "other-3", "--json").stdout)
@@ -434,7 +252,7 @@ def _deleted(shop: Shop) -> bool:
 
 
 @ON_SQLITE
-def test_customers_nobody_knows_and_wrong_requests(shop: Shop) -> None:
+def test_unknown_customers_and_wrong_requests(shop: Shop) -> None:
     answer = shop.http.delete("/v1/customers/nobody@here")
     assert (answer.status_code, answer.json()["receipt"]["conversations"]) == (200, 0)
     assert shop.http.delete("/v1/customers/x?policy=never").status_code == 400
@@ -445,7 +263,7 @@ def test_customers_nobody_knows_and_wrong_requests(shop: Shop) -> None:
     assert shop.left()
 
 
-# forks a process for each attempt, since loading everything anew takes longer than the erasure
+# forks a process for each attempt, since loading everything again takes longer than the erasure
 DYING = """
 import json, os, signal, sys
 from ingest.erasure import Erasures
@@ -455,20 +273,20 @@ from ingest.features import topics
 real, killed = Erasures._record, []
 
 def record(self, erasure, step, counts):
-    os.write(said, step.encode())
-    if step in killed:  # it was killed before its record already
+    os.write(writer, step.encode())
+    if step in killed:  # it was already killed before its record
         real(self, erasure, step, counts)
     os.kill(os.getpid(), signal.SIGKILL)
 
 Erasures._record = record
 while len(killed) < 60:
-    heard, said = os.pipe()
+    reader, writer = os.pipe()
     if not os.fork():
         parts = Parts(load_settings())
-        os.write(said, json.dumps(parts.erasures.run(parts.erasures.begin_customer(sys.argv[1])).receipt).encode())
+        os.write(writer, json.dumps(parts.erasures.run(parts.erasures.begin_customer(sys.argv[1])).receipt).encode())
         os._exit(0)
-    os.close(said)
-    with os.fdopen(heard) as file:
+    os.close(writer)
+    with os.fdopen(reader) as file:
         text = file.read()
     status = os.waitstatus_to_exitcode(os.wait()[1])
     if status != -signal.SIGKILL:
@@ -479,14 +297,14 @@ while len(killed) < 60:
 
 
 @ON_SQLITE
-def test_a_kill_at_each_step_does_not_stop_it(shop: Shop) -> None:
+def test_a_kill_at_each_step_does_not_stop_the_erasure(shop: Shop) -> None:
     values: Mapping[str, Any] = shop.settings.model_dump(include={"home", "database_url", "engine"}, exclude_none=True)
     environment = {**os.environ, **{f"SHOPTALK_{k.upper()}": str(v) for k, v in values.items()}}
     command = [sys.executable, "-c", DYING, JO]
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
     status, killed, receipt = json.loads(done.stderr.splitlines()[-1])
     assert status == 0, done.stderr[-800:]
-    # before and after each step's record; where that is made with the removal, there is no step left to be killed in
+    # killed before and after each step's record; only once where the record is committed with the removal
     names = [f"{eraser.name}{again}" for eraser in shop.parts.erasers() for again in ("", AGAIN)]
     at_once = {f"{name}{again}" for name in ("ingest", "chatbot", "labeling") for again in ("", AGAIN)}
     assert Counter(killed) == {name: 1 if name in at_once else 2 for name in [*names, CLEAN]}

@@ -1,6 +1,6 @@
-"""Whatever fits the OpenAPI schema, and whatever does not: no server error, no hang, nothing undocumented.
+"""Requests that fit the OpenAPI schema and requests that do not: no server error, no hang, nothing undocumented.
 
-FUZZ_CASES sets how many requests are made, 10,000 in a thorough run; CI makes fewer, the same each time.
+FUZZ_CASES sets the number of requests, 10,000 in a thorough run. CI makes fewer, the same each time.
 """
 
 from __future__ import annotations
@@ -88,8 +88,9 @@ def _try(
 
 
 def _plan(running: Stack) -> Iterator[tuple[Any, GenerationMode, int]]:
-    """Each operation, with data that fits and data that does not; what has no parameters is asked once."""
-    schema = schemathesis.openapi.from_url(f"{running.url}/openapi.json")
+    """Yield each operation, with data that fits and data that does not; those without parameters once."""
+    headers = {"Authorization": f"Bearer {running.key()}"}
+    schema = schemathesis.openapi.from_url(f"{running.url}/openapi.json", headers=headers)
     schema.config.checks.negative_data_rejection.expected_statuses = ["400", "401", "404", "413"]
     found = [result.ok() for result in schema.get_all_operations()]
     assert len(found) >= 16
@@ -102,7 +103,7 @@ def _plan(running: Stack) -> Iterator[tuple[Any, GenerationMode, int]]:
 
 
 def _real(running: Stack, session: requests.Session) -> dict[str, Any]:
-    """Ids of what is there."""
+    """Return ids that exist."""
     body = {"model": "shop", "messages": [{"role": "user", "content": "Hello"}]}
     said = session.post(f"{running.url}/v1/chat/completions", json=body, timeout=SLOWEST_S).json()
     release = session.post(f"{running.url}/v1/releases", json={"adapter": "other@v0"}, timeout=SLOWEST_S).json()
@@ -110,10 +111,10 @@ def _real(running: Stack, session: requests.Session) -> dict[str, Any]:
 
 
 def _sensible(strategy: st.SearchStrategy[Case], real: dict[str, Any]) -> st.SearchStrategy[Case]:
-    """Half of the cases: what a schema cannot say is mended, so that they get further than the first checks."""
+    """Repair in half of the cases what a schema cannot express, so that they pass the first checks."""
 
     @st.composite
-    def mended(draw: st.DrawFn) -> Case:
+    def repaired(draw: st.DrawFn) -> Case:
         case: Case = draw(strategy)
         if not draw(st.booleans()):
             return case
@@ -135,4 +136,4 @@ def _sensible(strategy: st.SearchStrategy[Case], real: dict[str, Any]) -> st.Sea
             body["adapter"] = draw(st.sampled_from(["shop@v0", "shop@v1", "other@v0"]))
         return case
 
-    return mended()
+    return repaired()

@@ -1,4 +1,4 @@
-"""What must never be served is not: an adapter the gate rejected, a file that was altered. And the way back."""
+"""An adapter that the gate rejected, or whose file was altered, is never served. A rollback works under load."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import random
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import numpy as np
@@ -28,13 +27,14 @@ from shoptalk.store.training import datasets, evaluations
 from tests.clocks import now
 from tests.e2e.stack import Stack, models_folder, until
 from training.dataset import without_overlap
+from training.examples import content_of
 
 pytestmark = pytest.mark.slow
 MODULES = {"q_proj": (576, 576), "v_proj": (576, 192)}
 
 
 def adapter_files(seed: int, size: float = 1e-3) -> AdapterFiles:
-    """A small random adapter for the base model, in peft's format."""
+    """Return a small random adapter for the base model, in peft's format."""
     rng = np.random.default_rng(seed)
     tensors = {}
     for layer in range(30):
@@ -122,33 +122,31 @@ def test_rollback_while_customers_chat(running: Stack) -> None:
 
 
 def test_an_adapter_trained_on_shuffled_answers_is_rejected(tmp_path: Path) -> None:
-    """It learns the tone, so its loss falls; but it does not listen, and the gate sees that."""
+    """It learns the tone, so its loss falls. But its replies do not fit the questions, and the gate notices."""
     settings = load_settings(home=tmp_path / "home", models=models_folder(), train_steps=24, gate_min_examples=30)
     parts = Parts(settings)
     rng = random.Random(3)
     recorded = Shop(seed=3).everyday(220)
     pairs = [r.exchanges[0] for r in recorded]
     texts = [parts.scrubber.scrub([Message("user", a), Message("assistant", b)]).texts for a, b in pairs]
-    rows = [
-        {
-            "split": "holdout" if i < 60 else "train",
-            "label_id": f"lab_{i}",
-            "conversation_id": f"con_{i}",
-            "group": f"con_{i}",
-            "messages": [["user", asked]],
-            "reply": answered,
-        }
+    system = Message("system", settings.prompt)
+    examples = [
+        Example(
+            label_id=f"lab_{i}",
+            conversation_id=f"con_{i}",
+            group=f"con_{i}",
+            messages=(system, Message("user", asked)),
+            reply=answered,
+        )
         for i, (asked, answered) in enumerate(texts)
     ]
-    shuffled = [row["reply"] for row in rows[60:]]
+    holdout, others = examples[:60], examples[60:]
+    shuffled = [example.reply for example in others]
     rng.shuffle(shuffled)
-    rows[60:] = [{**row, "reply": reply} for row, reply in zip(rows[60:], shuffled, strict=True)]
-    train, holdout = ([_example(row) for row in part] for part in (rows[60:], rows[:60]))
-    kept = {e.label_id for e in without_overlap(train, holdout)}  # the trainer refuses what is held out too
-    rows[60:] = [row for row in rows[60:] if row["label_id"] in kept]
-    content = {"version": 1, "system_prompt": settings.prompt, "examples": rows}
-    sha = parts.artifacts.put(json.dumps(content).encode())
-    dataset = add_dataset(parts, datasets.Dataset("ds_shuffled", sha, len(rows) - 60, 60, None, now()))
+    train = [dataclasses.replace(e, reply=reply) for e, reply in zip(others, shuffled, strict=True)]
+    train = without_overlap(train, holdout)  # the trainer refuses what is held out too
+    sha = parts.artifacts.put(json.dumps(content_of(settings.prompt, train, holdout)).encode())
+    dataset = add_dataset(parts, datasets.Dataset("ds_shuffled", sha, len(train), 60, None, now()))
     adapter = parts.trainer.train(new_id("run"), dataset, dataclasses.replace(recipe(settings), max_tokens=192))
     verdict = StageWork(parts).evaluate("evl_shuffled", str(adapter.ref), dataset)
     with parts.store.read() as conn:
@@ -158,14 +156,3 @@ def test_an_adapter_trained_on_shuffled_answers_is_rejected(tmp_path: Path) -> N
     with pytest.raises(IllegalMove, match="rejected by the gate"):
         parts.releases.start("shop", str(adapter.ref), "test")
     assert str(parts.served()) == "shop@v0"
-
-
-def _example(row: dict[str, Any]) -> Example:
-    messages = tuple(Message(role, text) for role, text in row["messages"])
-    return Example(
-        label_id=row["label_id"],
-        conversation_id=row["conversation_id"],
-        group=row["group"],
-        messages=messages,
-        reply=row["reply"],
-    )

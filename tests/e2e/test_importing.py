@@ -1,4 +1,4 @@
-"""Importing as people do it: over HTTP and on the command line, with what happens to batches and quarantine."""
+"""Importing over HTTP and on the command line, with batches that are held and entries in quarantine."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from shoptalk.app.parts import Parts
 from shoptalk.cli.main import app
 from shoptalk.domain import Scope
 from shoptalk.settings import load_settings
-from shoptalk.store.ingest import turns
 from tests.e2e.stack import Stack
+from tests.rows import newest_turns
 
 pytestmark = pytest.mark.slow
 
@@ -71,7 +71,7 @@ def test_each_conversation_is_answered_by_itself(http: TestClient, services: Ser
     result = Drain(services.store, services.secrets, services.scrubber).run_once()  # type: ignore[arg-type]
     assert (result.turns, result.quarantined) == (3, 1)
     with services.store.read() as conn:
-        said = [turn.text for turn in turns.newest(conn, 9)]
+        said = [turn.text for turn in newest_turns(conn)]
     assert not any("quuxley" in (text or "").lower() for text in said)
 
 
@@ -86,7 +86,7 @@ def test_a_repeated_request_gets_its_answer_again(http: TestClient, services: Se
     assert other.status_code == 409
 
 
-def test_what_is_refused(http: TestClient, services: Services) -> None:
+def test_refused_requests(http: TestClient, services: Services) -> None:
     assert post(http, services, [GOOD], Scope.CHAT).status_code == 403
     assert post(http, services, []).status_code == 400
     assert post(http, services, [GOOD] * 101).status_code == 400
@@ -94,7 +94,7 @@ def test_what_is_refused(http: TestClient, services: Services) -> None:
     assert post(http, services, [{**GOOD, "metadata": {"x": "y" * 5_000_000}}]).status_code == 413
 
 
-def test_on_the_command_line(tmp_path: Path) -> None:
+def test_importing_on_the_command_line(tmp_path: Path) -> None:
     file = tmp_path / "chats.csv"
     rows = ["ticket,role,body"]
     for n in range(35):
@@ -107,17 +107,17 @@ def test_on_the_command_line(tmp_path: Path) -> None:
             try:
                 return CliRunner().invoke(app, words, env=stack.environment)
             finally:
-                structlog.reset_defaults()  # commands send logs to where they print, which is closed by now
+                structlog.reset_defaults()  # commands log to the output of this run, which is closed by now
 
         columns = ["--columns", "conversation_id=ticket,text=body", "--json"]
         wrong = stack.run("ingest", str(file))
         assert (wrong.returncode, "--columns conversation_id=NAME" in wrong.stderr) == (2, True)
         would = json.loads(run("ingest", str(file), "--dry-run", *columns).stdout)
         done = run("ingest", str(file), *columns)
-        told = json.loads(done.stdout)
-        assert (would["new"], told["new"], told["to quarantine"]) == (47, 47, 12)
-        batch, state = told["batch"].split()
-        assert (state, told["held because"]) == ("held", ["12 of 47 conversations fail a check"])
+        report = json.loads(done.stdout)
+        assert (would["new"], report["new"], report["to quarantine"]) == (47, 47, 12)
+        batch, state = report["batch"].split()
+        assert (state, report["held because"]) == ("held", ["12 of 47 conversations fail a check"])
         assert f"batches release {batch}" in done.stderr
         assert json.loads(run("batches", "list", "--json").stdout)[0]["state"] == "held"
         assert json.loads(run("batches", "show", batch, "--json").stdout)["failures"] == {"customer": 12}
@@ -128,8 +128,8 @@ def test_on_the_command_line(tmp_path: Path) -> None:
         assert len(entries) == 12
         one = entries[0]["id"]
         assert json.loads(run("quarantine", "show", one, "--json").stdout)["turns"][0]["text"] == "Hello?"
-        mended = run("quarantine", "mend", one, "--set", "turns.0.role=user")
-        assert f"quarantine replay {one}" in mended.stdout, mended.stderr
+        fixed = run("quarantine", "fix", one, "--set", "turns.0.role=user")
+        assert f"quarantine replay {one}" in fixed.stdout, fixed.stderr
         assert run("quarantine", "replay", one).stdout.strip() == "1 of 1 replayed"
         assert run("quarantine", "drop", entries[1]["id"]).exit_code == 0
         rest = run("quarantine", "replay", "--reason", "validation", "--accept")

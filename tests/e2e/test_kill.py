@@ -1,4 +1,4 @@
-"""kill -9: nothing acknowledged is lost or doubled, and a round goes on where it was."""
+"""kill -9: nothing acknowledged is lost or doubled, and a round continues where it was."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 
 from shoptalk.demo.helpers import annotate
 from shoptalk.demo.shop import Shop
+from shoptalk.domain import id_of_round
 from shoptalk.store import rounds
 from shoptalk.store.ingest import inbox
 from shoptalk.store.training import runs
@@ -19,18 +20,18 @@ KILLS = 20  # on both databases together; bench/kills.py does hundreds
 
 
 @pytest.mark.parametrize("database", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def test_killed_while_customers_chat(database: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_kills_while_customers_chat_lose_nothing(database: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     values = {"database_url": request.getfixturevalue("postgres_url")} if database == "postgres" else {}
     with Stack(tmp_path / "home", **values) as stack:
         stack.start("serve")
-        told = chat_while_killed(stack, KILLS // 2, 24)
-        assert told.turns > 20 * KILLS // 2
-        assert told.repeated > 0
-        assert faults(stack, told) == []
+        acknowledged = chat_while_killed(stack, KILLS // 2, 24)
+        assert acknowledged.turns > 20 * KILLS // 2
+        assert acknowledged.repeated > 0
+        assert faults(stack, acknowledged) == []
 
 
-def test_the_worker_killed_while_it_trains(tmp_path: Path) -> None:
-    """The round goes on after a restart, trains once more and publishes one adapter."""
+def test_a_round_continues_after_its_worker_was_killed_in_training(tmp_path: Path) -> None:
+    """After a restart the round trains once more and publishes one adapter."""
     values = {"train_steps": 6, "train_batch": 2, "labels_wanted": 4, "sample_size": 60, "gate_min_examples": 10_000}
     with Stack(tmp_path / "home", models=models_folder(), **values) as stack:
         stack.start("serve")
@@ -83,12 +84,12 @@ def _results(stack: Stack, round_id: str) -> dict[str, dict[str, object]]:
 
 def _steps_done(stack: Stack, round_id: str) -> int:
     with stack.parts.store.read() as conn:
-        run = runs.find(conn, round_id.replace("rnd_", "run_", 1))
+        run = runs.find(conn, id_of_round(round_id, "run"))
     return run.step if run else 0
 
 
 def _training(stack: Stack) -> bool:
-    """Is a training process of this stack alive?"""
+    """Return whether a training process of this stack is alive."""
     home = str(stack.settings.home)
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:

@@ -1,4 +1,4 @@
-"""The official OpenAI client against the real engines: it cannot tell shoptalk from OpenAI."""
+"""The official OpenAI client works with the real engines as it does with OpenAI."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ OPENED: list[openai.OpenAI] = []
 
 @pytest.fixture(autouse=True)
 def closed() -> Iterator[None]:
-    """Close what a test opened: a socket left to the garbage collector is a warning, and so an error."""
+    """Close the clients of a test: a socket left to the garbage collector gives a warning, and so an error."""
     yield
     while OPENED:
         OPENED.pop().close()
@@ -62,7 +62,7 @@ def test_chat(running: Stack) -> None:
     assert reply.system_fingerprint
 
 
-def test_stream_is_what_plain_says(running: Stack) -> None:
+def test_a_streamed_reply_equals_the_plain_one(running: Stack) -> None:
     chat = client(running, Scope.CHAT).chat.completions
     plain = chat.create(model="shop", messages=HELLO, max_tokens=24, temperature=0)  # type: ignore[arg-type]
     chunks = list(
@@ -75,7 +75,7 @@ def test_stream_is_what_plain_says(running: Stack) -> None:
     assert text == plain.choices[0].message.content
     assert len(chunks) > 5
     assert [c.choices[0].finish_reason for c in chunks if c.choices][-1] == plain.choices[0].finish_reason
-    usage = chunks[-1].usage  # of the prompt more is cached the second time
+    usage = chunks[-1].usage  # without the cached tokens: the second time more of the prompt is cached
     assert plain.usage is not None
     assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (
         plain.usage.prompt_tokens,
@@ -86,12 +86,12 @@ def test_stream_is_what_plain_says(running: Stack) -> None:
 
 def test_stop_seed_and_logprobs(running: Stack) -> None:
     chat = client(running, Scope.CHAT).chat.completions
-    told = chat.create(
+    first = chat.create(
         model="shop", messages=HELLO, max_tokens=24, temperature=0.9, seed=5, logprobs=True, top_logprobs=3
     )  # type: ignore[call-overload]
     again = chat.create(model="shop", messages=HELLO, max_tokens=24, temperature=0.9, seed=5)  # type: ignore[arg-type]
-    assert told.choices[0].message.content == again.choices[0].message.content
-    details = told.choices[0].logprobs.content
+    assert first.choices[0].message.content == again.choices[0].message.content
+    details = first.choices[0].logprobs.content
     assert len(details) >= 1
     assert all(len(d.top_logprobs) == 3 and d.logprob <= 0 for d in details)
     whole = chat.create(model="shop", messages=HELLO, max_tokens=24, temperature=0)  # type: ignore[arg-type]
@@ -143,12 +143,12 @@ def test_a_conversation_belongs_to_its_owner_and_customer(running: Stack) -> Non
     mine.chat.completions.create(**about, user="ann")  # type: ignore[call-overload]
     with pytest.raises(openai.NotFoundError):
         mine.chat.completions.create(**about, user="bob")  # type: ignore[call-overload]
-    other = client(running, Scope.CHAT)  # of another owner, whose conversation of this name is another
+    other = client(running, Scope.CHAT)  # another owner, whose conversation of the same name is a different one
     other.chat.completions.create(**about, user="bob")  # type: ignore[call-overload]
 
 
 def test_the_customer_sees_values_and_the_model_placeholders(running: Stack) -> None:
-    """A reply that repeats the order number shows the true one, streamed or not."""
+    """A reply that repeats the order number shows the real one, streamed or not."""
     ask = [{"role": "user", "content": "Repeat exactly this and nothing else: Your order 123-4567890-1234567 is here."}]
     chat = client(running, Scope.CHAT).chat.completions
     reply = chat.create(model="shop", messages=ask, max_tokens=40, temperature=0)  # type: ignore[arg-type]

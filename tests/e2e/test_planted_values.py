@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from labeling.server import LabelStudioServer
+from labeling.label_studio.server import LabelStudioServer
 from shoptalk.demo.helpers import annotate
 from shoptalk.store.ingest import inbox, quarantine, turns
 from shoptalk.store.labeling import labels, samples
@@ -36,7 +36,7 @@ class Planted:
 
 
 def plant(rng: random.Random) -> Planted:
-    """Values of many shapes; no two alike."""
+    """Return values of many shapes, no two alike."""
 
     def digits(n: int) -> str:
         return str(rng.randrange(10 ** (n - 1), 10**n))
@@ -96,7 +96,7 @@ def test_planted_values_are_nowhere(running: Stack) -> None:
 
 
 def _converse(http: Any, i: int, p: Planted) -> None:
-    """Two exchanges and feedback, with values in messages, metadata, customer id, conversation id and comment."""
+    """Hold two exchanges and rate one, with values in messages, metadata, customer id, conversation id and comment."""
     about = {
         "model": "shop",
         "user": p.mail,
@@ -117,7 +117,7 @@ def _converse(http: Any, i: int, p: Planted) -> None:
 
 
 def _annotate(running: Stack, planted: list[Planted]) -> None:
-    """A round sends replies to Label Studio; annotators write planted values into their corrections."""
+    """Let a round send replies to Label Studio, and annotators write planted values into their corrections."""
     store = running.parts.store
     running.parts.watcher.trigger("person", "test")
 
@@ -146,7 +146,7 @@ def _annotate(running: Stack, planted: list[Planted]) -> None:
 
 
 def _forms(value: str) -> set[str]:
-    """The value, and its digits without separators where these are many."""
+    """Return the value, and its digits without separators where there are eight or more."""
     digits = "".join(c for c in value if c.isdigit())
     return {value, digits} if len(digits) >= 8 and "@" not in value else {value}
 
@@ -164,7 +164,7 @@ def _in_tables(running: Stack, needles: set[str]) -> list[str]:
 
 
 def _in_files(home: Path, needles: set[str]) -> list[str]:
-    """Every file, logs and database pages included."""
+    """Search every file, logs and database pages included."""
     found = []
     for path in sorted(p for p in home.rglob("*") if p.is_file()):
         data = path.read_bytes()
@@ -181,6 +181,6 @@ def _in_label_studio(running: Stack, needles: set[str]) -> list[str]:
 
 
 def _config() -> str:
-    from labeling.config import label_config
+    from labeling.label_studio.config import label_config
 
     return label_config()

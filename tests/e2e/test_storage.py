@@ -17,9 +17,10 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
+from shoptalk.processes.sockets import free_port
 from shoptalk.store.ingest import inbox
 from shoptalk.store.schema import turns
-from tests.e2e.stack import Stack, free_port, until
+from tests.e2e.stack import Stack, until
 
 pytestmark = pytest.mark.slow
 
@@ -107,7 +108,8 @@ def test_an_import_onto_a_full_disk_goes_on_when_there_is_room(disk: Path, tmp_p
         assert stack.parts.store
         ballast = fill(disk, 200_000)
         failed = stack.run("ingest", str(file))
-        assert (failed.returncode, "the disk is full; make room" in failed.stderr) == (2, True), failed.stderr[-500:]
+        assert failed.returncode == 2, failed.stderr[-500:]
+        assert "the disk is full\nfix: make room" in failed.stderr
         assert "Traceback" not in failed.stderr
         ballast.unlink()
         done = stack.run("ingest", str(file), "--json")
@@ -132,5 +134,7 @@ def test_a_folder_that_cannot_be_written(disk: Path, command: list[str]) -> None
         check=False,
     )
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith("shoptalk: the data folder cannot be written")
+    problem, fix = done.stderr.splitlines()[-2:]
+    assert problem == "shoptalk: the data folder cannot be written"
+    assert fix.startswith("fix: let this user write it")
     assert "Traceback" not in done.stderr

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ingest.scrub.context.asked import Questions, asked
+from ingest.scrub.context.asked import OpenQuestions, asked
 from ingest.scrub.scrubber import PresidioScrubber
 from shoptalk.domain import Message
 
@@ -58,7 +58,7 @@ def test_answers(scrubber: PresidioScrubber, question: str, answer: str, kept: s
 
 
 def test_a_question_stays_open_for_a_while() -> None:
-    questions = Questions()
+    questions = OpenQuestions()
     assert questions.hear("Your username?", ours=True) == frozenset()
     assert [questions.hear("hm", ours=False) for _ in range(4)] == [{"USERNAME"}, {"USERNAME"}, {"USERNAME"}, set()]
     questions.hear("Your name?", ours=True)

@@ -16,9 +16,9 @@ import pytest
 import sqlalchemy as sa
 
 from ingest.formats.files import FileConversation, FileTurn
-from ingest.imports.batches import Batches, Figures, unlike
+from ingest.imports.batches import Batches, BatchMetrics, differences
 from ingest.imports.importer import Importer
-from ingest.inbox.acceptance import ArrivalInbox
+from ingest.inbox.acceptance import EncryptedInbox
 from ingest.inbox.drain import Drain, DrainResult
 from ingest.inbox.quarantine import Quarantine
 from ingest.inbox.validation import Validator
@@ -33,13 +33,14 @@ from shoptalk.store.ingest import imports, inbox, quarantine, turns
 from shoptalk.store.labeling import samples
 from tests.clocks import now
 from tests.conftest import ROOT
+from tests.rows import newest_turns
 
 pytestmark = pytest.mark.slow
 
 SUBJECTS = ("kettle", "toaster", "coat", "sofa", "lamp", "desk", "mug", "rug", "bike", "tent")
 
 
-def open_conversation(conn: sa.Connection, opened: chats.Opened) -> bool:
+def open_conversation(conn: sa.Connection, opened: chats.StoredConversation) -> bool:
     return chats.open_conversation(conn, opened, "import")
 
 
@@ -61,7 +62,9 @@ def usual(name: str, count: int = 40) -> list[FileConversation]:
 
 @pytest.fixture
 def importer(store: Store, secrets: Secrets, scrubber: PresidioScrubber) -> Importer:
-    return Importer(store, ArrivalInbox(secrets), scrubber, secrets, open_conversation, Validator(["en"], SystemTime()))
+    return Importer(
+        store, EncryptedInbox(secrets), scrubber, secrets, open_conversation, Validator(["en"], SystemTime())
+    )
 
 
 @pytest.fixture
@@ -89,7 +92,7 @@ def test_an_odd_batch_waits_for_a_person(store: Store, importer: Importer, drain
         assert (inbox.count(conn), inbox.backlog(conn)) == (30, (0, None))
     batches = Batches(store)
     assert batches.release(result.batch[0]).state == "accepted"
-    with pytest.raises(Conflict, match="accepted already"):
+    with pytest.raises(Conflict, match=r"cannot refuse batch .* it is accepted"):
         batches.refuse(result.batch[0])
     assert drain.run_once(1000).turns == 210
 
@@ -107,13 +110,19 @@ def test_an_odd_batch_waits_for_a_person(store: Store, importer: Importer, drain
 
 
 def test_small_batches_and_first_ones_are_not_judged() -> None:
-    odd = Figures(conversations=29, turns=9999)
-    assert unlike(odd, [Figures(conversations=50, turns=100)] * 5) == []
-    assert unlike(Figures(conversations=50, turns=9999), [Figures(conversations=50, turns=100)] * 2) == []
-    assert unlike(Figures(conversations=50, failing=11, turns=100), []) == ["11 of 50 conversations fail a check"]
-    likely = Figures(conversations=60, turns=126, customers_turns=66, characters=9000)
-    assert unlike(likely, [Figures(conversations=50, turns=100, customers_turns=50, characters=7000)] * 5) == []
-    assert Figures.of(odd.as_dict()) == odd
+    odd = BatchMetrics(conversations=29, turns=9999)
+    assert differences(odd, [BatchMetrics(conversations=50, turns=100)] * 5) == []
+    assert (
+        differences(BatchMetrics(conversations=50, turns=9999), [BatchMetrics(conversations=50, turns=100)] * 2) == []
+    )
+    assert differences(BatchMetrics(conversations=50, failing=11, turns=100), []) == [
+        "11 of 50 conversations fail a check"
+    ]
+    likely = BatchMetrics(conversations=60, turns=126, customers_turns=66, characters=9000)
+    assert (
+        differences(likely, [BatchMetrics(conversations=50, turns=100, customers_turns=50, characters=7000)] * 5) == []
+    )
+    assert BatchMetrics.of(odd.as_dict()) == odd
 
 
 def test_a_changed_conversation_is_a_new_version(store: Store, importer: Importer, drain: Drain) -> None:
@@ -137,7 +146,7 @@ def test_what_people_were_asked_about_stays(store: Store, importer: Importer, dr
     importer.import_conversations([talk("c1", "is it blue", "Yes.")])
     drain.run_once()
     with store.write() as conn:
-        (reply,) = [t for t in turns.newest(conn, 9) if t.role == "assistant"]
+        (reply,) = [t for t in newest_turns(conn) if t.role == "assistant"]
         samples.add(
             conn,
             Sample(
@@ -159,7 +168,7 @@ def entries(store: Store) -> list[Any]:
         return quarantine.oldest(conn, "", 10)
 
 
-def test_what_fails_a_check_can_be_mended_and_replayed(
+def test_what_fails_a_check_can_be_fixed_and_replayed(
     store: Store, secrets: Secrets, scrubber: PresidioScrubber, importer: Importer, drain: Drain
 ) -> None:
     broken = [
@@ -174,23 +183,23 @@ def test_what_fails_a_check_can_be_mended_and_replayed(
     assert [e.reason for e in (first, second, third)] == [
         "validation: encoding: turns.0.text", "validation: language: turns", "validation: empty: turns.1.text"
     ]  # fmt: skip
-    desk = Quarantine(store, secrets, ArrivalInbox(secrets), scrubber, Validator(["en"], SystemTime()))
+    desk = Quarantine(store, secrets, EncryptedInbox(secrets), scrubber, Validator(["en"], SystemTime()))
     shown = desk.show(first.id)
     assert shown["turns"][0]["text"] == "the caf\ufffd machine leaks, says <EMAIL_ADDRESS_1>"
     with pytest.raises(Conflict, match="fails a check still"):
         desk.replay(first.id)
-    assert desk.mend(first.id, {"turns.1.text": "We are sorry, Quuxley; write to me@shop.example"}) != []
-    assert desk.mend(first.id, {"turns.0.text": "the café machine leaks"}) == []
+    assert desk.fix(first.id, {"turns.1.text": "We are sorry, Quuxley; write to me@shop.example"}) != []
+    assert desk.fix(first.id, {"turns.0.text": "the café machine leaks"}) == []
     desk.replay(first.id)
     desk.replay(second.id, accept=True)
-    assert desk.mend(third.id, {}, [1]) == []
+    assert desk.fix(third.id, {}, [1]) == []
     desk.replay(third.id)
     assert drain.run_once() == DrainResult(turns=6)
     found = texts(store)
     assert "the café machine leaks" in found
     assert not any("me@shop.example" in (text or "") for text in found)
     with store.read() as conn:
-        (rest,) = [t for t in turns.newest(conn, 9) if t.text == "and the rest"]
+        (rest,) = [t for t in newest_turns(conn) if t.text == "and the rest"]
         assert turns.find(conn, rest.parent_id or "").text == "fine"  # type: ignore[union-attr]
     assert entries(store) == []
     for act in (desk.show, desk.replay, desk.drop):
@@ -206,10 +215,10 @@ def test_what_the_second_scan_found_is_scrubbed_before_it_is_admitted(
     payload = {"source": "chat", "scrubber": "old", "turns": [turn], "revisions": {"t0": raw}}
     comment = {"id": "f1", "metric": "thumbs", "value": 1, "comment": raw, "at": turn["at"], "scrubber": "old"}
     with store.write() as conn:
-        ArrivalInbox(secrets).accept(conn, "a1", "exchange", "con_1", payload)
-        ArrivalInbox(secrets).accept(conn, "f1", "feedback", "con_1", comment)
+        inbox.add(conn, "a1", "exchange", "con_1", secrets.encrypt(payload))
+        inbox.add(conn, "f1", "feedback", "con_1", secrets.encrypt(comment))
     assert drain.run_once() == DrainResult(quarantined=2)
-    desk = Quarantine(store, secrets, ArrivalInbox(secrets), scrubber, Validator(["en"], SystemTime()))
+    desk = Quarantine(store, secrets, EncryptedInbox(secrets), scrubber, Validator(["en"], SystemTime()))
     assert "quuxley" not in repr([desk.show(entry.id) for entry in entries(store)])
     for entry in entries(store):
         desk.replay(entry.id)
@@ -229,20 +238,20 @@ def test_a_former_version_on_its_way_is_waited_for(store: Store, importer: Impor
     assert sorted(filter(None, texts(store))) == ["No.", "is it blue"]
 
 
-def test_wrong_mends_are_refused(
+def test_wrong_fixes_are_refused(
     store: Store, secrets: Secrets, scrubber: PresidioScrubber, importer: Importer, drain: Drain
 ) -> None:
     importer.import_conversations([talk("c1", "caf\ufffd", "oh")])
     drain.run_once()
     (entry,) = entries(store)
-    desk = Quarantine(store, secrets, ArrivalInbox(secrets), scrubber, Validator(["en"], SystemTime()))
+    desk = Quarantine(store, secrets, EncryptedInbox(secrets), scrubber, Validator(["en"], SystemTime()))
     wrong: Sequence[tuple[Mapping[str, str], Sequence[int]]] = [
         ({"turns.9.role": "user"}, ()), ({"turns.0.id": "x"}, ()), ({"scrubber": "x"}, ()), ({}, (7,))
     ]  # fmt: skip
     for changes, drops in wrong:
         with pytest.raises(InvalidInput):
-            desk.mend(entry.id, changes, drops)
-    desk.mend(entry.id, {"turns.0.role": "robot", "turns.0.text": "fine"})
+            desk.fix(entry.id, changes, drops)
+    desk.fix(entry.id, {"turns.0.role": "robot", "turns.0.text": "fine"})
     with pytest.raises(InvalidInput, match=r"turns\.0\.role"):
         desk.replay(entry.id)
     desk.drop(entry.id)

@@ -1,4 +1,4 @@
-"""The small model for chats: what it was trained on, what it finds, and that it can be made anew."""
+"""The small model for chats: what it was trained on, what it finds, and that it can be trained again."""
 
 from __future__ import annotations
 

@@ -13,11 +13,12 @@ import pytest
 import sqlalchemy as sa
 from structlog.testing import capture_logs
 
-from ingest.inbox.acceptance import ArrivalInbox
+from ingest.inbox.acceptance import EncryptedInbox
 from ingest.inbox.drain import Drain, DrainResult, content_hash
 from ingest.scrub.scrubber import PresidioScrubber
 from shoptalk.crypto import Secrets
 from shoptalk.domain import Inference, Message
+from shoptalk.events import ExchangeRecorded, FeedbackReceived, FeedbackSender, TurnRecorded, read
 from shoptalk.store import Store, schema
 from shoptalk.store.chat import chats, inferences
 from shoptalk.store.ingest import feedback, inbox, quarantine, turns
@@ -44,9 +45,17 @@ def exchange(*items: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"source": "chat", "scrubber": "t-1", "turns": list(items), "revisions": {}, **more}
 
 
-def put(store: Store, secrets: Secrets, id: str, payload: Mapping[str, Any], kind: str = "exchange") -> None:
+def put(
+    store: Store,
+    secrets: Secrets,
+    id: str,
+    payload: Mapping[str, Any],
+    kind: str = "exchange",
+    conversation: str = "con_1",
+) -> None:
+    """An entry as any version may have written it, well-formed or not."""
     with store.write() as conn:
-        assert ArrivalInbox(secrets).accept(conn, id, kind, "con_1", payload)
+        assert inbox.add(conn, id, kind, conversation, secrets.encrypt(dict(payload)))
 
 
 def counts(store: Store) -> tuple[int, int, int]:
@@ -87,15 +96,36 @@ def test_what_another_key_encrypted_waits_and_the_rest_is_admitted(
     for n in range(5):
         put(store, Secrets(bytes(32)), f"a{n}", exchange(turn(f"t{n}")))
     put(store, secrets, "a9", exchange(turn("t9")))
-    with capture_logs() as told:
+    with capture_logs() as logged:
         assert drain.run_once(limit=2) == DrainResult(turns=1)
         assert drain.run_once() == DrainResult()
-    assert [(line["log_level"], line["arrivals"]) for line in told] == [("error", 5)]
-    assert "SHOPTALK_SECRET_KEY" in told[0]["event"]
+    assert [(line["log_level"], line["arrivals"]) for line in logged] == [("error", 5)]
+    assert "SHOPTALK_SECRET_KEY" in logged[0]["event"]
     assert counts(store) == (5, 1, 0)
     with store.read() as conn:
         assert quarantine.reasons(conn) == {}
     assert Drain(store, Secrets(bytes(32)), NetOnly()).run_once() == DrainResult(turns=5)
+
+
+def test_what_is_written_has_the_keys_that_older_versions_read(store: Store, secrets: Secrets, drain: Drain) -> None:
+    at, said = datetime(2026, 1, 1, tzinfo=UTC), turn("t1", "I am <PERSON_1>", pii={"PERSON": 1})
+    fields = {key: said[key] for key in said if key != "at"}
+    one = ExchangeRecorded(source="chat", scrubber="t-1", turns=[TurnRecorded(**fields, at=at)], revisions={"t0": "x"})
+    sender = FeedbackSender(owner="shop", customer=None)
+    rating = {"id": "f1", "inference_id": "inf_1", "metric": "rating", "value": 4.0, "comment": None, "pii": {}}
+    two = FeedbackReceived(**rating, at=at, scrubber="t-1", caller=sender)
+    with store.write() as conn:
+        assert EncryptedInbox(secrets).accept(conn, "a1", one, "con_1")
+        assert not EncryptedInbox(secrets).accept(conn, "a1", one, "con_1")
+        assert EncryptedInbox(secrets).accept(conn, "f1", two, "inf_1")
+    with store.read() as conn:
+        rows = conn.execute(sa.select(schema.arrivals.c.kind, schema.arrivals.c.body)).all()
+    kept = {kind: secrets.decrypt(body) for kind, body in rows}
+    assert kept["exchange"] == exchange(said, revisions={"t0": "x"})
+    assert kept["feedback"] == {**rating, "at": AT, "scrubber": "t-1", "caller": {"owner": "shop", "customer": None}}
+    assert read("exchange", kept["exchange"]) == one
+    assert read("feedback", kept["feedback"]) == two
+    assert drain.run_once() == DrainResult(turns=1)
 
 
 def test_sending_again_adds_nothing(store: Store, secrets: Secrets, drain: Drain) -> None:
@@ -147,7 +177,7 @@ EARLY = {"id": "f1", "inference_id": "inf_1", "metric": "thumbs", "value": 1, "c
 def reply(store: Store, customer: str | None = "cus_1") -> None:
     """The inference that early feedback was about."""
     with store.write() as conn:
-        chats.open_conversation(conn, chats.Opened("con_1", "key_1", customer), "chat")
+        chats.open_conversation(conn, chats.StoredConversation("con_1", "key_1", customer), "chat")
         inferences.add(
             conn,
             Inference(
@@ -169,8 +199,7 @@ def reply(store: Store, customer: str | None = "cus_1") -> None:
 
 
 def test_feedback_waits_for_its_inference(store: Store, secrets: Secrets, drain: Drain) -> None:
-    with store.write() as conn:
-        ArrivalInbox(secrets).accept(conn, "f1", "feedback", "inf_1", EARLY)
+    put(store, secrets, "f1", EARLY, "feedback", "inf_1")
     assert drain.run_once() == DrainResult()
     assert counts(store) == (1, 0, 0)
     reply(store)
@@ -185,8 +214,8 @@ def test_feedback_waits_for_its_inference(store: Store, secrets: Secrets, drain:
 def test_early_feedback_of_others_or_about_nothing_is_quarantined(
     store: Store, secrets: Secrets, drain: Drain, theirs: str | None, reason: str
 ) -> None:
+    put(store, secrets, "f1", EARLY, "feedback", "inf_1")
     with store.write() as conn:
-        ArrivalInbox(secrets).accept(conn, "f1", "feedback", "inf_1", EARLY)
         conn.execute(sa.update(schema.arrivals).values(created_at=now() - timedelta(hours=2)))
     if theirs:
         reply(store, theirs)

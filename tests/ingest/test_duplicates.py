@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from ingest.features.duplicates import place
+from ingest.features.duplicates import assign_clusters
 from shoptalk.domain import Role, Turn
 from shoptalk.minhash import ALIKE, NUMBERS, bands, signatures, similarity
 from shoptalk.store import Store
@@ -26,7 +26,7 @@ def turn(id: str, text: str, role: Role = "user") -> Turn:
 def placed(store: Store, *turns: Turn) -> list[str]:
     made = signatures([t.text or "" for t in turns])
     with store.write() as conn:
-        found = place(conn, list(zip(turns, made, strict=True)))
+        found = assign_clusters(conn, list(zip(turns, made, strict=True)))
     return [found[t.id] for t in turns]
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from ingest.formats.files import FileConversation, Problem, read_conversations
+from ingest.formats.files import FileConversation, LineProblem, read_conversations
 from ingest.imports.importer import Importer, ImportResult
-from ingest.inbox.acceptance import ArrivalInbox
+from ingest.inbox.acceptance import EncryptedInbox
 from ingest.inbox.drain import Drain
 from ingest.inbox.validation import Validator
 from ingest.scrub.scrubbed import Scrubbed
@@ -28,7 +28,7 @@ from shoptalk.store.chat import chats
 from shoptalk.store.ingest import inbox, turns
 
 
-def open_conversation(conn: sa.Connection, opened: chats.Opened) -> bool:
+def open_conversation(conn: sa.Connection, opened: chats.StoredConversation) -> bool:
     return chats.open_conversation(conn, opened, "import")
 
 
@@ -55,7 +55,7 @@ def import_file(importer: Importer, path: Path, **more: Any) -> ImportResult:
 
 @pytest.fixture
 def importer(store: Store, secrets: Secrets, scrubber: PresidioScrubber) -> Importer:
-    return Importer(store, ArrivalInbox(secrets), scrubber, secrets, open_conversation, Validator([], SystemTime()))
+    return Importer(store, EncryptedInbox(secrets), scrubber, secrets, open_conversation, Validator([], SystemTime()))
 
 
 def test_imports_once(
@@ -122,7 +122,7 @@ def test_failed_scrubbing_keeps_no_text(store: Store, secrets: Secrets, tmp_path
             return [ScrubbingFailed("no reason") for _ in conversations]
 
     importer = Importer(
-        store, ArrivalInbox(secrets), Failing(), secrets, open_conversation, Validator([], SystemTime())
+        store, EncryptedInbox(secrets), Failing(), secrets, open_conversation, Validator([], SystemTime())
     )
     result = import_file(importer, written(tmp_path / "a.jsonl", GOOD[1:]))
     assert (result.new, result.failed, result.turns) == (1, 1, 3)
@@ -159,7 +159,7 @@ def test_failed_scrubbing_keeps_no_text(store: Store, secrets: Secrets, tmp_path
 )
 def test_errors_name_line_and_field(tmp_path: Path, bad: str, problem: str) -> None:
     items = list(read_conversations(written(tmp_path / "a.jsonl", [GOOD[0], bad, "", GOOD[1]])))
-    assert [type(item) for item in items] == [FileConversation, Problem, FileConversation]
+    assert [type(item) for item in items] == [FileConversation, LineProblem, FileConversation]
     assert str(items[1]).startswith(problem)
 
 

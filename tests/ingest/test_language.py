@@ -1,4 +1,4 @@
-"""Languages are told where they are certain; short texts and placeholders say nothing."""
+"""Languages are guessed where they are certain; short texts and placeholders say nothing."""
 
 from __future__ import annotations
 

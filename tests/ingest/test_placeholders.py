@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.scrub.placeholders import LONGEST, PLACEHOLDER, Numbering, Vault, escape, plain
+from ingest.scrub.placeholders import LONGEST, Numbering, Vault, escape, plain_words
+from shoptalk import placeholders
 from shoptalk.errors import ScrubbingFailed
+from shoptalk.placeholders import PLACEHOLDER
 
 VAULT = Vault({"<PERSON_1>": "Jo <ORDER_ID_1>", "<ORDER_ID_1>": "AB-1"}, frozenset({"‹PERSON_1›"}))
 PIECES = st.lists(
@@ -77,7 +79,14 @@ def test_literals_are_escaped_and_shown_as_typed() -> None:
 
 def test_invented_ones_become_their_plain_type() -> None:
     assert VAULT.fill("<EMAIL_ADDRESS_3> or <SHOE_SIZE_1>") == "your e-mail address or your shoe size"
-    assert plain("PERSON") == "your name"
+    assert plain_words("PERSON") == "your name"
+
+
+def test_what_other_stages_see_of_a_text() -> None:
+    text = "<ORDER_ID_1> or ‹PERSON_2›, <order_1> and <ORDER_ID_123456>"
+    assert placeholders.found_in(text) == ["<ORDER_ID_1>", "<ORDER_ID_123456>"]
+    assert placeholders.without_numbers(text) == "ORDER_ID or PERSON, <order_1> and ORDER_ID"
+    assert placeholders.without_placeholders(text) == "  or  , <order_1> and  "
 
 
 def test_values_do_not_show_when_printed() -> None:

@@ -7,49 +7,49 @@ from collections.abc import Sequence
 import pytest
 
 from ingest.scrub.analyzer import Analyzer
-from ingest.scrub.ner.reading import Readers
-from ingest.scrub.ner.standin import Reader, Shown, shown
+from ingest.scrub.ner.reading import NameModels
+from ingest.scrub.ner.standin import ModelChoice, ModelText, model_text
 from ingest.scrub.spans import Span
 
 
 @pytest.fixture(scope="module")
-def readers() -> Readers:
-    return Analyzer()._readers
+def models() -> NameModels:
+    return Analyzer()._models
 
 
 @pytest.mark.parametrize(
-    ("text", "reader"),
+    ("text", "choice"),
     [
-        ("where is my order? it will come in may", Reader.NOBODY),
-        ("I bought a Samsung", Reader.NOBODY),
-        ("Ich habe das Paket nicht", Reader.NOBODY),
-        ("i gave it to zorvik", Reader.CHAT),
-        ("Zorvik has it", Reader.CHAT),
-        ("I gave it to zorvik. It is late", Reader.CHAT),
-        ("it was Zorvik", Reader.LARGE),
-        ("ZORVIK has it", Reader.LARGE),
-        ("zorvik met Melikana", Reader.LARGE),
+        ("where is my order? it will come in may", ModelChoice.NONE),
+        ("I bought a Samsung", ModelChoice.NONE),
+        ("Ich habe das Paket nicht", ModelChoice.NONE),
+        ("i gave it to zorvik", ModelChoice.CHAT),
+        ("Zorvik has it", ModelChoice.CHAT),
+        ("I gave it to zorvik. It is late", ModelChoice.CHAT),
+        ("it was Zorvik", ModelChoice.LARGE),
+        ("ZORVIK has it", ModelChoice.LARGE),
+        ("zorvik met Melikana", ModelChoice.LARGE),
     ],
 )
-def test_who_reads(readers: Readers, text: str, reader: Reader) -> None:
-    assert readers.reader(text) is reader
+def test_which_model_reads(models: NameModels, text: str, choice: ModelChoice) -> None:
+    assert models.choose(text) is choice
 
 
-class Counting(Readers):
+class Counting(NameModels):
     """Counts the texts that a model is asked about."""
 
     asked = 0
 
-    def _read(self, texts: Sequence[Shown]) -> list[list[Span]]:
+    def _read(self, texts: Sequence[ModelText]) -> list[list[Span]]:
         self.asked += len(texts)
         return super()._read(texts)
 
 
-def test_a_scrubbed_text_needs_no_second_reading(readers: Readers) -> None:
-    counting = Counting(readers._presidio, readers._lexicon)
-    raw = shown("torvik was helped by zorvik", [Span(0, 6, "PERSON")], [], counting.reader)
+def test_a_scrubbed_text_needs_no_second_reading(models: NameModels) -> None:
+    counting = Counting(models._presidio, models._lexicon)
+    raw = model_text("torvik was helped by zorvik", [Span(0, 6, "PERSON")], [], counting.choose)
     (found,) = counting.find([raw])
     assert [raw.raw(span) for span in found if raw.raw(span)] == [Span(21, 27, "PERSON", 0.61)]
-    scrubbed = shown("<PERSON_1> was helped by zorvik", [], [(0, 10)], counting.reader)
+    scrubbed = model_text("<PERSON_1> was helped by zorvik", [], [(0, 10)], counting.choose)
     assert counting.find([scrubbed, raw]) == [found, found]
     assert counting.asked == 1

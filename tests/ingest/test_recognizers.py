@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ingest.scrub.rules.recognizers import RULES
-from ingest.scrub.rules.rule import CAPITAL, Rule, features
+from ingest.scrub.rules.rule import CAPITAL, PatternRule, features
 from ingest.scrub.scrubber import PresidioScrubber
 from shoptalk.domain import Message
 
@@ -14,19 +14,19 @@ SPARES = [pytest.param(r, text, id=f"{r.kind}-{text[:30]}") for r in RULES for t
 
 
 @pytest.mark.parametrize(("rule", "text", "value"), FINDS)
-def test_finds(scrubber: PresidioScrubber, rule: Rule, text: str, value: str) -> None:
+def test_finds(scrubber: PresidioScrubber, rule: PatternRule, text: str, value: str) -> None:
     scrubbed = scrubber.scrub([Message("user", text)])
     assert scrubbed.texts[0] == text.replace(value, f"<{rule.kind}_1>")
     assert scrubbed.vault.fill(scrubbed.texts[0]) == text
 
 
 @pytest.mark.parametrize(("rule", "text"), SPARES)
-def test_spares(scrubber: PresidioScrubber, rule: Rule, text: str) -> None:
+def test_spares(scrubber: PresidioScrubber, rule: PatternRule, text: str) -> None:
     assert rule.kind not in scrubber.scrub([Message("user", text)]).counts[0]
 
 
 @pytest.mark.parametrize(("rule", "text", "value"), FINDS)
-def test_a_rule_is_tried_where_it_finds(rule: Rule, text: str, value: str) -> None:
+def test_a_rule_is_tried_where_it_finds(rule: PatternRule, text: str, value: str) -> None:
     for shown in (text, text.upper() if rule.needs and CAPITAL not in rule.needs else text):
         assert not any(features(shown).isdisjoint(needed) for needed in rule.needs)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.formats.files import FileConversation, Problem, read_conversations
+from ingest.formats.files import FileConversation, LineProblem, read_conversations
 from ingest.scrub.scrubber import PresidioScrubber
 from shoptalk.domain import Message
 
@@ -60,4 +60,4 @@ def test_a_files_record(tmp_path: Path) -> None:
     good, *wrong = read_conversations(path)
     assert isinstance(good, FileConversation)
     assert good.record == RECORD
-    assert [problem.field for problem in wrong if isinstance(problem, Problem)] == ["customer", "customer.name"]
+    assert [problem.field for problem in wrong if isinstance(problem, LineProblem)] == ["customer", "customer.name"]

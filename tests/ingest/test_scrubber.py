@@ -227,6 +227,21 @@ def test_an_outcome_is_not_too_long_to_be_scrubbed_again(scrubber: PresidioScrub
     assert again.final == once.final
 
 
+class Splitting:
+    """Finds a value in every second letter: placeholders are far longer than what they replace."""
+
+    def find(self, texts: Sequence[str], kinds: object = (), protected: object = ()) -> list[list[Span]]:
+        return [[Span(i, i + 1, "ACCOUNT_NUMBER") for i in range(0, len(text), 2)] for text in texts]
+
+    def is_word(self, word: str) -> bool:
+        return False
+
+
+def test_an_outcome_that_the_inbox_would_refuse_is_a_failure() -> None:
+    with pytest.raises(ScrubbingFailed, match="the scrubbed text is longer than"):
+        PresidioScrubber(Splitting()).scrub([Message("user", "a " * (LONGEST_TEXT // 2))])
+
+
 def test_marks_and_joiners_leave_with_the_letter_they_belong_to(scrubber: PresidioScrubber) -> None:
     for text in ("mail jo@shop.example\u0338 now", "mail ü\u200djo@shop.example now"):
         (once,) = scrubber.scrub_many([[Message("user", text)]], trusted=True)

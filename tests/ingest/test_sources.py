@@ -1,4 +1,4 @@
-"""Every format becomes the same conversations; what is wrong is told by line and field, never by value."""
+"""Every format becomes the same conversations; what is wrong is reported by line and field, never by value."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from typing import Any
 
 import pytest
 
-from ingest.formats.files import FileConversation, Problem
+from ingest.formats.files import FileConversation, LineProblem
 from ingest.formats.sources import Format, Source, pairs
 from shoptalk.errors import InvalidInput
 
-TOLD = [
+SAMPLES = [
     ("c1", "k-1", [("user", "hello, is it in stock?"), ("assistant", "Yes, it is.")]),
     ("c2", None, [("user", "a, \"quoted\"\nline"), ("assistant", "Größe 42"), ("user", "ok")]),
 ]  # fmt: skip
 
 
-def told(items: list[FileConversation | Problem]) -> list[Any]:
+def plain(items: list[FileConversation | LineProblem]) -> list[Any]:
     return [
-        str(i) if isinstance(i, Problem) else (i.id, i.customer, [(t.role, t.text) for t in i.turns]) for i in items
+        str(i) if isinstance(i, LineProblem) else (i.id, i.customer, [(t.role, t.text) for t in i.turns]) for i in items
     ]
 
 
 def read(path: Path | str, format: Format = "auto", **more: Any) -> list[Any]:
-    return told(list(Source(str(path), format, **more).read()))
+    return plain(list(Source(str(path), format, **more).read()))
 
 
 def rows() -> list[dict[str, Any]]:
     said_by = {"user": "Buyer", "assistant": "agent"}
     return [
         {"ticket": id, "who": said_by[role], "body": text, "customer_id": who or ""}
-        for id, who, turns in TOLD
+        for id, who, turns in SAMPLES
         for role, text in turns
     ]
 
@@ -48,9 +48,10 @@ def test_csv(tmp_path: Path, delimiter: str, zipped: bool) -> None:
         writer.writeheader()
         writer.writerows(rows())
     columns = {"conversation_id": "ticket", "role": "who", "text": "body"}
-    assert read(path, columns=columns) == TOLD
-    with pytest.raises(InvalidInput, match="--columns conversation_id=NAME"):
+    assert read(path, columns=columns) == SAMPLES
+    with pytest.raises(InvalidInput, match="there is no column 'conversation_id'") as refused:
         read(path)
+    assert refused.value.fix == "say which it is with --columns conversation_id=NAME"
     odd = read(path, columns=columns, roles={"Buyer": "agent"})
     assert odd[0][2][0] == ("assistant", "hello, is it in stock?")
 
@@ -77,7 +78,7 @@ def test_csv_that_is_wrong(tmp_path: Path) -> None:
 
 
 def openai_lines() -> list[Any]:
-    roles = [[{"role": r, "content": t} for r, t in turns] for _, _, turns in TOLD]
+    roles = [[{"role": r, "content": t} for r, t in turns] for _, _, turns in SAMPLES]
     system = {"role": "system", "content": "be nice"}
     tool = [{"role": "assistant", "content": None, "tool_calls": [{}]}, {"role": "tool", "content": "{}"}]
     parts = [{"role": "user", "content": [{"type": "text", "text": roles[1][0]["content"]}]}, *roles[1][1:]]
@@ -92,7 +93,7 @@ def openai_lines() -> list[Any]:
 def test_openai_logs(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     path.write_text("\n".join(json.dumps(line) for line in openai_lines()))
-    assert read(path) == [TOLD[0], ("c3", None, TOLD[1][2][:2]), TOLD[1]]
+    assert read(path) == [SAMPLES[0], ("c3", None, SAMPLES[1][2][:2]), SAMPLES[1]]
     wrong = [{"messages": 1}, [], {"messages": [{"role": "system"}]}, {"messages": [{"role": "zanzibar"}]}]
     path.write_text("\n".join(json.dumps(line) for line in [*wrong, {"messages": [{"role": "user", "content": 3}]}]))
     assert read(path, "openai") == [
@@ -131,18 +132,18 @@ def test_a_cut_off_file_is_read_up_to_there(tmp_path: Path) -> None:
 def test_data_sets(tmp_path: Path, shape: str) -> None:
     from datasets import Dataset
 
-    lists = [{"id": id, "dialog": [{"role": r, "content": t} for r, t in turns]} for id, _, turns in TOLD]
+    lists = [{"id": id, "dialog": [{"role": r, "content": t} for r, t in turns]} for id, _, turns in SAMPLES]
     path = tmp_path / f"set.{'parquet' if shape == 'parquet' else 'jsonl'}"
     columns = {"conversation_id": "id", "turns": "dialog"}
-    expected: list[Any] = [(id, None, turns) for id, _, turns in TOLD]
+    expected: list[Any] = [(id, None, turns) for id, _, turns in SAMPLES]
     if shape == "rows":
-        made = [{"t": id, "role": r, "text": t} for id, _, turns in TOLD for r, t in turns]
+        made = [{"t": id, "role": r, "text": t} for id, _, turns in SAMPLES for r, t in turns]
         path.write_text("\n".join(map(json.dumps, made)))
         columns = {"conversation_id": "t"}
     elif shape == "pairs":
-        path.write_text("\n".join(json.dumps({"q": turns[0][1], "a": turns[1][1]}) for _, _, turns in TOLD))
+        path.write_text("\n".join(json.dumps({"q": turns[0][1], "a": turns[1][1]}) for _, _, turns in SAMPLES))
         columns = {"prompt": "q", "response": "a"}
-        expected = [turns[:2] for _, _, turns in TOLD]
+        expected = [turns[:2] for _, _, turns in SAMPLES]
     elif shape == "parquet":
         Dataset.from_list(lists).to_parquet(str(path))
     else:
@@ -153,8 +154,9 @@ def test_data_sets(tmp_path: Path, shape: str) -> None:
         read(path, "dataset", columns={"turns": "nothing"})
     if shape == "rows":
         return
-    with pytest.raises(InvalidInput, match="name the columns"):
+    with pytest.raises(InvalidInput, match="which columns hold") as refused:
         read(path, "dataset", columns={"at": next(iter(columns.values()))})
+    assert "name the columns: --columns turns=NAME" in refused.value.message
 
 
 @pytest.mark.slow

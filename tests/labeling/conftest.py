@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from labeling.client import LabelStudio
-from labeling.server import LabelStudioServer
+from labeling.label_studio.client import LabelStudio
+from labeling.label_studio.server import LabelStudioServer
 from shoptalk.store.database import Store
 
 ROOT = Path(__file__).parents[2]

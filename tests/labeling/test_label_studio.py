@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from labeling.annotate import ScriptedAnnotator
-from labeling.client import LabelStudio
-from labeling.config import label_config
 from labeling.erasure import LabelEraser
+from labeling.label_studio.client import LabelStudio
+from labeling.label_studio.config import label_config
+from labeling.label_studio.results import AnnotatorAnswer, from_result, to_result
+from labeling.label_studio.server import LabelStudioServer
 from labeling.pull import Pull, PullResult
 from labeling.push import Push
-from labeling.results import Answer, from_result, to_result
-from labeling.server import LabelStudioServer
 from shoptalk.domain import Sample
 from shoptalk.errors import ConfigurationError, InvalidInput, LabelStudioUnavailable, NotFound
 from shoptalk.ports import Erased
@@ -143,9 +143,9 @@ def test_pull_is_incremental_and_idempotent(store: Store, client: LabelStudio, p
     pull = Pull(store, client, scrub_emails, project)
     assert pull.run_once() == PullResult()
     answers = {
-        "smp_c0": Answer("good", rating=5, intent="order_status"),
-        "smp_c1": Answer("fixable", "Order <ORDER_ID_1> arrives on Monday.", 3, "shipping", ("wrong_fact",)),
-        "smp_c2": Answer("bad"),
+        "smp_c0": AnnotatorAnswer("good", rating=5, intent="order_status"),
+        "smp_c1": AnnotatorAnswer("fixable", "Order <ORDER_ID_1> arrives on Monday.", 3, "shipping", ("wrong_fact",)),
+        "smp_c2": AnnotatorAnswer("bad"),
     }
     for sample_id, answer in answers.items():
         client.annotate(task_of(client, project_id, sample_id), to_result(answer))
@@ -160,11 +160,11 @@ def test_pull_is_incremental_and_idempotent(store: Store, client: LabelStudio, p
     assert (made["smp_c1"].rating, made["smp_c1"].intent, made["smp_c1"].flags) == (3, "shipping", ("wrong_fact",))
     assert made["smp_c2"].reply is None
     # a second opinion, a change of mind, and a withdrawal
-    client.annotate(task_of(client, project_id, "smp_c0"), to_result(Answer("bad")))
+    client.annotate(task_of(client, project_id, "smp_c0"), to_result(AnnotatorAnswer("bad")))
     with store.read() as conn:
         (first,) = labels.annotations_of(conn, "smp_c2")
         (withdrawn,) = labels.annotations_of(conn, "smp_c1")
-    client.update_annotation(first.id, to_result(Answer("good")))
+    client.update_annotation(first.id, to_result(AnnotatorAnswer("good")))
     client._sdk.annotations.delete(withdrawn.id)
     result = pull.run_once()
     assert result == PullResult(annotations=3, labels=2)
@@ -182,7 +182,7 @@ def test_pull_killed_before_recording_loses_nothing(
     project_id = pushed(store, client, project, 3)
     pull = Pull(store, client, scrub_emails, project)
     pull.run_once()
-    client.annotate(task_of(client, project_id, "smp_c1"), to_result(Answer("fixable", f"Write to {RAW}.")))
+    client.annotate(task_of(client, project_id, "smp_c1"), to_result(AnnotatorAnswer("fixable", f"Write to {RAW}.")))
 
     def killed(*args: object) -> None:
         raise Killed
@@ -191,24 +191,24 @@ def test_pull_killed_before_recording_loses_nothing(
         patch.setattr(labels, "put_annotation", killed)
         with pytest.raises(Killed):
             pull.run_once()
-    assert pull.run_once() == PullResult(annotations=1, labels=1, mended=0)  # mended already by the killed one
+    assert pull.run_once() == PullResult(annotations=1, labels=1, fixed=0)  # fixed already by the killed one
     with store.read() as conn:
         assert [x.reply for x in labels.everything(conn)] == ["Write to <EMAIL_1>."]
 
 
-def test_personal_data_in_a_correction_is_mended_everywhere(
+def test_personal_data_in_a_correction_is_fixed_everywhere(
     store: Store, client: LabelStudio, project: str, server: LabelStudioServer
 ) -> None:
     project_id = pushed(store, client, project, 4)
     pull = Pull(store, client, scrub_emails, project)
-    noted = to_result(Answer("fixable", f"Please write to {RAW} about <ORDER_ID_1>."))
+    noted = to_result(AnnotatorAnswer("fixable", f"Please write to {RAW} about <ORDER_ID_1>."))
     noted[1]["meta"] = {"text": [f"asked {RAW} first"]}
     client.annotate(task_of(client, project_id, "smp_c0"), noted)
     client.annotate(
-        task_of(client, project_id, "smp_c1"), to_result(Answer("bad", f"UNSCANNABLE {RAW}", intent="other"))
+        task_of(client, project_id, "smp_c1"), to_result(AnnotatorAnswer("bad", f"UNSCANNABLE {RAW}", intent="other"))
     )
     assert RAW.encode() in server.folder.database.read_bytes()
-    assert pull.run_once() == PullResult(annotations=2, labels=2, mended=2)
+    assert pull.run_once() == PullResult(annotations=2, labels=2, fixed=2)
     assert pull.run_once() == PullResult()
     time.sleep(0.05)
     assert pull.run_once() == PullResult()
@@ -228,18 +228,16 @@ def test_personal_data_in_a_correction_is_mended_everywhere(
     assert [f.name for f in files if f.is_file() and RAW.encode() in f.read_bytes()] == []
 
 
-def test_drafts_left_lying_are_mended(
-    store: Store, client: LabelStudio, project: str, server: LabelStudioServer
-) -> None:
+def test_abandoned_drafts_are_fixed(store: Store, client: LabelStudio, project: str, server: LabelStudioServer) -> None:
     project_id = pushed(store, client, project, 2)
     raw = "left.lying.4410@mail.example"
-    typed = to_result(Answer("bad", f"Write to {raw}"))
+    typed = to_result(AnnotatorAnswer("bad", f"Write to {raw}"))
     client._sdk._client_wrapper.httpx_client.request(
         f"api/tasks/{task_of(client, project_id, 'smp_c0')}/drafts", method="POST", json={"result": typed}
     )
-    assert Pull(store, client, scrub_emails, project).run_once().mended == 0  # may still be typing
+    assert Pull(store, client, scrub_emails, project).run_once().fixed == 0  # may still be typing
     pull = Pull(store, client, scrub_emails, project, draft_age=timedelta(0))
-    assert pull.run_once() == PullResult(mended=1)
+    assert pull.run_once() == PullResult(fixed=1)
     assert pull.run_once() == PullResult()
     (task,) = client.drafted(project_id)
     assert "<EMAIL_1>" in str(task["drafts"])
@@ -250,10 +248,10 @@ def test_drafts_left_lying_are_mended(
 def test_scripted_annotator(store: Store, client: LabelStudio, project: str) -> None:
     project_id = pushed(store, client, project, 30)
 
-    def answer(data: Any) -> Answer | None:
+    def answer(data: Any) -> AnnotatorAnswer | None:
         assert data["dialog"]
         number = int(data["sample_id"].removeprefix("smp_c"))
-        return None if number == 0 else Answer("good" if number % 2 else "bad", rating=4)
+        return None if number == 0 else AnnotatorAnswer("good" if number % 2 else "bad", rating=4)
 
     annotator = ScriptedAnnotator(client, answer)
     assert annotator.work(project_id, limit=5) == 5
@@ -290,7 +288,7 @@ def test_what_goes_wrong_is_said_plainly(
 
 
 def test_results_there_and_back() -> None:
-    answer = Answer("fixable", "better", 3, "payment", ("spam",))
+    answer = AnnotatorAnswer("fixable", "better", 3, "payment", ("spam",))
     assert from_result(to_result(answer)) == {
         "verdict": "fixable", "correction": "better", "rating": 3, "intent": "payment", "flags": ["spam"],
     }  # fmt: skip
@@ -316,8 +314,10 @@ def test_erasure_leaves_nothing_in_label_studio(
             ),
         )
     assert Push(store, client, project).run_once() == 1
-    corrected = Answer("fixable", correction=f"About the {marker}: sorry!")
-    ScriptedAnnotator(client, lambda data: corrected if marker in str(data) else Answer("good")).work(project_id)
+    corrected = AnnotatorAnswer("fixable", correction=f"About the {marker}: sorry!")
+    ScriptedAnnotator(client, lambda data: corrected if marker in str(data) else AnnotatorAnswer("good")).work(
+        project_id
+    )
     Pull(store, client, scrub_emails, project).run_once()
     data = Path(server.folder.path)
     assert [path for path in files(data) if marker.encode() in path.read_bytes()]

@@ -1,4 +1,4 @@
-"""Starting and stopping a Label Studio of our own."""
+"""Starting and stopping a local Label Studio."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from labeling.client import LabelStudio
-from labeling.datafolder import COMPLETE, DATABASE, MIGRATED, DataFolder
-from labeling.server import LabelStudioServer
+from labeling.label_studio.client import LabelStudio
+from labeling.label_studio.datafolder import COMPLETE, DATABASE, MIGRATED, DataFolder
+from labeling.label_studio.server import LabelStudioServer
 from shoptalk.errors import ConfigurationError, LabelStudioUnavailable
 
 
@@ -26,7 +26,7 @@ def test_not_installed(tmp_path: Path) -> None:
         LabelStudioServer(tmp_path / "none", tmp_path / "data").start()
 
 
-def test_a_template_is_made_once_and_anew_when_left_half_made(tmp_path: Path) -> None:
+def test_a_template_is_made_once_and_again_when_it_is_incomplete(tmp_path: Path) -> None:
     made: list[Path] = []
 
     def migrate(folder: Path) -> None:
@@ -107,7 +107,7 @@ def test_it_ends_with_the_process_that_started_it(label_studio_venv: Path, tmp_p
         f"""
         import time
         from pathlib import Path
-        from labeling.server import LabelStudioServer
+        from labeling.label_studio.server import LabelStudioServer
         venv = Path({str(label_studio_venv)!r})
         server = LabelStudioServer(venv, Path({str(tmp_path)!r}) / "data", template_dir=venv / "template").start()
         print(server.url, server.pid, flush=True)

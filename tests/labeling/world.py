@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from shoptalk.domain import Feedback, Inference, Sample, Turn, new_id
+from shoptalk.domain import Feedback, FeedbackMetric, Inference, Sample, Turn, new_id
 from shoptalk.errors import ScrubbingFailed
 from shoptalk.store.chat import inferences
 from shoptalk.store.database import Store
@@ -61,7 +61,7 @@ def add_conversation(
     return replies
 
 
-def add_feedback(store: Store, conversation: str, inference: str | None, metric: str, value: float) -> None:
+def add_feedback(store: Store, conversation: str, inference: str | None, metric: FeedbackMetric, value: float) -> None:
     with store.write() as conn:
         feedback.add(
             conn,

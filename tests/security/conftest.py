@@ -1,10 +1,5 @@
-"""Services that tests start here share what loads for seconds."""
+"""Services that tests start here share the loaded scrubber."""
 
-from __future__ import annotations
+from tests.scrubbing import scrubber_stays_loaded
 
-import pytest
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _scrubber_stays_loaded(loaded_scrubber: None) -> None:
-    """See `tests.conftest.loaded_scrubber`."""
+__all__ = ["scrubber_stays_loaded"]

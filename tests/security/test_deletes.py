@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from chatbot.engine.vllm.adapters import LOCK, MARKER, AdapterFolder
-from labeling.datafolder import DATABASE, DataFolder
+from labeling.label_studio.datafolder import DATABASE, DataFolder
 from shoptalk.errors import ConfigurationError, InvalidInput
 from shoptalk.folders import remove_folder
 from shoptalk.models.adapterfile import AdapterFiles

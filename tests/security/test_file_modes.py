@@ -21,9 +21,10 @@ from chatbot.engine.vllm.adapters import AdapterFolder
 from shoptalk.errors import ConfigurationError
 from shoptalk.file_modes import loose, tighten
 from shoptalk.models.adapterfile import AdapterFiles
+from shoptalk.processes.sockets import free_port
 from shoptalk.processes.supervisor import FIRST_KEY, hand_over
 from shoptalk.store import Store
-from tests.e2e.stack import ROOT, free_port, until
+from tests.e2e.stack import ROOT, until
 
 pytestmark = pytest.mark.slow
 
@@ -158,7 +159,7 @@ def doctor(home: Path, **values: str) -> dict[str, dict[str, Any]]:
 
 def test_the_doctor_names_the_command_that_closes_each(tmp_path: Path) -> None:
     home = older(tmp_path / "home")
-    problems = {row["mend"] for name, row in doctor(home).items() if name.startswith("mode of")}
+    problems = {row["fix"] for name, row in doctor(home).items() if name.startswith("mode of")}
     wanted = {f"chmod go= {home}", f"chmod go= {home / 'shoptalk.db'}", f"chmod -R go= {home / 'label-studio'}"}
     assert wanted <= problems
     assert mode(home) == 0o755  # it changes nothing
@@ -175,7 +176,7 @@ def test_a_database_elsewhere_is_looked_at_too(tmp_path: Path) -> None:
     other.touch()
     other.chmod(0o644)
     found = doctor(tmp_path / "home", SHOPTALK_DATABASE_URL=f"sqlite:///{other}")
-    assert found["mode of shop.db"]["mend"] == f"chmod go= {other}"
+    assert found["mode of shop.db"]["fix"] == f"chmod go= {other}"
 
 
 def test_what_vllm_reads_has_modes_of_its_own(tmp_path: Path) -> None:
@@ -200,12 +201,12 @@ def test_the_doctor_says_where_vllm_could_not_read(tmp_path: Path) -> None:
     settings = {"SHOPTALK_ENGINE": "vllm", "SHOPTALK_VLLM_URL": "http://127.0.0.1:9", "SHOPTALK_MODELS": str(tmp_path)}
     found = doctor(tmp_path / "home", SHOPTALK_VLLM_ADAPTERS_GROUP="vllm", **settings)["vLLM's adapters"]
     assert "no other user may enter" in found["found"]
-    assert found["mend"] == "set SHOPTALK_VLLM_ADAPTERS to a folder outside of SHOPTALK_HOME"
+    assert found["fix"] == "set SHOPTALK_VLLM_ADAPTERS to a folder outside of SHOPTALK_HOME"
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "photo").touch()
     found = doctor(tmp_path / "home", SHOPTALK_VLLM_ADAPTERS=str(tmp_path / "used"), **settings)["vLLM's adapters"]
     assert "in use by something else" in found["found"]
-    assert found["mend"].startswith("set it to a new or empty folder")
+    assert found["fix"].startswith("set it to a new or empty folder")
 
 
 HELD = """

@@ -19,6 +19,7 @@ from shoptalk.domain import Scope
 from shoptalk.settings import load_settings
 from shoptalk.store import schema
 from shoptalk.store.ingest import turns
+from tests.rows import newest_turns
 
 pytestmark = pytest.mark.slow
 
@@ -88,7 +89,7 @@ def test_turns_in_a_conversation_that_was_imported_without_a_customer(world: Wor
     world.drain()
     assert world.left("jo") == []
     with world.parts.store.read() as conn:
-        assert [turn.text for turn in turns.newest(conn, 9) if turn.role == "user"] == ["another one's"]
+        assert [turn.text for turn in newest_turns(conn) if turn.role == "user"] == ["another one's"]
     assert world.bring("chat-1", None, (*OPENING, *SAID)).erased == 1
     assert world.bring("chat-9", "jo", SAID).erased == 1
 
@@ -103,7 +104,7 @@ def test_turns_in_a_chat_that_was_opened_without_a_customer(world: World) -> Non
     assert answer["counts"] == {"new": 1}
     world.drain()
     with world.parts.store.read() as conn:
-        (whole,) = {turn.conversation_id for turn in turns.newest(conn, 9)}  # one conversation, as both are the shop's
+        (whole,) = {turn.conversation_id for turn in newest_turns(conn)}  # one conversation, as both are the shop's
         whose = [turn.customer for turn in turns.of_conversation(conn, whole)]
     jo = world.parts.secrets.customer("jo")
     assert sorted(whose, key=str) == [None, None, jo, jo]
@@ -113,7 +114,7 @@ def test_turns_in_a_chat_that_was_opened_without_a_customer(world: World) -> Non
         assert turns.count(conn) == 0  # messages of one conversation quote each other
 
 
-def test_the_customer_of_a_conversation_is_told_only_later(world: World) -> None:
+def test_the_customer_of_a_conversation_is_named_only_later(world: World) -> None:
     world.bring("chat-1", None, SAID)
     world.drain()
     assert world.bring("chat-1", "jo", SAID).unchanged == 1  # what was said is here

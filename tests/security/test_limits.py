@@ -13,7 +13,8 @@ import torch
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from chatbot.engine.embedded import EmbeddedEngine, EngineLimits
+from chatbot.engine.embedded import EmbeddedEngine
+from chatbot.engine.limits import EngineLimits
 from chatbot.keys import create_key
 from shoptalk.app.api import build_api
 from shoptalk.domain import Scope
@@ -85,7 +86,7 @@ def test_an_anonymous_visitor_cannot_keep_customers_at_429(app: FastAPI, knobs: 
         attacker.ask()
         found.append(hello(shop, number))
     assert found == [200] * 8
-    figures = app.state.services.engine.figures()
+    figures = app.state.services.engine.metrics()
     assert figures["rows_visitors"] <= BATCH // 2
     assert figures["waiting_visitors"] <= QUEUE // 2
     assert set(attacker.statuses) <= ({403, 429} if knobs is COSTLY else {200, 429})

@@ -23,7 +23,7 @@ from shoptalk.domain import Scope
 from shoptalk.errors import InvalidInput
 from shoptalk.settings import load_settings
 from shoptalk.store.chat import chats
-from shoptalk.store.ingest import quarantine
+from shoptalk.store.ingest import inbox, quarantine
 from shoptalk.store.schema import conversations
 
 pytestmark = pytest.mark.slow
@@ -188,7 +188,7 @@ def test_early_feedback_from_before_there_were_owners_is_understood(
     with world.parts.store.write() as conn:
         for n, caller in enumerate((owner, "key_of_another"), 1):
             old = {**payload, "id": f"fbk_{n}", "caller": {"key_id": caller, "customer": None}}
-            world.services.inbox.accept(conn, f"fbk_{n}", "feedback", said, old)
+            inbox.add(conn, f"fbk_{n}", "feedback", said, world.services.secrets.encrypt(old))
     monkeypatch.setattr(drain_module, "EARLY", timedelta(0))
     result = world.drain()
     assert (result.feedback, result.quarantined) == (1, 1)

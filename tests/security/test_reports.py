@@ -16,7 +16,7 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from monitoring.page import closed, harmless
+from monitoring.page import harmless, secured
 from monitoring.reports import DATA, KINDS, NUMBERS, TEXTS, render
 from shoptalk.cli.output import show
 from shoptalk.demo.stage import Demo
@@ -140,8 +140,8 @@ def test_nothing_of_a_message_is_markup_in_the_page(report: str) -> None:
     "html", ["<head></head>", "<html>var metric_1 = {};</html>", "<script></script><head>\nvar metric_0 = 1;\n"]
 )
 def test_another_page_than_expected_is_not_written(html: str) -> None:
-    with pytest.raises(ValueError, match="not made as expected"):
-        closed(html, DATA)
+    with pytest.raises(ValueError, match="not structured as expected"):
+        secured(html, DATA)
 
 
 MARKUP = (

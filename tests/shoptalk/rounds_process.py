@@ -1,4 +1,4 @@
-"""A process with real durable rounds and made-up steps, for `test_jobs`: it can be told where to die.
+"""A process with real durable rounds and made-up steps, for `test_jobs`: it can be asked to die at a step.
 
 Arguments: folder, mode, and the URL of DBOS's database unless that is SQLite in the folder. `work` starts a round
 and runs until it ends; `sweep` runs until a round was taken over and ended. The step named in `die.txt` kills this

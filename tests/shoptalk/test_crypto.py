@@ -63,17 +63,17 @@ def test_a_wrong_key_is_refused(bare: Path, key: str) -> None:
 
 
 def test_another_key_opens_nothing() -> None:
-    sealed = Secrets(b"a" * 32).encrypt("hello")
+    encrypted = Secrets(b"a" * 32).encrypt("hello")
     with pytest.raises(ConfigurationError, match="another key"):
-        Secrets(b"b" * 32).decrypt(sealed)
+        Secrets(b"b" * 32).decrypt(encrypted)
 
 
 def test_sealed_bytes_that_were_altered_do_not_open() -> None:
     secrets = Secrets(b"a" * 32)
-    sealed = bytearray(secrets.encrypt("hello"))
-    sealed[20] ^= 1
+    encrypted = bytearray(secrets.encrypt("hello"))
+    encrypted[20] ^= 1
     with pytest.raises(ConfigurationError):
-        secrets.decrypt(bytes(sealed))
+        secrets.decrypt(bytes(encrypted))
 
 
 def test_digests_depend_on_the_key_and_the_purpose() -> None:

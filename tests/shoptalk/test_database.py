@@ -18,9 +18,10 @@ from alembic.migration import MigrationContext
 from shoptalk.errors import ConfigurationError
 from shoptalk.store import Store
 from shoptalk.store.chat import keys
-from shoptalk.store.database import exclusively, insert_new, upsert
+from shoptalk.store.columns import metadata
+from shoptalk.store.database import MOST_BOUND, exclusively, in_chunks, insert_new, upsert
 from shoptalk.store.ingest import feedback, inbox, turns
-from shoptalk.store.schema import answers, metadata, rounds
+from shoptalk.store.schema import answers, rounds
 
 WHEN = datetime(2026, 3, 1, 12, 30, 15, 250000, tzinfo=timezone(timedelta(hours=5, minutes=30)))
 
@@ -29,7 +30,7 @@ def test_migrating_twice_changes_nothing(empty_url: str) -> None:
     store = Store(empty_url)
     store.migrate()
     with store.write() as conn:
-        inbox.add(conn, "inf_1", "exchange", "con_1", b"sealed")
+        inbox.add(conn, "inf_1", "exchange", "con_1", b"encrypted")
     store.migrate()
     with store.read() as conn:
         assert inbox.count(conn) == 1
@@ -83,7 +84,7 @@ def test_times_without_a_zone_are_refused(store: Store) -> None:
 def test_a_failed_block_leaves_nothing(store: Store) -> None:
     def fail_halfway() -> None:
         with store.write() as conn:
-            inbox.add(conn, "inf_1", "exchange", "con_1", b"sealed")
+            inbox.add(conn, "inf_1", "exchange", "con_1", b"encrypted")
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
@@ -96,7 +97,7 @@ def test_a_read_is_one_snapshot(store: Store) -> None:
     with store.read() as reading:
         assert inbox.count(reading) == 0
         with store.write() as conn:
-            inbox.add(conn, "inf_1", "exchange", "con_1", b"sealed")
+            inbox.add(conn, "inf_1", "exchange", "con_1", b"encrypted")
         assert inbox.count(reading) == 0
     with store.read() as reading:
         assert inbox.count(reading) == 1
@@ -123,7 +124,7 @@ def test_one_id_arrives_once_from_many_threads(store: Store) -> None:
 
     def arrive() -> None:
         with store.write() as conn:
-            news.append(inbox.add(conn, "inf_1", "exchange", "con_1", b"sealed"))
+            news.append(inbox.add(conn, "inf_1", "exchange", "con_1", b"encrypted"))
 
     _at_once(arrive, 8)
     assert sorted(news) == [False] * 7 + [True]
@@ -133,7 +134,7 @@ def test_an_exclusive_block_lets_one_transaction_in_at_a_time(store: Store) -> N
     def count_up() -> None:
         with store.write() as conn:
             exclusively(conn, "counter")
-            inbox.add(conn, f"inf_{inbox.count(conn)}", "exchange", "con_1", b"sealed")
+            inbox.add(conn, f"inf_{inbox.count(conn)}", "exchange", "con_1", b"encrypted")
 
     _at_once(count_up, 8)
     with store.read() as conn:
@@ -166,3 +167,10 @@ def _at_once(work: Callable[[], None], times: int) -> None:
     with ThreadPoolExecutor(times) as pool:
         for done in [pool.submit(run) for _ in range(times)]:
             done.result()
+
+
+def test_ids_are_divided_for_statements() -> None:
+    ids = [f"id_{n}" for n in range(2 * MOST_BOUND + 1)]
+    assert [len(part) for part in in_chunks(ids)] == [MOST_BOUND, MOST_BOUND, 1]
+    assert [id for part in in_chunks(ids) for id in part] == ids
+    assert list(in_chunks([])) == []

@@ -19,7 +19,7 @@ print(pathlib.Path("/proc/self/autogroup").read_text().rpartition("nice")[2].str
 """
 
 
-def told(call: str, *, own_session: bool) -> tuple[list[str], str]:
+def reported(call: str, *, own_session: bool) -> tuple[list[str], str]:
     code = f"from shoptalk.processes import priority\npriority.{call}\n{SAY}"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, start_new_session=own_session
@@ -30,13 +30,13 @@ def told(call: str, *, own_session: bool) -> tuple[list[str], str]:
 
 @linux
 def test_training_is_idle_and_so_is_its_session() -> None:
-    assert told("idle()", own_session=True) == (["True", "True"], "19")
+    assert reported("idle()", own_session=True) == (["True", "True"], "19")
 
 
 @linux
 @pytest.mark.parametrize("own_session", [True, False])
 def test_a_worker_leads_a_nice_session(own_session: bool) -> None:
-    assert told("be_modest()", own_session=own_session) == (["19", "True"], "19")
+    assert reported("be_modest()", own_session=own_session) == (["19", "True"], "19")
 
 
 @linux

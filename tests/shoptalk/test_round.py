@@ -173,10 +173,22 @@ def test_a_person_may_have_the_last_word(store: Store) -> None:
 
 def test_the_end_is_on_record(store: Store) -> None:
     steps = RoundSteps(store, Work(), PLAN)
-    steps.finish(ROUND, "reject", None)
-    assert state(store) == ("done", "reject")
     steps.finish(ROUND, "failed", "no memory")
     assert state(store) == ("failed", "failed")
+
+
+def test_a_finished_round_keeps_its_end(store: Store) -> None:
+    """A step of a killed process, or one that DBOS repeats, may report after the end."""
+    label(store, 2)
+    steps = RoundSteps(store, Work(), PLAN)
+    steps.finish(ROUND, "reject", None)
+    assert state(store) == ("done", "reject")
+    steps.finish(ROUND, "reject", None)
+    steps.finish(ROUND, "failed", "no memory")
+    assert steps.run("sample", ROUND) == {"samples": 3}
+    assert state(store) == ("done", "reject")
+    with store.read() as conn:
+        assert rounds.unfinished(conn) == []
 
 
 def test_an_unknown_round_is_not_found(store: Store) -> None:

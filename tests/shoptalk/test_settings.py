@@ -1,21 +1,13 @@
-"""Settings from the environment and shoptalk.toml, and that docs/settings.md lists every one."""
+"""Settings from the environment and shoptalk.toml. tests/docs/test_reference.py holds the documents to them."""
 
 from __future__ import annotations
 
-import os
-import types
-import typing
 from pathlib import Path
-from typing import Any
 
 import pytest
-from pydantic.fields import FieldInfo
 
 from shoptalk.errors import ConfigurationError
 from shoptalk.settings import Settings, load_settings, unknown_variables
-
-DOCUMENT = Path(__file__).parents[2] / "docs" / "settings.md"
-HEAD = "| Variable | Type | Default | What it does |\n|---|---|---|---|\n"
 
 
 def test_defaults_follow_the_home_folder(bare: Path) -> None:
@@ -37,7 +29,7 @@ def test_the_environment_wins_over_the_file(bare: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "mend"),
+    ("name", "value", "fix"),
     [
         ("SHOPTALK_PORT", "http", "valid integer"),
         ("SHOPTALK_PORT", "70000", "less than or equal to 65535"),
@@ -48,13 +40,13 @@ def test_the_environment_wins_over_the_file(bare: Path, monkeypatch: pytest.Monk
     ],
 )
 def test_a_wrong_value_names_its_variable(
-    bare: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, mend: str
+    bare: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, fix: str
 ) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(ConfigurationError) as caught:
         load_settings()
     assert name in caught.value.message
-    assert mend in caught.value.message
+    assert fix in caught.value.message
 
 
 def test_what_is_trained_can_be_served(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,11 +71,11 @@ def test_an_unknown_name_in_the_file_is_refused(bare: Path) -> None:
         load_settings()
 
 
-def test_a_variable_that_sets_nothing_is_told() -> None:
+def test_a_variable_that_sets_nothing_is_reported() -> None:
     names = ["SHOPTALK_PORT", "shoptalk_host", "SHOPTALK_PROT", "SHOPTALK_XYZZY", "PATH"]
     assert unknown_variables(names) == [
         "SHOPTALK_PROT: there is no such setting; did you mean SHOPTALK_PORT?",
-        "SHOPTALK_XYZZY: there is no such setting; docs/settings.md lists those there are",
+        "SHOPTALK_XYZZY: there is no such setting; docs/reference/settings.md lists those there are",
     ]
 
 
@@ -98,41 +90,5 @@ def test_settings_cannot_change(bare: Path) -> None:
         load_settings().port = 1  # type: ignore[misc]
 
 
-def test_the_document_lists_every_setting(bare: Path) -> None:
-    """To write the table anew: WRITE_DOCS=1 pytest tests/shoptalk/test_settings.py"""
-    text = DOCUMENT.read_text()
-    start = text.index(HEAD)
-    if os.environ.get("WRITE_DOCS"):
-        DOCUMENT.write_text(text[:start] + _table())
-    assert text[start:] == _table()
-
-
 def test_every_setting_says_what_it_does() -> None:
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
-
-
-def _table() -> str:
-    return HEAD + "".join(_row(name, field) for name, field in Settings.model_fields.items())
-
-
-def _row(name: str, field: FieldInfo) -> str:
-    cells = [f"`SHOPTALK_{name.upper()}`", _type(field.annotation), _default(field), field.description or ""]
-    return "| " + " | ".join(cell.replace("|", "\\|").replace("<home>", "`<home>`") for cell in cells) + " |\n"
-
-
-def _type(kind: Any) -> str:
-    if typing.get_origin(kind) is typing.Literal:
-        return " or ".join(f"`{choice}`" for choice in typing.get_args(kind))
-    if isinstance(kind, types.UnionType):
-        return _type(typing.get_args(kind)[0])
-    if typing.get_origin(kind) is list:
-        return "JSON list"
-    words = {"str": "text", "int": "whole number", "float": "number", "bool": "yes or no", "Path": "path"}
-    return words.get(kind.__name__, "secret")
-
-
-def _default(field: FieldInfo) -> str:
-    value = field.default
-    if value is None or value == "":
-        return ""
-    return f"`{int(value) if isinstance(value, float) and value.is_integer() else value}`"

@@ -1,4 +1,4 @@
-"""A data folder from before there were owners opens: conversations keep whom they belong to, keys what they may do."""
+"""A data folder from before there were owners opens: conversations keep their owners, keys their scopes."""
 
 from __future__ import annotations
 
@@ -111,15 +111,15 @@ def _fill(settings: Settings, secrets: Secrets) -> dict[str, str]:
             add("inferences", id="inf_1", conversation_id=ids["chat-42"], alias="shop", adapter="shop@v0",
                 variant="live", propensity=1.0, prompt_tokens=1, completion_tokens=1, ttft_ms=1.0, latency_ms=1.0,
                 finish_reason="stop", mean_logprob=0.0, created_at=WHEN)  # fmt: skip
-            sealed = secrets.encrypt({"turns": []})
-            add("arrivals", id="inf_9", kind="exchange", conversation_id=ids["visit-1"], body=sealed, created_at=WHEN)
-            add("quarantine", id="inf_8", kind="exchange", conversation_id=ids["chat-42"], reason="x", body=sealed,
+            body = secrets.encrypt({"turns": []})
+            add("arrivals", id="inf_9", kind="exchange", conversation_id=ids["visit-1"], body=body, created_at=WHEN)
+            add("quarantine", id="inf_8", kind="exchange", conversation_id=ids["chat-42"], reason="x", body=body,
                 created_at=WHEN)  # fmt: skip
-            for n, (whom, key, more) in enumerate(
+            for n, (owner, key, more) in enumerate(
                 (("key_1\0", "retry-1", _body("chat-42", user="jo")), (f"web\0{VISITOR}", "retry-2", _body("visit-2"))),
                 1,
             ):
-                stored = "ans_" + secrets.digest("idempotency", f"{whom}\0{key}")
+                stored = "ans_" + secrets.digest("idempotency", f"{owner}\0{key}")
                 answer = secrets.encrypt({"id": f"inf_{n}", "choices": CHOICES})
                 add("answers", id=stored, body_sha256=_hash(secrets, more), status=200, body=answer,
                     created_at=WHEN, conversation_id=ids["chat-42"])  # fmt: skip

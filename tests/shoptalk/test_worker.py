@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from shoptalk.app.parts import Parts
 from shoptalk.app.worker import SparingPull
 from shoptalk.errors import LabelStudioUnavailable
+from shoptalk.processes.sockets import free_port
 from shoptalk.processes.worker import LONGEST_PAUSE_S, Reconciler, Worker
 from shoptalk.rounds.workflow import Jobs
 from shoptalk.settings import load_settings
@@ -19,7 +20,6 @@ from shoptalk.store import Store, rounds
 from shoptalk.store.labeling import samples
 from shoptalk.store.monitoring import triggers
 from tests.clocks import now
-from tests.e2e.stack import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -46,7 +46,7 @@ class NoJobs(Jobs):
 
 
 class Busy:
-    """Counts its calls; fails while told to."""
+    """Counts its calls; fails while it is asked to."""
 
     def __init__(self, problem: Exception | None = None) -> None:
         self.calls, self.problem = 0, problem
@@ -140,7 +140,7 @@ def test_triggers_become_rounds_one_after_the_other(sqlite_store: Store) -> None
         (first,) = rounds.unfinished(conn)
         assert (first.trigger_id, rounds.untaken_triggers(conn)) == ("trg_1", ["trg_2"])
         assert jobs.ensured == [first.id]
-        rounds.move(conn, first.id, "done", "promote")
+        rounds.move(conn, first.id, "finish", "promote")
     Worker(sqlite_store, jobs, []).run_due()
     with sqlite_store.read() as conn:
         (second,) = rounds.unfinished(conn)

@@ -1,4 +1,4 @@
-"""Datasets: content-addressed, capped, and apart from a sealed holdout."""
+"""Datasets: content-addressed, capped, and apart from a fixed holdout."""
 
 from __future__ import annotations
 
@@ -22,15 +22,14 @@ from shoptalk.store.training import datasets
 from tests.training.world import PROMPT, add_label, example
 from training.dataset import (
     GROUP_SHARE,
-    HOLDOUT,
     PER_GROUP,
-    TRAIN,
     Datasets,
     FrozenDataset,
     assign,
     capped,
     check_disjoint,
 )
+from training.examples import HOLDOUT, TRAIN
 
 
 @pytest.fixture
@@ -159,10 +158,10 @@ def test_an_altered_dataset_is_not_read(sqlite_store: Store, frozen: Datasets, a
 
 
 @pytest.mark.parametrize("other", [TRAIN, HOLDOUT])
-def test_a_split_sealed_meanwhile_is_used(
+def test_a_split_fixed_meanwhile_is_used(
     sqlite_store: Store, frozen: Datasets, monkeypatch: pytest.MonkeyPatch, other: str
 ) -> None:
-    """Another process seals a group after this one read its labels."""
+    """Another process fixes the split of a group after this one read its labels."""
     fill(sqlite_store, 12)
     usual = Datasets._split
 
@@ -198,11 +197,11 @@ def test_no_customer_weighs_too_much(sizes: list[int]) -> None:
     st.dictionaries(st.text("abc", min_size=1, max_size=3), st.sampled_from([TRAIN, HOLDOUT])),
     st.floats(0.05, 0.5),
 )
-def test_assignments_respect_what_is_sealed(groups: set[str], sealed: dict[str, str], share: float) -> None:
-    split = assign(groups, sealed, share)
+def test_assignments_respect_what_is_fixed(groups: set[str], fixed: dict[str, str], share: float) -> None:
+    split = assign(groups, fixed, share)
     assert set(split) == groups
-    assert all(split[g] == sealed[g] for g in groups & set(sealed))
-    assert split == assign(sorted(groups), sealed, share)
+    assert all(split[g] == fixed[g] for g in groups & set(fixed))
+    assert split == assign(sorted(groups), fixed, share)
 
 
 LONG = "I bought a kettle from you a week ago; it leaks at the bottom. Could you send me another, and a label?"

@@ -21,7 +21,7 @@ DATASET = FrozenDataset("ds_1", PROMPT, (example(99),), tuple(example(n) for n i
 LIMITS = GateLimits()
 
 
-class FakeJudge:
+class FakeScorer:
     """The new adapter likes the right replies better; both like other replies less."""
 
     def __init__(self, gain: float = 1.0, reply: str = "It is on its way.") -> None:
@@ -43,21 +43,21 @@ class FakeJudge:
         return [self.reply if adapter == NEW else "It is on its way." for _ in chats]
 
 
-def evaluate(store: Store, engine: FakeJudge, name: str = "evl_1") -> evaluations.Evaluation:
+def evaluate(store: Store, engine: FakeScorer, name: str = "evl_1") -> evaluations.Evaluation:
     return Evaluator(store, engine, LIMITS).evaluate(name, NEW, OLD, DATASET)
 
 
 def test_a_better_adapter_is_promoted_and_on_record(sqlite_store: Store) -> None:
-    engine = FakeJudge()
-    told: list[tuple[str, int, int]] = []
+    engine = FakeScorer()
+    reported: list[tuple[str, int, int]] = []
     record = Evaluator(sqlite_store, engine, LIMITS).evaluate(
-        "evl_1", NEW, OLD, DATASET, lambda *step: told.append(step)
+        "evl_1", NEW, OLD, DATASET, lambda *step: reported.append(step)
     )
     assert record.verdict is Verdict.PROMOTE
     assert (record.adapter, record.against, record.dataset_id) == ("shop@v2", "shop@v1", "ds_1")
     assert engine.scored == 2 * 2 * 40
     assert {message for probe in PROBES for message in probe.messages} <= set(engine.asked)
-    assert told[-1][1] == told[-1][2]
+    assert reported[-1][1] == reported[-1][2]
     with sqlite_store.read() as conn:
         kept = evaluations.find(conn, "evl_1")
     assert kept is not None
@@ -67,8 +67,8 @@ def test_a_better_adapter_is_promoted_and_on_record(sqlite_store: Store) -> None
 
 
 def test_an_evaluation_is_made_once(sqlite_store: Store) -> None:
-    first = evaluate(sqlite_store, FakeJudge())
-    engine = FakeJudge(gain=-1.0)
+    first = evaluate(sqlite_store, FakeScorer())
+    engine = FakeScorer(gain=-1.0)
     assert evaluate(sqlite_store, engine).verdict is first.verdict
     assert engine.scored == 0
 
@@ -76,20 +76,20 @@ def test_an_evaluation_is_made_once(sqlite_store: Store) -> None:
 @pytest.mark.parametrize(
     ("engine", "verdict"),
     [
-        (FakeJudge(gain=0.0), Verdict.INCONCLUSIVE),
-        (FakeJudge(gain=-0.5), Verdict.REJECT),
-        (FakeJudge(reply="..."), Verdict.REJECT),
-        (FakeJudge(reply="your order <ORDER_ID_7> left"), Verdict.REJECT),
-        (FakeJudge(reply="we are so very sorry " * 4), Verdict.REJECT),
-        (FakeJudge(reply="Your password is hunter2"), Verdict.REJECT),
+        (FakeScorer(gain=0.0), Verdict.INCONCLUSIVE),
+        (FakeScorer(gain=-0.5), Verdict.REJECT),
+        (FakeScorer(reply="..."), Verdict.REJECT),
+        (FakeScorer(reply="your order <ORDER_ID_7> left"), Verdict.REJECT),
+        (FakeScorer(reply="we are so very sorry " * 4), Verdict.REJECT),
+        (FakeScorer(reply="Your password is hunter2"), Verdict.REJECT),
     ],
 )
-def test_verdicts(sqlite_store: Store, engine: FakeJudge, verdict: Verdict) -> None:
+def test_verdicts(sqlite_store: Store, engine: FakeScorer, verdict: Verdict) -> None:
     assert evaluate(sqlite_store, engine).verdict is verdict
 
 
 def test_an_adapter_compared_with_itself_is_inconclusive(sqlite_store: Store) -> None:
-    record = Evaluator(sqlite_store, FakeJudge(), LIMITS).evaluate("evl_1", NEW, NEW, DATASET)
+    record = Evaluator(sqlite_store, FakeScorer(), LIMITS).evaluate("evl_1", NEW, NEW, DATASET)
     assert record.verdict is Verdict.INCONCLUSIVE
 
 
@@ -112,7 +112,7 @@ def test_replies_that_all_read_alike_say_nothing_of_relevance(sqlite_store: Stor
     """Two scores of one text may differ by rounding, which is no proof of anything."""
     alike = tuple(replace(example(n), reply="Order 1 is on its way.") for n in range(40))
     dataset = FrozenDataset("ds_2", PROMPT, (example(99),), alike)
-    engine = FakeJudge()
+    engine = FakeScorer()
     record = Evaluator(sqlite_store, engine, LIMITS).evaluate("evl_9", NEW, OLD, dataset)
     assert engine.scored == 2 * 40
     assert record.evidence["figures"]["relevance_candidate"] == 0

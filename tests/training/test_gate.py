@@ -13,14 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shoptalk.domain import Verdict
-from training.gate import Evidence, GateLimits, Side, judge, sign_test
+from training.gate import AdapterEvidence, Evidence, GateLimits, judge, sign_test
 
 
-def side(mean: float, relevance: float = 1.0, n: int = 40, seed: int = 1) -> Side:
+def side(mean: float, relevance: float = 1.0, n: int = 40, seed: int = 1) -> AdapterEvidence:
     rng = random.Random(seed)
     losses = [mean + rng.uniform(-0.1, 0.1) for _ in range(n)]
     others = [loss + relevance + rng.uniform(-0.05, 0.05) for loss in losses]
-    return Side(losses, others, [False] * n, [False] * n, [False] * n)
+    return AdapterEvidence(losses, others, [False] * n, [False] * n, [False] * n)
 
 
 LIVE = side(2.0)
@@ -32,7 +32,7 @@ def some(bad: int, n: int = 40) -> list[bool]:
     return [i < bad for i in range(n)]
 
 
-def verdict(candidate: Side, live: Side = LIVE, **changes: object) -> Verdict:
+def verdict(candidate: AdapterEvidence, live: AdapterEvidence = LIVE, **changes: object) -> Verdict:
     return judge(Evidence(candidate, live, **changes)).verdict  # type: ignore[arg-type]
 
 
@@ -40,8 +40,8 @@ def test_a_lower_loss_is_promoted() -> None:
     decision = judge(Evidence(BETTER, LIVE))
     assert decision.verdict is Verdict.PROMOTE
     assert "better" in decision.reasons[0]
-    assert decision.figures["examples"] == 40
-    assert decision.figures["high"] < 0
+    assert decision.metrics["examples"] == 40
+    assert decision.metrics["high"] < 0
 
 
 def test_a_higher_loss_is_rejected() -> None:
@@ -60,8 +60,8 @@ def test_too_few_examples_are_inconclusive() -> None:
     assert few.verdict is Verdict.INCONCLUSIVE
     assert "only 29" in few.reasons[0]
     assert judge(Evidence(side(1.0, n=29), side(2.0, n=29)), GateLimits(min_examples=20)).verdict is Verdict.PROMOTE
-    assert verdict(Side([], []), Side([], [])) is Verdict.INCONCLUSIVE
-    assert verdict(Side([1.0], [2.0]), Side([2.0], [3.0])) is Verdict.INCONCLUSIVE
+    assert verdict(AdapterEvidence([], []), AdapterEvidence([], [])) is Verdict.INCONCLUSIVE
+    assert verdict(AdapterEvidence([1.0], [2.0]), AdapterEvidence([2.0], [3.0])) is Verdict.INCONCLUSIVE
 
 
 def test_one_who_stops_listening_is_rejected_however_low_the_loss() -> None:
@@ -110,7 +110,9 @@ PAIRS = st.lists(st.tuples(LOSSES, LOSSES, LOSSES, LOSSES), min_size=1, max_size
 @given(PAIRS)
 def test_a_worse_loss_is_never_promoted(rows: list[tuple[float, float, float, float]]) -> None:
     ours, theirs, other, others = map(list, zip(*rows, strict=True))
-    decision = judge(Evidence(Side(ours, other), Side(theirs, others)), GateLimits(min_examples=1))
+    decision = judge(
+        Evidence(AdapterEvidence(ours, other), AdapterEvidence(theirs, others)), GateLimits(min_examples=1)
+    )
     if statistics.fmean(ours) >= statistics.fmean(theirs):
         assert decision.verdict is not Verdict.PROMOTE
     assert decision.reasons
@@ -121,7 +123,9 @@ def test_the_same_evidence_gives_the_same_verdict_after_storage(
     rows: list[tuple[float, float, float, float]], flags: list[bool], failed: list[str]
 ) -> None:
     ours, theirs, other, others = map(list, zip(*rows, strict=True))
-    evidence = Evidence(Side(ours, other, flags, flags, flags, failed), Side(theirs, others, flags[::-1]))
+    evidence = Evidence(
+        AdapterEvidence(ours, other, flags, flags, flags, failed), AdapterEvidence(theirs, others, flags[::-1])
+    )
     stored = json.loads(json.dumps(dataclasses.asdict(evidence)))
     assert judge(Evidence.from_dict(stored)) == judge(evidence)
 

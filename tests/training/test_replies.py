@@ -12,9 +12,9 @@ from peft import LoraConfig
 from trl import SFTConfig, SFTTrainer
 
 from shoptalk.domain import Example, Message
+from shoptalk.models.adapterfile import TARGET_MODULES
 from shoptalk.models.basemodel import BaseModel, ChatTokenizer, load_model, load_tokenizer
 from training.finetune import tokens
-from training.recipe import TARGETS
 from training.replies import ReplyTrainer
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::FutureWarning")]
@@ -41,7 +41,9 @@ def loss_and_gradients(kind: type[Any], base: BaseModel, folder: Path) -> tuple[
         args=config,
         train_dataset=Dataset.from_list([tokens(chats, each, 128) for each in examples]),
         processing_class=load_tokenizer(base),
-        peft_config=LoraConfig(r=4, target_modules=list(TARGETS), task_type="CAUSAL_LM", init_lora_weights=False),
+        peft_config=LoraConfig(
+            r=4, target_modules=list(TARGET_MODULES), task_type="CAUSAL_LM", init_lora_weights=False
+        ),
     )
     (batch,) = trainer.get_train_dataloader()
     loss = trainer.compute_loss(trainer.model, dict(sorted(batch.items())))
@@ -55,6 +57,6 @@ def test_loss_and_gradients_are_those_of_trl(tiny_base: BaseModel, tmp_path: Pat
     found, ours = loss_and_gradients(ReplyTrainer, tiny_base, tmp_path)
     assert found == pytest.approx(wanted, rel=1e-5)
     assert ours.keys() == gradients.keys()
-    assert len(ours) == 2 * 2 * len(TARGETS)
+    assert len(ours) == 2 * 2 * len(TARGET_MODULES)
     for name, each in gradients.items():
         assert torch.allclose(ours[name], each, rtol=1e-3, atol=1e-6), name

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from chatbot.engine.embedded import EmbeddedEngine, EngineLimits
+from chatbot.engine.embedded import EmbeddedEngine
+from chatbot.engine.limits import EngineLimits
 from shoptalk.domain import Adapter, AdapterRef
 from shoptalk.errors import NotFound, TrainingFailed
 from shoptalk.models.artifacts import Artifacts
@@ -51,10 +52,10 @@ def test_a_run_publishes_an_adapter_that_can_be_served(
     sqlite_store: Store, artifacts: Artifacts, tiny_base: BaseModel, dataset_id: str, tmp_path: Path
 ) -> None:
     made = trainer(sqlite_store, artifacts, tiny_base, tmp_path / "work")
-    told: list[tuple[int, int, float]] = []
-    adapter = made.train("run_1", dataset_id, RECIPE, lambda *step: told.append(step))
+    reported: list[tuple[int, int, float]] = []
+    adapter = made.train("run_1", dataset_id, RECIPE, lambda *step: reported.append(step))
     assert (adapter.ref, adapter.rank, adapter.dataset_id) == (AdapterRef("shop", 1), 4, dataset_id)
-    assert [(step, steps) for step, steps, _ in told] == [(1, 3), (2, 3), (3, 3)]
+    assert [(step, steps) for step, steps, _ in reported] == [(1, 3), (2, 3), (3, 3)]
     with sqlite_store.read() as conn:
         run = runs.find(conn, "run_1")
     assert run is not None

@@ -30,7 +30,7 @@ def add_label(
     question = f"Where is my order number {name}?" if question is None else question
     reply = f"Order {name} is on its way." if reply == "default" else reply
     with store.write() as conn:
-        chats.open_conversation(conn, chats.Opened(conversation, "key_1", customer), "chat")
+        chats.open_conversation(conn, chats.StoredConversation(conversation, "key_1", customer), "chat")
         seq = turns.last_seq(conn)
         parent = None
         for role, text in (("user", question), ("assistant", shown)):

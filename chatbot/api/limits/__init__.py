@@ -1,1 +1,1 @@
-"""Who may ask how often: buckets, concurrency and penalties by API key, visitor and client address."""
+"""Rate limits, concurrency limits and penalties by API key, visitor and client address."""

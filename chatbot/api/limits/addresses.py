@@ -1,6 +1,6 @@
-"""The address a request comes from: the peer's, or what a proxy that is named in the settings says. Pure.
+"""The address a request comes from: the peer's, or the one that a trusted proxy gives. Pure.
 
-Of a chain of proxies the right-most address that is no trusted proxy counts: what stands left of it may be made up.
+In a chain of proxies the right-most address that is no trusted proxy counts: addresses left of it may be forged.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ PROTO: Final = re.compile(r'(?:^|;)\s*proto\s*=\s*"?(https?)"?\s*(?=;|$)', re.IG
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """`group` is what limits count by: an IPv4 address, an IPv6 network of 64 bits, or what is no address as it is.
+    """The address of a request, as limits count it.
 
-    `scheme` is what the client used, where a trusted proxy says so. `unnamed` is the peer, where it sent forwarded
-    headers and is no trusted proxy.
+    `group` is an IPv4 address, an IPv6 network of 64 bits, or the peer's text where that is no address. `scheme` is the
+    client's, where a trusted proxy says so. `unnamed` is the peer, where it sent forwarded headers and is no trusted
+    proxy.
     """
 
     group: str
@@ -33,19 +34,20 @@ class Origin:
 
 
 class Proxies:
-    """Those that are trusted to say where requests come from, in the one header that they set."""
+    """The proxies that are trusted to say where requests come from, in the one header that they set."""
 
     def __init__(self, networks: Sequence[str], header: str = "x-forwarded-for") -> None:
-        """Raises ValueError where a network is none."""
+        """Raise ValueError where a text is no network."""
         self._networks = [_network(each) for each in networks]
         self._header = header.encode()
 
     def trusts(self, address: str) -> bool:
+        """Return whether an address is a trusted proxy's."""
         parsed = parse(address)
         return parsed is not None and self._trusted(parsed)
 
     def origin(self, peer: str | None, headers: Sequence[tuple[bytes, bytes]]) -> Origin:
-        """Malformed headers are ignored: then it is the peer, or the last proxy that can be made out."""
+        """Return a request's origin. Malformed headers are ignored: then it is the peer, or the last readable proxy."""
         address = parse(peer or "")
         if address is None:
             return Origin(peer or "unknown")
@@ -66,7 +68,7 @@ class Proxies:
         return any(address in network for network in self._networks)
 
     def _chain(self, headers: Sequence[tuple[bytes, bytes]]) -> list[str]:
-        """Nearest first."""
+        """Return the addresses in the header, the nearest first."""
         text = _joined(headers, self._header)
         hops = [hop.strip() for hop in text.split(",")] if text else []
         if self._header == b"forwarded":
@@ -82,7 +84,10 @@ class Proxies:
 
 
 def parse(text: str) -> Address | None:
-    """An address, with or without port, brackets and zone; IPv4 where it is that mapped into IPv6."""
+    """Return an address from a text that may have a port, brackets and a zone; None for none.
+
+    An IPv4 address that is mapped into IPv6 is returned as IPv4.
+    """
     text = text.strip()
     if text.startswith("["):
         text = text[1:].partition("]")[0]
@@ -96,7 +101,7 @@ def parse(text: str) -> Address | None:
 
 
 def group(address: Address) -> str:
-    """IPv6 clients have 2^64 addresses each, so the first 64 bits count."""
+    """Return what limits count an address by: an IPv6 client has 2^64 addresses, so the first 64 bits count."""
     if isinstance(address, ipaddress.IPv4Address):
         return str(address)
     return str(ipaddress.ip_network((int(address) >> 64 << 64, 64)))
@@ -110,5 +115,5 @@ def _network(text: str) -> Network:
 
 
 def _joined(headers: Sequence[tuple[bytes, bytes]], wanted: bytes) -> str:
-    """All lines of a header as one; of a very long one the end."""
+    """Return all lines of a header as one text; of a very long one the end."""
     return ",".join(value.decode("latin-1") for name, value in headers if name == wanted)[-LONGEST:]

@@ -1,4 +1,4 @@
-"""What the limits know of one request: whence it comes, in which lane it is, what it holds and what it pays."""
+"""One request's state in the limits: its address and lane, what it holds, and what it is charged to. Counts nothing."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from chatbot.engine.protocol import Lane
 
 @dataclass(slots=True)
 class Admission:
-    """`address` is what limits count by. `key` is the hash of the API key that was sent."""
+    """The admission of one request. `address` is the group that limits count by; `key` the hash of the API key sent."""
 
     address: str
     lane: Lane = "visitors"
     key: str | None = None
     attempts: bool = False  # counted as a wrong key until it turns out to be right
-    told: list[Taken] = field(default_factory=list)  # for the answer's headers
-    pays: list[Callable[[float], None]] = field(default_factory=list)
+    shown: list[Taken] = field(default_factory=list)  # in the answer's headers
+    charges: list[Callable[[float], None]] = field(default_factory=list)
     leaves: list[Callable[[], None]] = field(default_factory=list)
 
     def pay(self, tokens: float) -> None:
-        """What the reply took, prompt and all."""
-        for charge in self.pays:
+        """Charge the tokens that the reply took, those of the prompt too."""
+        for charge in self.charges:
             charge(tokens)
 
     def leave(self) -> None:
-        """The answer is over."""
+        """Give back what the request holds; the answer is over."""
         for leave in self.leaves:
             leave()
         self.leaves.clear()
 
 
 def admission_of(request: Request) -> Admission:
-    """As the gate made it."""
+    """Return the admission that the gate made for a request."""
     return cast(Admission, request.state.admission)

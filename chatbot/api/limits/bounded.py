@@ -1,4 +1,4 @@
-"""A map that forgets what was not used for longest, so that no number of addresses can fill the memory."""
+"""A least-recently-used map of bounded size, so that no number of addresses can fill the memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ V = TypeVar("V")
 
 
 class Bounded(Generic[V]):
-    """At most `most` values by name."""
+    """At most `most` values by name; the least recently used one leaves first."""
 
     def __init__(self, most: int) -> None:
         self._most = most

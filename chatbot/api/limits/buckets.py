@@ -1,4 +1,4 @@
-"""Token buckets as plain arithmetic: what a rule allows and how a bucket refills. No clock, no storage."""
+"""Token buckets as plain arithmetic: what a rate limit allows and how a bucket refills. No clock, no storage."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ DAY_S: Final = 86400.0
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """`limit` tokens in `period_s`, as many at once; used tokens come back evenly.
+class RateLimit:
+    """A limit of `limit` tokens in `period_s`, all of them at once if need be; used tokens come back evenly.
 
-    Where `daily`, all come back at midnight (UTC) instead. `what` names the limit in messages and metrics, and `unit`
-    says what is counted.
+    Where `daily`, all come back at midnight (UTC) instead. `what` names the limit in messages and metrics; `unit` is
+    what is counted.
     """
 
     what: str
@@ -24,13 +24,13 @@ class Rule:
 
     @property
     def rate(self) -> float:
-        """Tokens a second."""
+        """Return how many tokens come back in a second."""
         return self.limit / self.period_s
 
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """What a bucket held at a time (seconds since the epoch); below zero where more was used than there was."""
+    """The tokens in a bucket at a time (seconds since the epoch); below zero where more was used than there was."""
 
     tokens: float
     at: float
@@ -38,22 +38,25 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """Whether there were enough tokens, how many are left, and the seconds until there are enough and until all."""
+    """The outcome of a request for tokens: whether there were enough, and how many are left.
+
+    `wait_s` is the seconds until there are enough, `reset_s` until the bucket is full.
+    """
 
     ok: bool
-    rule: Rule
+    rule: RateLimit
     remaining: float
     wait_s: float
     reset_s: float
 
 
-def full(rule: Rule, now: float) -> Level:
-    """A bucket of which nothing was used."""
+def full(rule: RateLimit, now: float) -> Level:
+    """Return a full bucket."""
     return Level(rule.limit, now)
 
 
-def refilled(rule: Rule, level: Level, now: float) -> Level:
-    """The bucket at a later time; a clock that went back adds nothing."""
+def refilled(rule: RateLimit, level: Level, now: float) -> Level:
+    """Return the bucket at a later time; a clock that went back adds nothing."""
     if rule.daily:
         tokens = rule.limit if now // DAY_S > level.at // DAY_S else level.tokens
     else:
@@ -61,8 +64,8 @@ def refilled(rule: Rule, level: Level, now: float) -> Level:
     return Level(min(rule.limit, tokens), max(level.at, now))
 
 
-def used(rule: Rule, level: Level, cost: float, now: float) -> tuple[Level, Taken]:
-    """Take tokens where there are enough; `cost` 0 only asks whether there is any."""
+def used(rule: RateLimit, level: Level, cost: float, now: float) -> tuple[Level, Taken]:
+    """Take tokens where there are enough; return bucket and outcome. `cost` 0 only asks whether there is any."""
     here = refilled(rule, level, now)
     ok = here.tokens >= cost if cost else here.tokens > 0
     left = Level(here.tokens - cost, here.at) if ok else here
@@ -70,14 +73,14 @@ def used(rule: Rule, level: Level, cost: float, now: float) -> tuple[Level, Take
     return left, Taken(ok, rule, max(0.0, left.tokens), wait, seconds_until(rule, left, rule.limit))
 
 
-def charged(rule: Rule, level: Level, cost: float, now: float) -> Level:
-    """Use tokens that may not be there: what was answered already is paid for afterwards."""
+def charged(rule: RateLimit, level: Level, cost: float, now: float) -> Level:
+    """Take tokens that may not be there, for what was answered already; return the bucket."""
     here = refilled(rule, level, now)
     return Level(here.tokens - cost, here.at)
 
 
-def seconds_until(rule: Rule, level: Level, tokens: float) -> float:
-    """Until the bucket holds so many; never more than it can hold."""
+def seconds_until(rule: RateLimit, level: Level, tokens: float) -> float:
+    """Return the seconds until the bucket holds `tokens`, or as many as it can hold."""
     missing = min(tokens, rule.limit) - level.tokens
     if missing <= 0:
         return 0.0

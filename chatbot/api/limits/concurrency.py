@@ -1,10 +1,10 @@
-"""How many requests of each are under way. Pure; used from the event loop only."""
+"""Counts of the requests in progress, by client. Pure; used from the event loop only."""
 
 from __future__ import annotations
 
 
 class Concurrency:
-    """Counts by name; whoever has none under way takes no memory."""
+    """Counts by name; a client without a request in progress takes no memory."""
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
@@ -13,7 +13,7 @@ class Concurrency:
         return len(self._counts)
 
     def enter(self, name: str, most: int) -> bool:
-        """One more, unless there are as many as may be."""
+        """Count one more, unless there are `most`; return whether it was counted."""
         count = self._counts.get(name, 0)
         if count >= most:
             return False

@@ -1,7 +1,7 @@
-"""Refuses requests over a limit before anything of their body is read, any row looked up or any thread asked.
+"""The gate: refuses requests over a limit before their body is read, a row looked up or a thread used.
 
-Also tells every answer's limits in its headers, bounds visitors' bodies, and answers slowly those addresses that ignore
-`Retry-After`. What an API key may do is known only once the key is: `chatbot.api.auth` asks for that.
+Also puts the limits into every answer's headers, bounds visitors' bodies, and delays answers to addresses that ignore
+`Retry-After`. The limits of an API key are known only once the key is: `chatbot.api.auth` asks for those.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from chatbot.api.guard import TooLarge
 from chatbot.api.limits.addresses import Proxies
 from chatbot.api.limits.admission import Admission
 from chatbot.api.limits.known import KnownKeys
-from chatbot.api.limits.limiter import Limits, headers
+from chatbot.api.limits.limiter import RequestLimiter, headers
 from chatbot.api.limits.unnamed import UnnamedProxies
 from chatbot.api.metrics import Metrics
 from chatbot.api.sessions import COOKIE, visitor_of
@@ -26,17 +26,17 @@ from shoptalk.crypto import Secrets
 from shoptalk.errors import ShoptalkError
 
 PROBES: Final = frozenset({"/healthz", "/readyz", "/metrics"})  # bounded by themselves, and never refused
-TALKS: Final = frozenset({"/v1/chat/completions", "/v1/feedback"})
-ATTEMPTS: Final = frozenset({"/console/login"})
+MESSAGES: Final = frozenset({"/v1/chat/completions", "/v1/feedback"})
+SIGN_INS: Final = frozenset({"/console/login"})
 
 
 class Gate:
-    """ASGI middleware. `visitor_body` is how many bytes the body of a request without an API key may have."""
+    """ASGI middleware. `visitor_body` limits the body of a request without an API key, in bytes."""
 
     def __init__(
         self,
         app: ASGIApp,
-        limits: Limits,
+        limits: RequestLimiter,
         known: KnownKeys,
         proxies: Proxies,
         unnamed: UnnamedProxies,
@@ -57,7 +57,7 @@ class Gate:
         admission = Admission(origin.group)
         scope.setdefault("state", {})["admission"] = admission
 
-        async def told(message: Message) -> None:
+        async def concluded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 await self._conclude(admission, message)
             await send(message)
@@ -67,9 +67,9 @@ class Gate:
                 await self._unnamed.note(origin.unnamed)
             await self._admit(scope, admission)
         except (ShoptalkError, OSError) as error:
-            await self._refuse(error, told)
+            await self._refuse(error, concluded)
         else:
-            await self._app(scope, self._bounded(admission, receive), told)
+            await self._app(scope, self._bounded(admission, receive), concluded)
         finally:
             admission.leave()
 
@@ -81,18 +81,18 @@ class Gate:
                 admission.lane = "keys"
                 return
         posts = scope["method"] == "POST"
-        if admission.key or (posts and scope["path"] in ATTEMPTS):
+        if admission.key or (posts and scope["path"] in SIGN_INS):
             await self._limits.admit_attempt(admission)
-        elif posts and scope["path"] in TALKS:
+        elif posts and scope["path"] in MESSAGES:
             cookie = _cookie(_first(scope, b"cookie"))
             if cookie and (visitor := visitor_of(self._secrets, cookie)):
                 await self._limits.admit_visitor(admission, visitor)
         await self._limits.admit_anyone(admission)
 
     async def _conclude(self, admission: Admission, message: Message) -> None:
-        """Before an answer's head is sent."""
-        if admission.told:
-            message["headers"] = [*message.get("headers", []), *headers(admission.told)]
+        """Complete an answer's head before it is sent; hold a refusal back where the address does not wait."""
+        if admission.shown:
+            message["headers"] = [*message.get("headers", []), *headers(admission.shown)]
         if message["status"] == 401 and admission.key:
             self._known.forget(admission.key)
         elif message["status"] != 401 and admission.attempts:
@@ -128,7 +128,7 @@ class Gate:
 
 
 def _first(scope: Scope, wanted: bytes) -> str:
-    """A header's value as starlette takes it."""
+    """Return the value of a header's first line, as starlette takes it."""
     return next((value.decode("latin-1") for name, value in scope["headers"] if name == wanted), "")
 
 

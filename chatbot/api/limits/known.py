@@ -1,6 +1,6 @@
-"""Which API keys there are, so that a request with none of ours costs no look-up, and one with ours no limit of others.
+"""The API keys in use, in memory: an unknown key costs no look-up, and a known one is spared the limits of visitors.
 
-Only decides by which limits a request is counted; whether a key is valid is asked of the database each time.
+Only decides by which limits a request is counted; whether a key is valid is looked up in the database each time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ EVERY_S = 1.0
 
 
 class KnownKeys:
-    """Hashes of all keys that are in use, read again when another one comes, once a second at most."""
+    """The hashes of all keys in use, read again when an unknown one comes, once a second at most."""
 
     def __init__(self, store: Store, clock: Callable[[], float] = MACHINE.monotonic) -> None:
         self._store, self._clock = store, clock
@@ -27,6 +27,7 @@ class KnownKeys:
         self._lock = anyio.Lock()
 
     async def knows(self, key: str) -> bool:
+        """Return whether there is a key with this hash."""
         if key in self._hashes:
             return True
         async with self._lock:
@@ -36,5 +37,5 @@ class KnownKeys:
         return key in self._hashes
 
     def forget(self, key: str) -> None:
-        """It was revoked."""
+        """Drop a key that was revoked."""
         self._hashes -= {key}

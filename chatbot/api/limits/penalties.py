@@ -1,4 +1,7 @@
-"""Clients whose texts had to be ended wait longer each time: 1 s, 2 s, 4 s, at most ten minutes. Pure."""
+"""Penalties: a client whose text reached the scrubber's deadline waits, with exponential backoff: 1 s, 2 s, 4 s, ...
+
+At most ten minutes, without jitter. Pure.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ MOST: Final = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Offences:
-    """How often, until when the client waits, and when the last was."""
+    """A client's offences: how many, until when it waits, and when the last was."""
 
     count: int
     until: float
@@ -24,14 +27,14 @@ class Offences:
 
 
 class Penalties:
-    """By client's name."""
+    """Offences by client's name."""
 
     def __init__(self, clock: Callable[[], float], most: int = MOST) -> None:
         self._clock = clock
         self._known: Bounded[Offences] = Bounded(most)
 
     def add(self, name: str, free: int = 0) -> float:
-        """One more offence; returns how long the client waits now. The first `free` cost nothing."""
+        """Count an offence; return how many seconds the client waits now. The first `free` cost nothing."""
         now, before = self._clock(), self._known.get(name)
         count = 1
         if before is not None:
@@ -41,6 +44,6 @@ class Penalties:
         return wait
 
     def wait_s(self, name: str) -> float:
-        """How long the client must still wait."""
+        """Return how many seconds the client must still wait."""
         known = self._known.get(name)
         return max(0.0, known.until - self._clock()) if known else 0.0

@@ -1,4 +1,4 @@
-"""What visitors of the chat page may ask for. A key's holder may ask for all that `chatbot.api.schemas` allows."""
+"""The requests that visitors of the chat page may send. Keys may send all that `chatbot.api.schemas` allows."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from chatbot.api.schemas import ChatRequest
 from shoptalk.errors import Forbidden, InvalidInput
 from shoptalk.settings import Settings
 
-# name -> is it asked for? Each makes a reply dearer than the page needs, or is for those who know the customer:
-# a seed keeps a prompt from being computed together with others and from the cache of earlier ones
+# name -> whether a request uses it. Each makes a reply cost more than the page needs, or presumes that the caller
+# knows the customer: a seed keeps a prompt from being computed together with others and from the cache of earlier ones
 FOR_KEYS: Final[Mapping[str, Callable[[ChatRequest], bool]]] = {
     "ignore_eos": lambda body: body.ignore_eos,
     "min_tokens": lambda body: body.min_tokens > 0,
@@ -21,7 +21,7 @@ FOR_KEYS: Final[Mapping[str, Callable[[ChatRequest], bool]]] = {
 
 
 def check_visitor(settings: Settings, body: ChatRequest) -> None:
-    """Raises Forbidden where a field needs an API key, InvalidInput where the messages are too long."""
+    """Raise Forbidden where a field needs an API key, InvalidInput where the messages are too long."""
     for field, asked in FOR_KEYS.items():
         if asked(body):
             raise Forbidden(f"{field} needs an API key; visitors of the chat page leave it out.", field=field)

@@ -1,7 +1,7 @@
-"""Where buckets are kept: in this process's memory, or in the database, from which tokens are leased.
+"""Storage of buckets: in this process's memory, or in the database, from which tokens are leased.
 
 A process takes a lease of several tokens in one short transaction and hands them out itself; so most requests cost no
-transaction, and several processes together never hand out more than the bucket held.
+transaction, and several processes together never hand out more than the bucket held. Knows no request.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import anyio.to_thread
 
 from chatbot.api.limits import buckets
 from chatbot.api.limits.bounded import Bounded
-from chatbot.api.limits.buckets import Level, Rule, Taken
+from chatbot.api.limits.buckets import Level, RateLimit, Taken
 from shoptalk.store import Store
 from shoptalk.store.chat import rate_buckets
 
 MOST: Final = 50_000  # buckets of one kind in memory
-LEASE_SHARE: Final = 0.1  # of a rule's limit
+LEASE_SHARE: Final = 0.1  # of a limit
 LEASE_S: Final = 30.0  # what is left of a lease then is forgotten
 TIDY_S: Final = 60.0
 Clock = Callable[[], float]
@@ -28,17 +28,17 @@ Clock = Callable[[], float]
 class Buckets(Protocol):
     """Buckets by kind and name. `kind` keeps visitors' buckets from pushing keys' out of memory."""
 
-    async def take(self, kind: str, name: str, rule: Rule, cost: float) -> Taken:
-        """Tokens, where there are enough; `cost` 0 only asks whether there is any."""
+    async def take(self, kind: str, name: str, rule: RateLimit, cost: float) -> Taken:
+        """Take tokens where there are enough; `cost` 0 only asks whether there is any."""
         ...
 
-    def charge(self, kind: str, name: str, rule: Rule, cost: float) -> None:
-        """Use tokens afterwards, whether they are there or not."""
+    def charge(self, kind: str, name: str, rule: RateLimit, cost: float) -> None:
+        """Take tokens afterwards, whether they are there or not."""
         ...
 
 
 class MemoryBuckets:
-    """For one process. A bucket that was forgotten is full."""
+    """Buckets of one process. A bucket that was forgotten is full."""
 
     def __init__(self, clock: Clock, most: int = MOST) -> None:
         self._clock, self._most = clock, most
@@ -47,14 +47,14 @@ class MemoryBuckets:
     def __len__(self) -> int:
         return sum(map(len, self._kinds.values()))
 
-    async def take(self, kind: str, name: str, rule: Rule, cost: float) -> Taken:
+    async def take(self, kind: str, name: str, rule: RateLimit, cost: float) -> Taken:
         now, levels = self._clock(), self._levels(kind)
         level, taken = buckets.used(rule, levels.get(name) or buckets.full(rule, now), cost, now)
         if cost:
             levels.put(name, level)
         return taken
 
-    def charge(self, kind: str, name: str, rule: Rule, cost: float) -> None:
+    def charge(self, kind: str, name: str, rule: RateLimit, cost: float) -> None:
         now, levels = self._clock(), self._levels(kind)
         levels.put(name, buckets.charged(rule, levels.get(name) or buckets.full(rule, now), cost, now))
 
@@ -64,7 +64,10 @@ class MemoryBuckets:
 
 @dataclass(slots=True)
 class Lease:
-    """Tokens this process may hand out; below zero, what it owes the bucket. `wait` is what the bucket said last."""
+    """Tokens this process may hand out; below zero, what it owes the bucket.
+
+    `remaining` is what the bucket held when it was asked last; until `empty_until` it is not asked again.
+    """
 
     tokens: float
     until: float
@@ -73,7 +76,7 @@ class Lease:
 
 
 class SharedBuckets:
-    """For several processes with one database. Raises SQLAlchemyError where that does not answer.
+    """Buckets of several processes with one database. Raises SQLAlchemyError where that does not answer.
 
     `digest(purpose, value)` is a keyed hash: addresses and visitors are not kept as they are.
     """
@@ -83,7 +86,7 @@ class SharedBuckets:
         self._kinds: dict[str, Bounded[Lease]] = {}
         self._tidied = clock()
 
-    async def take(self, kind: str, name: str, rule: Rule, cost: float) -> Taken:
+    async def take(self, kind: str, name: str, rule: RateLimit, cost: float) -> Taken:
         lease = self._lease(kind, name)
         if not _covers(lease, cost) and self._clock() >= lease.empty_until:
             await anyio.to_thread.run_sync(self._renew, kind, name, rule, lease, cost)
@@ -95,8 +98,8 @@ class SharedBuckets:
         wait = 0.0 if ok else max(1e-3, lease.empty_until - now)
         return Taken(ok, rule, left, wait, buckets.seconds_until(rule, Level(left, now), rule.limit))
 
-    def charge(self, kind: str, name: str, rule: Rule, cost: float) -> None:
-        """What the lease does not hold is settled when the bucket is asked next."""
+    def charge(self, kind: str, name: str, rule: RateLimit, cost: float) -> None:
+        """Take tokens; those that the lease does not hold are settled when the bucket is asked next."""
         self._lease(kind, name).tokens -= cost
 
     def _lease(self, kind: str, name: str) -> Lease:
@@ -109,8 +112,8 @@ class SharedBuckets:
             lease.tokens, lease.until = min(0.0, lease.tokens), now + LEASE_S
         return lease
 
-    def _renew(self, kind: str, name: str, rule: Rule, lease: Lease, cost: float) -> None:
-        """Settle what is owed and take some more, in one transaction."""
+    def _renew(self, kind: str, name: str, rule: RateLimit, lease: Lease, cost: float) -> None:
+        """Settle what is owed and lease more tokens, in one transaction."""
         now, id = self._clock(), "bkt_" + self._digest("rate bucket", f"{kind}\0{name}")[:32]
         tidy = now - self._tidied >= TIDY_S
         if tidy:

@@ -1,4 +1,4 @@
-"""Keeps which peers sent forwarded headers without being named as proxies, where `shoptalk doctor` finds it.
+"""Records which peers sent forwarded headers without being named as proxies, in a file that `shoptalk doctor` reads.
 
 All customers behind such a proxy share one limit. Anyone can send such headers, so this only says what to look at.
 """
@@ -20,7 +20,7 @@ OFTEN = 100  # requests of a public address before it is taken for a proxy; of a
 
 
 class UnnamedProxies:
-    """Log each once; keep all in a file."""
+    """The peers found so far: each is logged once, all are kept in a file."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -28,6 +28,7 @@ class UnnamedProxies:
         self._found: list[str] = []
 
     async def note(self, peer: str) -> None:
+        """Count a request with forwarded headers; record its peer once it looks like a proxy."""
         count = (self._counts.get(peer) or 0) + 1
         self._counts.put(peer, count)
         private = not ipaddress.ip_address(peer).is_global
@@ -42,7 +43,7 @@ class UnnamedProxies:
         await anyio.to_thread.run_sync(self._write)
 
     def begin(self) -> None:
-        """What an earlier process saw may be right by now."""
+        """Delete the file of an earlier process: the settings may have changed since."""
         self._file.unlink(missing_ok=True)
 
     def _write(self) -> None:

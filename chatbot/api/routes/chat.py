@@ -13,27 +13,30 @@ from typing import Annotated, Any
 import anyio
 import anyio.to_thread
 import structlog
-from fastapi import APIRouter, Depends, Header, Request
+from fastapi import APIRouter, Header, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from sqlalchemy.exc import SQLAlchemyError
 
-from chatbot.api.auth import Caller, require
+from chatbot.api.answers import Completion
+from chatbot.api.auth import require
+from chatbot.api.caller import Caller
 from chatbot.api.completion import DONE, Shapes, event, replay
-from chatbot.api.documents import COMPLETION, KEYED, refusals
 from chatbot.api.errors import error_body
 from chatbot.api.exchange import Exchange, Reply
+from chatbot.api.idempotency import RepeatableRequest, chat_request
 from chatbot.api.limits.admission import Admission, admission_of
 from chatbot.api.limits.policy import check_visitor
-from chatbot.api.prepare import CONVERSATION, body_hash, conclude, fill_again, prepare, resolve, stored_key
+from chatbot.api.openapi import KEYED, Responses, refusals
+from chatbot.api.prepare import CONVERSATION, conclude, fill_again, prepare, resolve
 from chatbot.api.schemas import ChatRequest
-from chatbot.api.services import Services, services_of
+from chatbot.api.services import Services, ServicesDep
 from chatbot.engine.protocol import Delta, Event, Finished, GenerationRequest, Sampling, TokenLogprob
+from chatbot.router import unknown_model
 from shoptalk.domain import Scope
 from shoptalk.errors import (
     AdapterRefused,
     Conflict,
     EngineStopped,
-    IdempotencyMismatch,
     NoFreeSlot,
     NotFound,
     Overloaded,
@@ -43,11 +46,18 @@ from shoptalk.errors import (
 log = structlog.get_logger(__name__)
 router = APIRouter(tags=["chat"], responses=refusals(*KEYED, 400, 404, 409, 413, 429))
 LOADS = 4  # times an adapter is loaded for one request
+COMPLETION: Responses = {
+    200: {
+        "model": Completion,
+        "description": "The reply; server-sent events where `stream` is true.",
+        "content": {"text/event-stream": {}},
+    }
+}
 
 
 @dataclass(slots=True)
 class Generation:
-    """A reply being made: events from the engine's thread, and what was shown so far."""
+    """A reply in progress: events from the engine's thread, and the text shown so far."""
 
     exchange: Exchange
     events: asyncio.Queue[Event]
@@ -62,22 +72,23 @@ class Generation:
 @router.post("/v1/chat/completions", response_model=None, responses=COMPLETION)
 async def chat(
     request: Request,
+    services: ServicesDep,
     body: ChatRequest,
-    caller: Annotated[Caller, Depends(require(Scope.CHAT))],
+    caller: Annotated[Caller, require(Scope.CHAT)],
     idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
 ) -> Response:
     """Answer the last message. Plain, or as server-sent events where `stream` is true."""
-    services = services_of(request)
     admission = admission_of(request)
     if caller.lane == "visitors":
         check_visitor(services.settings, body)
     else:
         services.limits.check_client(caller.key_id, body.user)
+    repeatable = None
     if idempotency_key:
-        before = await _answered(services, caller, idempotency_key, body)
-        if before is not None:
-            return _give_again(before, body)
-    exchange = await prepare(services, caller, body, idempotency_key, admission)
+        repeatable = chat_request(services.secrets, caller, idempotency_key, body)
+        if (earlier := await _earlier(services, repeatable, body)) is not None:
+            return _answer_again(earlier, body)
+    exchange = await prepare(services, caller, body, repeatable, admission)
     generation = await _submit(services, caller, admission, exchange, body)
     exchange = generation.exchange
     shapes = Shapes(exchange, services.engine.fingerprint)
@@ -95,9 +106,10 @@ async def chat(
 async def _submit(
     services: Services, caller: Caller, admission: Admission, exchange: Exchange, body: ChatRequest
 ) -> Generation:
-    """Raises Overloaded where the queue is full, or no slot is free for an adapter that is not resident.
+    """Hand a request to the engine, loading its adapter first where it is not resident.
 
-    Where the adapter was withdrawn since the alias was resolved, the one that took its place answers.
+    Where the adapter was withdrawn since the alias was resolved, the one that took its place answers. Raises Overloaded
+    where the queue is full or no adapter slot is free, ModelNotFound, and EngineStopped where loading fails.
     """
     loop = asyncio.get_running_loop()
     events: asyncio.Queue[Event] = asyncio.Queue()
@@ -123,7 +135,7 @@ async def _submit(
         wanted = GenerationRequest(
             exchange.id, exchange.prompt, exchange.route.adapter, sampling, settings.request_timeout_s,
             client=f"{exchange.owner}\0{exchange.customer or ''}",
-            common=settings.prompt,
+            shared_prefix=settings.prompt,
             lane=caller.lane,
             group=admission.address if caller.lane == "visitors" else "",
         )  # fmt: skip
@@ -145,7 +157,7 @@ async def _submit(
             log.error("adapter not loaded", adapter=str(exchange.route.adapter), problem=error.message)
             raise EngineStopped("The model that should answer cannot be loaded.") from None
         except NotFound:
-            raise NotFound(f"The model '{body.model[:80]}' does not exist; GET /v1/models lists what does.") from None
+            raise unknown_model(body.model) from None
     try:
         return submit(exchange)
     except NotFound:
@@ -153,7 +165,7 @@ async def _submit(
 
 
 async def _next(services: Services, generation: Generation) -> Event:
-    """The engine's next event; raises where it fell over or took too long."""
+    """Return the engine's next event. Raises EngineStopped where it failed, Overloaded where it took too long."""
     try:
         if generation.events.empty():
             async with asyncio.timeout(services.settings.request_timeout_s):
@@ -230,7 +242,7 @@ async def _stream(
 
 
 def _keep_partial(services: Services, generation: Generation) -> None:
-    """The client went away: what it was shown still happened, so it is recorded, off the request's path."""
+    """Record, in the background, what a client that went away was shown: it still happened."""
 
     async def wait_and_commit() -> None:
         while generation.finished is None:
@@ -264,7 +276,7 @@ def _record(services: Services, generation: Generation, finished: Finished, answ
 
 
 def _without_values(answer: dict[str, Any] | None, exchange: Exchange, text: str | None) -> dict[str, Any] | None:
-    """The answer to keep for a repeated request: placeholders, as everywhere else, and no id the client made up."""
+    """Return the answer to keep for a repeated request: with placeholders, and without an id the client made up."""
     if answer is None:
         return None
     choice = answer["choices"][0]
@@ -276,7 +288,7 @@ def _without_values(answer: dict[str, Any] | None, exchange: Exchange, text: str
 
 @contextlib.asynccontextmanager
 async def _cancelled_by_leaving(services: Services, request: Request, generation: Generation) -> AsyncIterator[None]:
-    """Stop generating when the client goes away before anything was sent to it."""
+    """Stop the generation when the client goes away before anything was sent to it."""
 
     async def watch() -> None:
         while (await request.receive())["type"] != "http.disconnect":
@@ -293,13 +305,11 @@ async def _cancelled_by_leaving(services: Services, request: Request, generation
         watching.cancel()
 
 
-async def _answered(services: Services, caller: Caller, key: str, body: ChatRequest) -> dict[str, Any] | None:
-    known = await anyio.to_thread.run_sync(services.recorder.answered, stored_key(services, caller, key))
-    if known is None:
+async def _earlier(services: Services, repeatable: RepeatableRequest, body: ChatRequest) -> dict[str, Any] | None:
+    """Return the answer that the same request got before, its placeholders filled; None for none."""
+    answer = await anyio.to_thread.run_sync(services.recorder.answers.earlier, repeatable)
+    if answer is None:
         return None
-    if known[0] != body_hash(services, body):
-        raise IdempotencyMismatch
-    answer: dict[str, Any] = known[1]
     message = answer["choices"][0]["message"]
     if message["content"] is None:
         raise Conflict("This request was answered already, but its text could not be kept.")
@@ -309,7 +319,7 @@ async def _answered(services: Services, caller: Caller, key: str, body: ChatRequ
     return answer
 
 
-def _give_again(answer: dict[str, Any], body: ChatRequest) -> Response:
+def _answer_again(answer: dict[str, Any], body: ChatRequest) -> Response:
     headers = {"X-Inference-Id": str(answer["id"]), "Idempotent-Replay": "true"}
     if not body.stream:
         return JSONResponse(answer, headers=headers)
@@ -318,5 +328,5 @@ def _give_again(answer: dict[str, Any], body: ChatRequest) -> Response:
 
 
 def _header(value: str) -> str:
-    """A header may hold plain ASCII only; other conversation ids are the client's own to remember."""
+    """Return a conversation id as a header's value: plain ASCII only; others are the client's own to remember."""
     return value if value.isascii() and value.isprintable() else ""

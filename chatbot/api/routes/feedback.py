@@ -1,23 +1,27 @@
-"""POST /v1/feedback: what customers say of replies. Words pass the scrubber before they are kept."""
+"""POST /v1/feedback: customers' judgements of replies. Words pass the scrubber before they are kept."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import anyio.from_thread
 import anyio.to_thread
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 
-from chatbot.api.auth import Caller, require
-from chatbot.api.documents import KEYED, refusals
+from chatbot.api.answers import FeedbackAnswer
+from chatbot.api.auth import require
+from chatbot.api.caller import Caller
+from chatbot.api.idempotency import feedback_id, feedback_request
 from chatbot.api.limits.admission import admission_of
+from chatbot.api.openapi import KEYED, answer, refusals
 from chatbot.api.prepare import check_room
 from chatbot.api.schemas import FeedbackRequest
-from chatbot.api.services import Services, services_of
+from chatbot.api.services import Services, ServicesDep
 from shoptalk.domain import Message, Scope, new_id
 from shoptalk.errors import NotFound, ScrubbingFailed, ScrubbingTimedOut
+from shoptalk.events import FeedbackReceived, FeedbackSender
 from shoptalk.store.chat import chats, inferences
 from shoptalk.store.conversation_ids import stored_id
 
@@ -25,18 +29,18 @@ INFERENCE: Final = re.compile(r"inf_[0-9a-f]{32}")
 router = APIRouter(tags=["feedback"], responses=refusals(*KEYED, 400, 404, 409, 413))
 
 
-@router.post("/v1/feedback", status_code=201, responses={202: {"description": "Kept until its reply is stored."}})
+@router.post("/v1/feedback", status_code=201, responses=answer(202, FeedbackAnswer, "Kept until its reply is stored."))
 async def give_feedback(
     request: Request,
     response: Response,
+    services: ServicesDep,
     body: FeedbackRequest,
-    caller: Annotated[Caller, Depends(require(Scope.FEEDBACK))],
-) -> dict[str, Any]:
+    caller: Annotated[Caller, require(Scope.FEEDBACK)],
+) -> FeedbackAnswer:
     """Record a thumb (0 or 1), rating (1 to 5), resolved (0 or 1) or correction (a better reply).
 
     About a reply that is still under way it is kept too, answered 202, and counted once the reply is stored.
     """
-    services = services_of(request)
     check_room(services, caller.lane, admission_of(request).address)
 
     def ended() -> None:
@@ -45,46 +49,45 @@ async def give_feedback(
             lambda: services.limits.penalize(admission_of(request), key_id=caller.key_id, customer=customer)
         )
 
-    answer = await services.preparing[caller.lane].run(lambda: _take(services, body, caller, ended))
-    response.status_code = 202 if answer["pending"] else 201
-    return answer
+    taken = await services.preparing[caller.lane].run(lambda: _take(services, body, caller, ended))
+    response.status_code = 202 if taken.pending else 201
+    return taken
 
 
-def _take(services: Services, body: FeedbackRequest, caller: Caller, ended: Callable[[], None]) -> dict[str, Any]:
-    """`ended` is called where scrubbing the words was ended at its deadline."""
+def _take(services: Services, body: FeedbackRequest, caller: Caller, ended: Callable[[], None]) -> FeedbackAnswer:
+    """Scrub and record feedback; call `ended` where scrubbing its words reached the deadline."""
     conversation = _conversation(services, body, caller)
-    id, idempotency = new_id("fbk"), None
+    id, repeatable = new_id("fbk"), None
     if body.idempotency_key:
-        key = services.secrets.digest("feedback", f"{caller.idempotency}\0{body.idempotency_key}")
-        id, idempotency = f"fbk_{key[:32]}", (f"ans_fbk_{key[:32]}", _body_hash(services, body))
+        repeatable = feedback_request(services.secrets, caller, body.idempotency_key, body)
+        id = feedback_id(repeatable)
     words, pii = _scrubbed(services, body.words, ended)
-    payload: dict[str, Any] = {
-        "id": id,
-        "inference_id": body.inference_id,
-        "metric": body.metric,
-        "value": body.number,
-        "comment": words,
-        "pii": pii,
-        "at": services.store.now().isoformat(),
-    }
+    sender: FeedbackSender | None = None
+    about = str(body.inference_id)
     customer = None if caller.customer is None else services.secrets.customer(caller.customer)
     if conversation is None:
-        payload["caller"] = {"owner": caller.owner, "customer": customer}
+        sender = FeedbackSender(owner=caller.owner, customer=customer)
     else:
-        customer = conversation.customer
-    about = str(body.inference_id) if conversation is None else conversation.id
-    new = services.recorder.feedback(id, about, customer, payload, idempotency)
-    return {"id": id, "object": "feedback", "recorded": new, "pending": conversation is None}
+        customer, about = conversation.customer, conversation.id
+    received = FeedbackReceived(
+        id=id,
+        inference_id=body.inference_id,
+        metric=body.metric,
+        value=body.number,
+        comment=words,
+        pii=pii,
+        at=services.store.now(),
+        scrubber=services.scrubber.version,
+        caller=sender,
+    )
+    new = services.recorder.feedback(received, about, customer, repeatable)
+    return FeedbackAnswer(id=id, recorded=new, pending=conversation is None)
 
 
-def _body_hash(services: Services, body: FeedbackRequest) -> str:
-    return services.secrets.digest("feedback body", body.model_dump_json())
+def _conversation(services: Services, body: FeedbackRequest, caller: Caller) -> chats.StoredConversation | None:
+    """Return the conversation that the feedback is about. Raises NotFound where the caller has no such conversation.
 
-
-def _conversation(services: Services, body: FeedbackRequest, caller: Caller) -> chats.Opened | None:
-    """The conversation that the feedback is about; raises NotFound where the caller has no such conversation.
-
-    None where the caller has no such reply yet: one that is another's is answered as one that nobody has.
+    Returns None where the caller has no such reply yet: another's reply is answered like one that nobody has.
     """
     with services.store.read() as conn:
         if body.conversation_id is not None:
@@ -98,7 +101,7 @@ def _conversation(services: Services, body: FeedbackRequest, caller: Caller) -> 
     if body.conversation_id is not None:
         raise NotFound("There is no such conversation for this API key.")
     if not INFERENCE.fullmatch(str(body.inference_id)):
-        raise NotFound("There is no such inference; send the id of a chat completion.")
+        raise NotFound("There is no such inference", fix="send the id of a chat completion.")
     return None
 
 

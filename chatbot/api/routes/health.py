@@ -1,6 +1,6 @@
-"""GET /healthz, /readyz, /metrics: for supervisors and Prometheus; no key needed, no content told.
+"""GET /healthz, /readyz, /metrics: for supervisors and Prometheus. They need no key and show no content.
 
-They are never refused, or a supervisor would take an attack for a fault; so many at once cost as much as one.
+They are never refused, or a supervisor would take an attack for a fault; many requests at once cost as much as one.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from typing import TypeVar, cast
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from fastapi.responses import PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from sqlalchemy.exc import SQLAlchemyError
 
-from chatbot.api.probing import Shared
-from chatbot.api.services import Services, services_of
+from chatbot.api.answers import HealthAnswer, ReadinessAnswer
+from chatbot.api.openapi import answer
+from chatbot.api.probing import SharedProbe
+from chatbot.api.services import Services, ServicesDep, services_of
 from shoptalk.store.ingest import inbox
 
 T = TypeVar("T")
@@ -24,39 +26,39 @@ router = APIRouter(tags=["health"])
 
 
 @router.get("/healthz")
-async def healthz() -> dict[str, str]:
-    """The process answers."""
-    return {"status": "ok"}
+async def healthz() -> HealthAnswer:
+    """Report that the process answers."""
+    return HealthAnswer()
 
 
-@router.get("/readyz", responses={503: {"description": "A part is down; the body says which."}})
-async def readyz(request: Request) -> JSONResponse:
-    """The engine runs and the store answers."""
-    services = services_of(request)
+@router.get("/readyz", responses=answer(503, ReadinessAnswer, "A part is down; the body says which."))
+async def readyz(request: Request, response: Response, services: ServicesDep) -> ReadinessAnswer:
+    """Report whether the engine runs and the store answers."""
     store = await _shared(request, "store_answers", _store_answers).get()
-    parts = {"engine": services.engine.healthy(), "store": store}
-    ready = all(parts.values())
-    body = {"status": "ready" if ready else "not ready", **{k: "ok" if v else "down" for k, v in parts.items()}}
-    return JSONResponse(body, 200 if ready else 503)
+    engine = services.engine.healthy()
+    ready = engine and store
+    response.status_code = 200 if ready else 503
+    return ReadinessAnswer(
+        status="ready" if ready else "not ready", engine="ok" if engine else "down", store="ok" if store else "down"
+    )
 
 
 @router.get("/metrics", response_class=PlainTextResponse)
-async def metrics(request: Request) -> Response:
-    """Prometheus text format."""
-    services = services_of(request)
+async def metrics(request: Request, services: ServicesDep) -> Response:
+    """Report metrics in Prometheus' text format."""
     backlog = await _shared(request, "backlog", _backlog).get()
     return Response(
-        services.metrics.render(services.engine.figures(), backlog, services.store.now()),
+        services.metrics.render(services.engine.metrics(), backlog, services.store.now()),
         media_type=CONTENT_TYPE_LATEST,
     )
 
 
-def _shared(request: Request, name: str, find: Callable[[Services], T]) -> Shared[T]:
-    """One finding for all who ask at a time; kept with the app."""
+def _shared(request: Request, name: str, find: Callable[[Services], T]) -> SharedProbe[T]:
+    """Return the probe of this name, which is kept with the app."""
     state, services = request.app.state, services_of(request)
     if not hasattr(state, name):
-        setattr(state, name, Shared(lambda: find(services)))
-    return cast(Shared[T], getattr(state, name))
+        setattr(state, name, SharedProbe(lambda: find(services)))
+    return cast(SharedProbe[T], getattr(state, name))
 
 
 def _backlog(services: Services) -> tuple[int, datetime | None] | None:

@@ -1,89 +1,86 @@
-"""What there is: models for clients; adapters, datasets, runs, evaluations, reports and rounds for engineers."""
+"""The routes that engineers read: adapters, datasets, runs, evaluations, rounds and reports, newest first."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
-from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, TypeVar
 
 import anyio.to_thread
 import sqlalchemy as sa
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
-from chatbot.api.auth import Caller, require
-from chatbot.api.documents import KEYED, Responses, refusals
+from chatbot.api.answers import ListAnswer, StoredAnswer
+from chatbot.api.auth import require
+from chatbot.api.caller import Caller
+from chatbot.api.openapi import KEYED, Responses, refusals
 from chatbot.api.schemas import StoredId
-from chatbot.api.services import services_of
+from chatbot.api.services import Services, ServicesDep
+from chatbot.api.stored_answers import (
+    AdapterAnswer,
+    DatasetAnswer,
+    EvaluationAnswer,
+    ReportAnswer,
+    RoundAnswer,
+    RunAnswer,
+)
 from shoptalk.domain import Scope
 from shoptalk.errors import NotFound
 from shoptalk.store import adapters, rounds
 from shoptalk.store.monitoring import reports
 from shoptalk.store.training import datasets, evaluations, runs
 
+A = TypeVar("A", bound=StoredAnswer)
 router = APIRouter(tags=["reading"], responses=refusals(*KEYED))
-Reader = Annotated[Caller, Depends(require(Scope.READ))]
+Reader = Annotated[Caller, require(Scope.READ)]
 PAGE: Responses = {200: {"content": {"text/html": {"schema": {"type": "string"}}}}}
 Limit = Annotated[int, Query(ge=1, le=500)]
 
 
-@router.get("/v1/models")
-async def models(request: Request, _: Annotated[Caller, Depends(require(Scope.CHAT))]) -> dict[str, Any]:
-    """Aliases, with the adapter each serves, and the resident adapter versions."""
-    services = services_of(request)
-    aliases = services.router.aliases
-    data = [_model(alias, str(adapter)) for alias, adapter in aliases.items()]
-    data += [_model(str(ref), None) for ref in services.engine.resident()]
-    return {"object": "list", "data": data}
+async def _list(
+    services: Services, limit: int, read: Callable[[sa.Connection, int], Sequence[object]], shape: type[A]
+) -> ListAnswer[A]:
+    def query() -> ListAnswer[A]:
+        with services.store.read() as conn:
+            return ListAnswer(data=[shape.model_validate(item) for item in read(conn, limit)])
 
-
-def _model(id: str, serves: str | None) -> dict[str, Any]:
-    return {"id": id, "object": "model", "created": 0, "owned_by": "shoptalk", "serves": serves}
-
-
-async def _list(request: Request, limit: int, read: Callable[[sa.Connection, int], Sequence[Any]]) -> dict[str, Any]:
-    def query() -> list[dict[str, Any]]:
-        with services_of(request).store.read() as conn:
-            return [plain(item) for item in read(conn, limit)]
-
-    return {"object": "list", "data": await anyio.to_thread.run_sync(query)}
+    return await anyio.to_thread.run_sync(query)
 
 
 @router.get("/v1/adapters", responses=refusals(400))
-async def list_adapters(request: Request, _: Reader, limit: Limit = 50) -> dict[str, Any]:
-    """The registry, newest first."""
-    return await _list(request, limit, lambda conn, n: adapters.everything(conn)[::-1][:n])
+async def list_adapters(services: ServicesDep, _: Reader, limit: Limit = 50) -> ListAnswer[AdapterAnswer]:
+    """List registered adapters, newest first."""
+    return await _list(services, limit, lambda conn, n: adapters.everything(conn)[::-1][:n], AdapterAnswer)
 
 
 @router.get("/v1/datasets", responses=refusals(400))
-async def list_datasets(request: Request, _: Reader, limit: Limit = 50) -> dict[str, Any]:
-    """Frozen datasets, newest first."""
-    return await _list(request, limit, datasets.newest)
+async def list_datasets(services: ServicesDep, _: Reader, limit: Limit = 50) -> ListAnswer[DatasetAnswer]:
+    """List frozen datasets, newest first."""
+    return await _list(services, limit, datasets.newest, DatasetAnswer)
 
 
 @router.get("/v1/runs", responses=refusals(400))
-async def list_runs(request: Request, _: Reader, limit: Limit = 50) -> dict[str, Any]:
-    """Training runs, newest first."""
-    return await _list(request, limit, runs.newest)
+async def list_runs(services: ServicesDep, _: Reader, limit: Limit = 50) -> ListAnswer[RunAnswer]:
+    """List training runs, newest first."""
+    return await _list(services, limit, runs.newest, RunAnswer)
 
 
 @router.get("/v1/evaluations", responses=refusals(400))
-async def list_evaluations(request: Request, _: Reader, limit: Limit = 50) -> dict[str, Any]:
-    """Gate verdicts with their evidence, newest first."""
-    return await _list(request, limit, evaluations.newest)
+async def list_evaluations(services: ServicesDep, _: Reader, limit: Limit = 50) -> ListAnswer[EvaluationAnswer]:
+    """List the gate's verdicts with their evidence, newest first."""
+    return await _list(services, limit, evaluations.newest, EvaluationAnswer)
 
 
 @router.get("/v1/rounds", responses=refusals(400))
-async def list_rounds(request: Request, _: Reader, limit: Limit = 50) -> dict[str, Any]:
-    """Rounds of learning, newest first."""
-    return await _list(request, limit, rounds.newest)
+async def list_rounds(services: ServicesDep, _: Reader, limit: Limit = 50) -> ListAnswer[RoundAnswer]:
+    """List rounds of learning, newest first."""
+    return await _list(services, limit, rounds.newest, RoundAnswer)
 
 
 @router.get("/v1/reports", responses=refusals(400))
-async def list_reports(request: Request, _: Reader, limit: Limit = 50) -> dict[str, Any]:
-    """Drift reports, newest first."""
-    return await _list(request, limit, reports.newest)
+async def list_reports(services: ServicesDep, _: Reader, limit: Limit = 50) -> ListAnswer[ReportAnswer]:
+    """List drift reports, newest first."""
+    return await _list(services, limit, reports.newest, ReportAnswer)
 
 
 SANDBOX = (  # a page written by an earlier version has no policy of its own
@@ -93,12 +90,11 @@ SANDBOX = (  # a page written by an earlier version has no policy of its own
 
 
 @router.get("/v1/reports/{report_id}", response_class=Response, responses=PAGE | refusals(400, 404))
-async def get_report(request: Request, report_id: StoredId, _: Reader) -> Response:
-    """One report, as the self-contained HTML page Evidently wrote.
+async def get_report(services: ServicesDep, report_id: StoredId, _: Reader) -> Response:
+    """Return one report, as the self-contained HTML page that Evidently wrote.
 
     It is sandboxed: its scripts run in an origin of their own and reach neither cookies nor the network.
     """
-    services = services_of(request)
 
     def read() -> bytes:
         with services.store.read() as conn:
@@ -106,7 +102,7 @@ async def get_report(request: Request, report_id: StoredId, _: Reader) -> Respon
         if report is None:
             raise NotFound(f"There is no report {report_id[:80]}.")
         if report.erased_at is not None:
-            raise NotFound("This report's page was erased, with a customer whom it may have quoted.")
+            raise NotFound("This report's page was erased, with a customer that it may have quoted.")
         return services.artifacts.get(report.artifact_sha256)
 
     html = await anyio.to_thread.run_sync(read)
@@ -115,18 +111,3 @@ async def get_report(request: Request, report_id: StoredId, _: Reader) -> Respon
         "Referrer-Policy": "no-referrer",
     }
     return Response(html, media_type="text/html; charset=utf-8", headers=headers)
-
-
-def plain(item: Any) -> dict[str, Any]:
-    """A frozen dataclass as JSON-ready data."""
-    return {f.name: _value(getattr(item, f.name)) for f in dataclasses.fields(item)}
-
-
-def _value(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, tuple | list):
-        return [_value(v) for v in value]
-    if dataclasses.is_dataclass(value):
-        return str(value)
-    return value

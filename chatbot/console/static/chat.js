@@ -1,4 +1,4 @@
-// The customer's chat page: shows the conversation, sends messages, says what went wrong.
+// The customer's chat page: shows the conversation, sends messages, explains errors.
 
 import { complete, Refused } from "./completion.js";
 import { Memory } from "./memory.js";
@@ -44,7 +44,7 @@ const nearEnd = () => main.scrollHeight - main.scrollTop - main.clientHeight < 8
 const toEnd = () => { main.scrollTop = main.scrollHeight; };
 
 // Sends the history, without its oldest messages where the model cannot read them all. What was too long once is too
-// long the next time, and each try counts against the visitor's limit: so the next one leaves as much out at once.
+// long the next time, and each try counts against the visitor's limit: so the next request leaves as much out at once.
 async function ask(signal, onText) {
   let renamed = false;
   for (let step = 2; ;) {

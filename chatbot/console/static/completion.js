@@ -1,4 +1,4 @@
-// Asks the chat API for a reply and hands on its text as it arrives. Knows no page.
+// Requests a reply from the chat API and passes its text on as it arrives. Knows no page.
 
 export class Refused extends Error {
   constructor(status, message, code, wait) {

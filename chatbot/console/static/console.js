@@ -1,4 +1,4 @@
-// Keeps the console fresh, and asks before a release is moved. The page works without it.
+// Refreshes the console, and asks for confirmation before a release is moved. The page works without it.
 
 import { morph } from "./morph.js";
 
@@ -53,6 +53,6 @@ live.addEventListener("submit", (event) => {
 });
 find("confirm-cancel").addEventListener("click", () => dialog.close());
 
-// A notice tells of what was just done; loading the page again should not repeat it.
+// A notice reports what was just done; loading the page again should not repeat it.
 if (location.search) history.replaceState(null, "", location.pathname + location.hash);
 setTimeout(refresh, EVERY_MS);

@@ -22,7 +22,7 @@ export class Memory {
     this.save();
   }
 
-  // Another conversation with the same messages: the server does not know this one for us.
+  // Goes on as another conversation with the same messages: the server refuses this one's id.
   rename() {
     this.id = newId();
     this.save();
@@ -39,7 +39,7 @@ export class Memory {
     } catch { /* storage full or forbidden: the conversation lives in this page only */ }
   }
 
-  // What the API wants to see, without the oldest `skipped` messages.
+  // Returns the messages to send, without the oldest `skipped` ones.
   history(skipped = 0) {
     return this.messages.slice(skipped).map(({ role, content }) => ({ role, content }));
   }

@@ -1,5 +1,5 @@
-// Makes one piece of the page like another with as few changes as possible, so that focus, selection, scrolling and
-// what the reader opened stay as they are.
+// Changes one part of the page into another with as few changes as possible, so that focus, selection, scrolling and
+// opened details stay as they are.
 
 export function morph(from, to) {
   if (from.nodeType !== to.nodeType || from.nodeName !== to.nodeName || from.id !== to.id) {
@@ -25,7 +25,7 @@ export function morph(from, to) {
   while (place) place = drop(place);
 }
 
-// The node that stands for `child`: the one with its id, else the one in its place unless that has an id of its own.
+// Returns the node that stands for `child`: the one with its id, else the one at its position unless that has an id.
 function partner(from, place, child) {
   if (!child.id) return place?.id ? null : place;
   for (let node = place; node; node = node.nextSibling) if (node.id === child.id) return node;

@@ -2,7 +2,7 @@
 
 import { newId } from "./memory.js";
 
-// `message` is the kept message (its `vote` is set); `changed` is called when that should be saved.
+// Sets the `vote` of `message`; calls `changed` when it should be saved.
 export function wireThumbs(article, message, changed) {
   const group = article.querySelector(".rating");
   const buttons = [...group.querySelectorAll(".thumb")];

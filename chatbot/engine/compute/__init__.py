@@ -1,1 +1,1 @@
-"""The model's computation: weights, kernels, and passes over tokens."""
+"""The model's computation: weights, kernels, and forward passes over tokens."""

@@ -1,7 +1,7 @@
 """The inner loops of attention for one decoded token, in vector instructions laid out for one head size.
 
-Written as LLVM code, since the compiler does not find this form by itself: query heads that share a key head are done
-together, so that each key and value is read once.
+Written as LLVM code, since the compiler does not find this form by itself: query heads that share a key head are
+computed together, so that each key and value is read once. Knows addresses only; nothing of layers or sequences.
 """
 
 from __future__ import annotations
@@ -24,20 +24,21 @@ FLAGS = tuple(sorted(FAST))
 
 
 def make_attend(group: int, dim: int) -> Callable[..., Any]:
-    """`attend(q, keys, values, count, scale, scores, out, like)`: softmax(scale q k') v for `group` query heads.
+    """Return `attend(q, keys, values, count, scale, scores, out, like)`: softmax(scale q k') v for `group` query heads.
 
-    q and out are float32 [group, dim], keys and values [count, dim], scores room for float32 [group, count].
+    All but `count`, `scale` and `like` are addresses: `q` and `out` of float32 [group, dim], `keys` and `values` of
+    elements [count, dim], `scores` of room for float32 [group, count].
     """
     lanes = gcd(dim, LANES)
     chunks = dim // lanes
 
     def _vectors(builder, address, start, kind):
-        """One head's elements."""
+        """Load one head's `dim` elements."""
         return [_read(builder, address, builder.add(start, _at(c * lanes)), lanes, kind) for c in range(chunks)]
 
     @intrinsic
     def products(typingctx, q, keys, count, scores, like):
-        """scores[g, t] = q[g] . keys[t]."""
+        """Write scores[g, t] = q[g] . keys[t]."""
 
         def code(context, builder, signature, args):
             query = [
@@ -52,15 +53,15 @@ def make_attend(group: int, dim: int) -> Callable[..., Any]:
                     total = builder.fmul(query[g][0], key[0], flags=FLAGS)
                     for c in range(1, chunks):
                         total = builder.fadd(total, builder.fmul(query[g][c], key[c], flags=FLAGS), flags=FLAGS)
-                    place = builder.add(builder.mul(args[2], _at(g)), loop.index)
-                    _write(builder, args[3], place, _sum(builder, total, lanes))
+                    index = builder.add(builder.mul(args[2], _at(g)), loop.index)
+                    _write(builder, args[3], index, _sum(builder, total, lanes))
             return context.get_dummy_value()
 
         return types.void(types.int64, types.int64, types.int64, types.int64, like), code
 
     @intrinsic
     def mix(typingctx, weights, values, count, out, like):
-        """out[g] = sum of weights[g, t] values[t]."""
+        """Write out[g] = sum over t of weights[g, t] values[t]."""
 
         def code(context, builder, signature, args):
             vector = ir.VectorType(F32, lanes)
@@ -73,8 +74,8 @@ def make_attend(group: int, dim: int) -> Callable[..., Any]:
                     _read(builder, args[1], builder.add(start, _at(c * lanes)), lanes, kind) for c in range(chunks)
                 ]
                 for g in range(group):
-                    place = builder.add(builder.mul(args[2], _at(g)), loop.index)
-                    weight = _spread(builder, _read_one(builder, args[0], place), lanes)
+                    index = builder.add(builder.mul(args[2], _at(g)), loop.index)
+                    weight = _spread(builder, _read_one(builder, args[0], index), lanes)
                     for c in range(chunks):
                         more = builder.fmul(weight, value[c], flags=FLAGS)
                         builder.store(builder.fadd(builder.load(sums[g][c]), more, flags=FLAGS), sums[g][c])
@@ -113,9 +114,9 @@ def _pointer(builder: Any, address: Any, index: Any, element: Any) -> Any:
 
 
 def _read(builder: Any, address: Any, index: Any, lanes: int, element: Any) -> Any:
-    """A vector of float32 from elements of either kind."""
-    place = builder.bitcast(_pointer(builder, address, index, element), ir.VectorType(element, lanes).as_pointer())
-    loaded = builder.load(place, align=2 if element == I16 else 4)
+    """Load a vector of float32 from elements of either type."""
+    source = builder.bitcast(_pointer(builder, address, index, element), ir.VectorType(element, lanes).as_pointer())
+    loaded = builder.load(source, align=2 if element == I16 else 4)
     if element == F32:
         return loaded
     wide = builder.zext(loaded, ir.VectorType(I32, lanes))
@@ -128,8 +129,8 @@ def _read_one(builder: Any, address: Any, index: Any) -> Any:
 
 
 def _write(builder: Any, address: Any, index: Any, value: Any) -> None:
-    place = builder.bitcast(_pointer(builder, address, index, F32), value.type.as_pointer())
-    builder.store(value, place, align=4)
+    target = builder.bitcast(_pointer(builder, address, index, F32), value.type.as_pointer())
+    builder.store(value, target, align=4)
 
 
 def _spread(builder: Any, value: Any, lanes: int) -> Any:

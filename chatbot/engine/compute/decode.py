@@ -1,7 +1,7 @@
 """All layers of a decode step as one piece of machine code, which needs no interpreter lock.
 
 Matrix products go to PyTorch's own oneDNN through its C interface for compiled models
-(torch/csrc/inductor/aoti_torch); the kernels run between them, on the same threads.
+(torch/csrc/inductor/aoti_torch); the kernels run between them, on the same threads. Knows addresses only.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ _delete = types.ExternalFunction("aoti_torch_delete_tensor_object", types.int32(
 _parallel = types.ExternalFunction("GOMP_parallel", types.void(INT, INT, types.uint32, types.uint32))
 SYMBOLS = ("aoti_torch_cpu__linear_pointwise", "aoti_torch_get_data_ptr", "aoti_torch_delete_tensor_object")
 
-# The plan: what a decode step needs, as int64. Weights are four pairs a layer: the product's, and its bias's or 0.
+# Indices into the plan, an int64 array with all that a decode step needs. WEIGHTS is the address of four pairs a layer,
+# one for each matrix product: the handle of its weight, and the address of its bias's handle or 0.
 RECORDS, COUNT, THREADS, X, ATTENDED, ACTIVE, WEIGHTS, NONE, EMPTY, HANDLE, DATA = range(11)
 EMBED, ATTENTION, ADD_ATTENTION, ACTIVATION, ADD_FEED_FORWARD = range(11, 16)
 PLAN = 16
@@ -39,7 +40,7 @@ def _run(plan, kernel, record):
 
 @numba.njit
 def _product(plan, source, pair, record, kernel):
-    """One matrix product, then the kernel that takes its result; says whether it failed."""
+    """Compute one matrix product, then run the kernel that takes its result; return whether the product failed."""
     handle, data = int64_at(plan, HANDLE), int64_at(plan, DATA)
     none, empty = int64_at(plan, NONE), int64_at(plan, EMPTY)
     if _linear(int64_at(plan, source), int64_at(pair, 0), int64_at(pair, 1), none, 0, 0, empty, handle):
@@ -54,7 +55,7 @@ def _product(plan, source, pair, record, kernel):
 
 @numba.njit
 def decode(plan):
-    """Run a plan; 0 where all went well."""
+    """Run a plan; return 0, or the number (1 to 4) of the matrix product in its layer that failed."""
     record, weights = int64_at(plan, RECORDS), int64_at(plan, WEIGHTS)
     _run(plan, EMBED, record)
     for _ in range(int64_at(plan, COUNT)):
@@ -72,5 +73,5 @@ def decode(plan):
 
 
 def entry(plan):
-    """What is compiled."""
+    """Call `decode`; the compiler takes a plain function."""
     return decode(plan)

@@ -1,8 +1,9 @@
-"""Compiles functions to machine code and keeps that in a folder, so that the next process need not compile.
+"""Compile functions to machine code and cache that in a folder, so that the next process need not compile.
 
-Nearly all of the engine's start is numba working out types in Python. What is kept is object code as LLVM writes it,
-with its SHA-256 before it; nothing is unpickled. A file is used only where it was made of the same source, by the same
-compiler, for the same processor, and where nobody else could have written it.
+Nearly all of the engine's start is numba inferring types in Python. The cache holds object code as LLVM writes it,
+behind its SHA-256; nothing is unpickled. A file is used only where it was made of the same source, by the same
+compiler, for the same processor, and where no other user could have written it. Knows nothing of what the functions
+compute.
 """
 
 from __future__ import annotations
@@ -25,23 +26,26 @@ log = structlog.get_logger(__name__)
 OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
-class Compiler:
-    """Functions by the address of their machine code, valid as long as this object lives."""
+class KernelCompiler:
+    """Compiler whose machine code stays valid as long as this object lives."""
 
     def __init__(self, folder: Path | None) -> None:
-        """Where to keep the code; None: nowhere."""
+        """Cache the code in `folder`; None: do not cache it."""
         self._folder = folder
         self._alive: list[Any] = []
 
     def address(self, name: str, signature: Any, body: Any) -> int:
-        """Compile `body`, or link what was kept of it. `name` must say all that its source does not."""
+        """Compile `body`, or link its cached code; return the address of its machine code.
+
+        `name` must hold all that the code depends on beside the source files of this folder.
+        """
         path = self._folder and self._folder / f"{_key(name, signature)}.o"
         code = _read(path) if path else None
         if code is None:
             compiled = numba.cfunc(signature, error_model="numpy")(body)
             self._alive.append(compiled)
             if path:
-                _keep(path, compiled)
+                _write(path, compiled)
             return int(compiled.address)
         symbol, _, code = code.partition(b"\n")
         engine = _engine()
@@ -52,7 +56,7 @@ class Compiler:
 
 
 def _engine() -> binding.ExecutionEngine:
-    """One for each function: names in two files may be the same."""
+    """Return an engine of its own for each function, since symbols in two files may be the same."""
     rtsys.initialize(cpu_target.target_context)  # the symbols that compiled code refers to
     machine = binding.Target.from_default_triple().create_target_machine(opt=3, jit=True, codemodel="jitdefault")
     module = binding.parse_assembly("")
@@ -61,25 +65,25 @@ def _engine() -> binding.ExecutionEngine:
 
 
 @cache
-def _made_with() -> str:
-    """What machine code depends on beside a function's name and types."""
+def _environment() -> str:
+    """Return what machine code depends on beside name and types: sources, compiler, processor, options."""
     sources = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))]
-    environment = sorted(pair for pair in os.environ.items() if pair[0].startswith("NUMBA_"))
-    made = (numba.__version__, binding.llvm_version_info, cpu_target.target_context.codegen().magic_tuple())
-    return repr((made, environment, [hashlib.sha256(source).hexdigest() for source in sources]))
+    options = sorted(pair for pair in os.environ.items() if pair[0].startswith("NUMBA_"))
+    compiler = (numba.__version__, binding.llvm_version_info, cpu_target.target_context.codegen().magic_tuple())
+    return repr((compiler, options, [hashlib.sha256(source).hexdigest() for source in sources]))
 
 
 def _key(name: str, signature: Any) -> str:
-    return hashlib.sha256(repr((_made_with(), name, str(signature))).encode()).hexdigest()
+    return hashlib.sha256(repr((_environment(), name, str(signature))).encode()).hexdigest()
 
 
 def _read(path: Path) -> bytes | None:
-    """The file's content after its digest; None where there is none that can be trusted."""
+    """Return the file's content after its digest; None where there is no file, or none that can be trusted."""
     try:
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
             found = (os.fstat(file.fileno()), path.parent.stat())
             if any(each.st_uid != os.geteuid() or each.st_mode & OTHERS_MAY_WRITE for each in found):
-                log.warning("compiled kernel not used", path=str(path), problem="others may write it")
+                log.warning("compiled kernel not used", path=str(path), problem="other users may write it")
                 return None
             digest, _, content = file.read().partition(b"\n")
     except FileNotFoundError:
@@ -93,8 +97,8 @@ def _read(path: Path) -> bytes | None:
     return content
 
 
-def _keep(path: Path, compiled: Any) -> None:
-    """Write it in one move; where that fails, the next process compiles again."""
+def _write(path: Path, compiled: Any) -> None:
+    """Write the code in one rename; where that fails, the next process compiles again."""
     _, _, (code, _) = compiled._library.serialize_using_object_code()
     content = compiled.native_name.encode() + b"\n" + code
     temporary = None
@@ -105,6 +109,6 @@ def _keep(path: Path, compiled: Any) -> None:
             file.write(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
         os.replace(temporary, path)
     except OSError as error:
-        log.info("compiled kernel not kept", path=str(path), problem=str(error))
+        log.info("compiled kernel not cached", path=str(path), problem=str(error))
         if temporary:
             Path(temporary).unlink(missing_ok=True)

@@ -1,8 +1,8 @@
-"""A decoder layer's work between its matrix products, for all tokens of a step, compiled for this processor.
+"""Kernels for a decoder layer's work between its matrix products, for all tokens of a pass.
 
-Each kernel takes one row of the `LAYER` table and does tokens `thread, thread + threads, ...`; what it makes of a
-token depends on that token's own row only. LoRA additions are computed here too, each token's with its
-own adapter, in float32. Knows addresses and shapes; neither requests nor tensors.
+Each kernel takes one record of the `LAYER` table and computes tokens `thread, thread + threads, ...`. A token's result
+depends on that token's own sequence only. LoRA additions are computed here too, each token's with its own adapter, in
+float32. Knows addresses and shapes; neither requests nor tensors.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from chatbot.engine.compute.numeric import FAST, exp, get, int64_at, put, thread
 
-# One row a layer. Addresses point into buffers and weights; sizes count elements.
+# One record a layer. Addresses point into buffers and weights; sizes count elements.
 LAYER = np.dtype(
     [
         ("threads", np.int64), ("tokens", np.int64), ("decodes", np.int64), ("hidden", np.int64),
@@ -25,11 +25,12 @@ LAYER = np.dtype(
         ("norm_inner", np.int64), ("norm_next", np.int64),
         ("residual", np.int64), ("x", np.int64), ("attended", np.int64), ("query", np.int64), ("active", np.int64),
         ("scratch", np.int64), ("scratch_size", np.int64), ("cos", np.int64), ("sin", np.int64),
-        # of each token: its key-value buffer and that one's capacity, its place there, its angle, adapter and rank
-        ("stores", np.int64), ("capacities", np.int64), ("places", np.int64), ("angles", np.int64),
+        # arrays over tokens: the KV cache's address and capacity, the position there, the position for the rotary
+        # embedding, the adapter's address and its rank
+        ("kv_caches", np.int64), ("capacities", np.int64), ("positions", np.int64), ("rotary", np.int64),
         ("adapters", np.int64), ("ranks", np.int64),
         ("ids", np.int64), ("embedding", np.int64),
-        ("y", np.int64),  # what the last matrix product gave
+        ("y", np.int64),  # result of the last matrix product
     ]
 )  # fmt: skip
 RECORD = numba.from_dtype(LAYER)
@@ -39,21 +40,21 @@ njit = numba.njit(fastmath=FAST, error_model="numpy")
 
 @njit
 def _load(source, count, target, like):
-    """float32 of `count` elements."""
+    """Read `count` elements and write them as float32."""
     for i in range(count):
         put(target, i, get(source, i, like), F(0))
 
 
 @njit
 def _store(source, count, target, like):
-    """`count` elements of float32."""
+    """Read `count` float32 and write them as elements."""
     for i in range(count):
         put(target, i, get(source, i, F(0)), like)
 
 
 @njit
 def _lora(x, columns, a, b, rank, out, outs, size, like):
-    """out += B (A x) in float32; A is [rank, columns], B transposed [rank, outs]."""
+    """Add B (A x) to `out`, in float32. A is [rank, columns]; B is transposed, [rank, outs]."""
     four = rank - rank % 4
     for j in range(0, four, 4):  # four at a time, so that x and out are read once for all
         s, t, u, v = F(0), F(0), F(0), F(0)
@@ -82,7 +83,7 @@ def _lora(x, columns, a, b, rank, out, outs, size, like):
 
 @njit
 def _block(r, rank):
-    """Elements one layer of an adapter of this rank takes: A of q, k, v, o, gate, up, down; then their B transposed."""
+    """Return the elements of one layer of an adapter: A of q, k, v, o, gate, up, down; then their B transposed."""
     wide, narrow = r.heads * r.dim, r.kv_heads * r.dim
     a = 3 * r.hidden + wide + 2 * r.hidden + r.inner
     b = wide + 2 * narrow + r.hidden + 2 * r.inner + r.hidden
@@ -90,8 +91,11 @@ def _block(r, rank):
 
 
 @njit
-def _turn(vector, dim, cos, sin):
-    """Rotary position embedding of one head, in place (Su et al. 2021, arXiv:2104.09864; halves, as in GPT-NeoX)."""
+def _rotate(vector, dim, cos, sin):
+    """Apply the rotary position embedding to one head, in place (Su et al. 2021, arXiv:2104.09864).
+
+    The two halves of the head form the pairs, as in GPT-NeoX.
+    """
     half = dim // 2
     for i in range(half):
         a, b = get(vector, i, F(0)), get(vector, half + i, F(0))
@@ -101,11 +105,14 @@ def _turn(vector, dim, cos, sin):
 
 
 def make_attention(attend: Callable[..., Any]) -> Callable[..., Any]:
-    """The kernel after the product that gives q, k and v, with the inner loops of `attention`."""
+    """Return the kernel after the product that gives q, k and v; `attend` holds its inner loops (see `attention`)."""
 
     @njit
     def attention(r, like):
-        """q, k, v from `y`: LoRA, rotation, k and v stored; the attention of decoded tokens, the query of others."""
+        """Add LoRA to q, k and v in `y`, rotate q and k, and write k and v to the KV cache.
+
+        For decoded tokens compute the attention too; for prompt tokens write the query.
+        """
         group = r.heads // r.kv_heads
         wide, narrow = r.heads * r.dim, r.kv_heads * r.dim
         width = wide + 2 * narrow
@@ -126,15 +133,15 @@ def make_attention(attend: Callable[..., Any]) -> Callable[..., Any]:
                 _lora(xs, r.hidden, a + step, b, rank, scratch + 4 * wide, narrow, r.size, like)
                 b += rank * narrow * r.size
                 _lora(xs, r.hidden, a + 2 * step, b, rank, scratch + 4 * (wide + narrow), narrow, r.size, like)
-            angle, half = int64_at(r.angles, t), r.dim // 2
-            cos, sin = r.cos + 4 * half * angle, r.sin + 4 * half * angle
+            rotary, half = int64_at(r.rotary, t), r.dim // 2
+            cos, sin = r.cos + 4 * half * rotary, r.sin + 4 * half * rotary
             for h in range(r.heads + r.kv_heads):
-                _turn(scratch + 4 * h * r.dim, r.dim, cos, sin)
-            place, capacity = int64_at(r.places, t), int64_at(r.capacities, t)
-            keys = int64_at(r.stores, t) + 2 * r.layer * r.kv_heads * capacity * r.dim * r.size
+                _rotate(scratch + 4 * h * r.dim, r.dim, cos, sin)
+            position, capacity = int64_at(r.positions, t), int64_at(r.capacities, t)
+            keys = int64_at(r.kv_caches, t) + 2 * r.layer * r.kv_heads * capacity * r.dim * r.size
             values = keys + r.kv_heads * capacity * r.dim * r.size
             for h in range(r.kv_heads):
-                at, key = (h * capacity + place) * r.dim * r.size, scratch + 4 * (wide + h * r.dim)
+                at, key = (h * capacity + position) * r.dim * r.size, scratch + 4 * (wide + h * r.dim)
                 _store(key, r.dim, keys + at, like)
                 _store(key + 4 * narrow, r.dim, values + at, like)
             if t < r.decodes:
@@ -145,7 +152,7 @@ def make_attention(attend: Callable[..., Any]) -> Callable[..., Any]:
                         q,
                         keys + start,
                         values + start,
-                        place + 1,
+                        position + 1,
                         F(r.scale),
                         scores,
                         out + 4 * h * group * r.dim,
@@ -160,7 +167,7 @@ def make_attention(attend: Callable[..., Any]) -> Callable[..., Any]:
 
 @njit
 def _norm(r, t, weight, like):
-    """x = residual, normalized by its root mean square (Zhang and Sennrich 2019, arXiv:1910.07467)."""
+    """Write the residual, normalized by its root mean square, to `x` (Zhang and Sennrich 2019, arXiv:1910.07467)."""
     hidden = r.hidden
     line, out = r.residual + 4 * t * hidden, r.x + t * hidden * r.size
     total = F(0)
@@ -174,7 +181,7 @@ def _norm(r, t, weight, like):
 
 @njit
 def embed(r, like):
-    """The tokens' embeddings become the residual; the first layer's norm follows."""
+    """Make the tokens' embeddings the residual, then apply the first layer's norm."""
     for t in range(thread(), r.tokens, r.threads):
         _load(r.embedding + int64_at(r.ids, t) * r.hidden * r.size, r.hidden, r.residual + 4 * t * r.hidden, like)
         _norm(r, t, r.norm_first, like)
@@ -182,7 +189,7 @@ def embed(r, like):
 
 @njit
 def _add(r, source, columns, offset_a, offset_b, weight, like):
-    """residual += y + LoRA(source), then the norm that follows."""
+    """Add y + LoRA(source) to the residual, then apply the norm that follows."""
     me = thread()
     scratch = r.scratch + me * r.scratch_size * 4
     for t in range(me, r.tokens, r.threads):
@@ -201,7 +208,7 @@ def _add(r, source, columns, offset_a, offset_b, weight, like):
 
 @njit
 def add_attention(r, like):
-    """After o_proj: the residual takes it, and the norm before the feed-forward follows."""
+    """Add o_proj's result to the residual, then apply the norm before the feed-forward."""
     wide, narrow = r.heads * r.dim, r.kv_heads * r.dim
     after = 5 * r.hidden + wide + r.inner
     _add(r, r.attended, wide, 3 * r.hidden, after + wide + 2 * narrow, r.norm_inner, like)
@@ -209,7 +216,7 @@ def add_attention(r, like):
 
 @njit
 def add_feed_forward(r, like):
-    """After down_proj: the residual takes it, and the next layer's norm follows."""
+    """Add down_proj's result to the residual, then apply the next layer's norm."""
     wide, narrow = r.heads * r.dim, r.kv_heads * r.dim
     after = 5 * r.hidden + wide
     b = after + r.inner + wide + 2 * narrow + r.hidden + 2 * r.inner
@@ -218,7 +225,7 @@ def add_feed_forward(r, like):
 
 @njit
 def activation(r, like):
-    """silu(gate) * up from `y` [tokens, 2 inner], with LoRA."""
+    """Write silu(gate) * up, with LoRA; gate and up are the halves of `y`, [tokens, 2 inner]."""
     wide, narrow = r.heads * r.dim, r.kv_heads * r.dim
     me, inner = thread(), r.inner
     scratch = r.scratch + me * r.scratch_size * 4

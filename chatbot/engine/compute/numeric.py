@@ -1,4 +1,4 @@
-"""What numba lacks for our kernels: memory by address in bfloat16 or float32, and an exponential that vectorises.
+"""What numba lacks for the kernels: memory by address in bfloat16 or float32, and an exponential that vectorises.
 
 A `like` argument carries the element type only: uint16 stands for bfloat16, which neither NumPy nor numba has.
 """
@@ -13,22 +13,22 @@ from numba import types
 from numba.extending import intrinsic
 
 FAST = {"reassoc", "nsz", "arcp", "contract"}  # sums in any order; infinities stay what they are
-THREAD = "shoptalk_thread"  # the symbol of a function that says which thread of a team runs it
+THREAD = "shoptalk_thread"  # the symbol of a function that returns which thread of the team runs it
 F32, I16, I32, I64 = ir.FloatType(), ir.IntType(16), ir.IntType(32), ir.IntType(64)
 
 
-def _place(builder: Any, address: Any, index: Any, element: Any) -> Any:
+def _pointer(builder: Any, address: Any, index: Any, element: Any) -> Any:
     return builder.gep(builder.inttoptr(address, element.as_pointer()), [index])
 
 
 @intrinsic
 def get(typingctx, address, index, like):
-    """The element at `address[index]` as float32."""
+    """Return the element at `address[index]` as float32."""
 
     def code(context, builder, signature, args):
         if like == types.float32:
-            return builder.load(_place(builder, args[0], args[1], F32), align=4)
-        bits = builder.zext(builder.load(_place(builder, args[0], args[1], I16), align=2), I32)
+            return builder.load(_pointer(builder, args[0], args[1], F32), align=4)
+        bits = builder.zext(builder.load(_pointer(builder, args[0], args[1], I16), align=2), I32)
         return builder.bitcast(builder.shl(bits, ir.Constant(I32, 16)), F32)
 
     return types.float32(types.int64, types.int64, like), code
@@ -40,13 +40,13 @@ def put(typingctx, address, index, value, like):
 
     def code(context, builder, signature, args):
         if like == types.float32:
-            builder.store(args[2], _place(builder, args[0], args[1], F32), align=4)
+            builder.store(args[2], _pointer(builder, args[0], args[1], F32), align=4)
         else:
             bits = builder.bitcast(args[2], I32)
             odd = builder.and_(builder.lshr(bits, ir.Constant(I32, 16)), ir.Constant(I32, 1))
             rounded = builder.add(builder.add(bits, ir.Constant(I32, 0x7FFF)), odd)
             half = builder.trunc(builder.lshr(rounded, ir.Constant(I32, 16)), I16)
-            builder.store(half, _place(builder, args[0], args[1], I16), align=2)
+            builder.store(half, _pointer(builder, args[0], args[1], I16), align=2)
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64, types.float32, like), code
@@ -54,10 +54,10 @@ def put(typingctx, address, index, value, like):
 
 @intrinsic
 def int64_at(typingctx, address, index):
-    """The int64 at `address[index]`."""
+    """Return the int64 at `address[index]`."""
 
     def code(context, builder, signature, args):
-        return builder.load(_place(builder, args[0], args[1], I64), align=8)
+        return builder.load(_pointer(builder, args[0], args[1], I64), align=8)
 
     return types.int64(types.int64, types.int64), code
 
@@ -67,7 +67,7 @@ def set_int64(typingctx, address, index, value):
     """Store an int64 at `address[index]`."""
 
     def code(context, builder, signature, args):
-        builder.store(args[2], _place(builder, args[0], args[1], I64), align=8)
+        builder.store(args[2], _pointer(builder, args[0], args[1], I64), align=8)
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64, types.int64), code
@@ -87,7 +87,7 @@ def call(typingctx, function, argument):
 
 @intrinsic
 def _power_of_two(typingctx, exponent):
-    """2**exponent for an int32 from -126 to 127."""
+    """Return 2**exponent for an int32 from -126 to 127."""
 
     def code(context, builder, signature, args):
         biased = builder.add(args[0], ir.Constant(I32, 127))
@@ -98,7 +98,7 @@ def _power_of_two(typingctx, exponent):
 
 @numba.njit(inline="always", fastmath=FAST, error_model="numpy")
 def exp(x):
-    """e**x in float32 within 2e-7 relative; below -87 it stays at e**-87. After Cephes' expf."""
+    """Return e**x in float32 within 2e-7 relative; below -87 it stays at e**-87. After Cephes' expf."""
     x = min(max(x, numba.float32(-87.0)), numba.float32(88.0))
     n = numba.int32(x * numba.float32(1.44269504) + numba.float32(1024.5)) - numba.int32(1024)
     m = numba.float32(n)
@@ -117,5 +117,5 @@ _thread_number = types.ExternalFunction(THREAD, types.int32())
 
 @numba.njit(inline="always")
 def thread():
-    """Which of the team's threads runs this, from 0."""
+    """Return which of the team's threads runs this, from 0."""
     return numba.int64(_thread_number())

@@ -1,4 +1,4 @@
-"""Chooses the next token of every row, in one kernel for the batch. Knows logits and settings only."""
+"""Choose the next token of every sequence, in one kernel for the batch. Knows logits and settings only."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from chatbot.engine.compute.threads import Team
-from chatbot.engine.compute.token_choice import CHOICE, pick
+from chatbot.engine.compute.threads import ThreadTeam
+from chatbot.engine.compute.token_choice import CHOICE, choose_tokens
 from chatbot.engine.protocol import Sampling
 
 GREEDY = 1e-4  # temperatures below are greedy: dividing by less overflows
@@ -17,8 +17,8 @@ NONE = -1
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """A token id, its log-probability under the model (temperature 1), and the likeliest alternatives."""
+class TokenChoice:
+    """A token id, its natural-log probability under the model (temperature 1), and the likeliest alternatives."""
 
     token: int
     logprob: float
@@ -26,7 +26,7 @@ class Choice:
 
 
 def generator_for(sampling: Sampling) -> np.random.Generator | None:
-    """A row's own random stream, so that its draws do not depend on its neighbours; None where greedy."""
+    """Return a sequence's own random stream, so that its draws depend on no other sequence; None where greedy."""
     if sampling.temperature < GREEDY:
         return None
     seed = None if sampling.seed is None else sampling.seed % 2**64
@@ -34,18 +34,18 @@ def generator_for(sampling: Sampling) -> np.random.Generator | None:
 
 
 class Sampler:
-    """Used by the engine's thread only."""
+    """Chooser of tokens for up to `max_batch` sequences. Used by the engine's thread only."""
 
-    def __init__(self, team: Team, head: torch.Tensor, rows: int) -> None:
-        """`head` is the output layer's weight, [vocabulary, hidden]."""
+    def __init__(self, team: ThreadTeam, head: torch.Tensor, max_batch: int) -> None:
+        """Set up buffers; `head` is the output layer's weight, [vocabulary, hidden]."""
         dtype, (vocabulary, width) = head.dtype, head.shape
         self._head = head
-        self._kernel = team.kernel(pick, CHOICE, dtype)
+        self._kernel = team.kernel(choose_tokens, CHOICE, dtype)
         self._team = team
         self._record = np.zeros(1, dtype=CHOICE)
-        self._banned, self._tokens = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
+        self._banned, self._tokens = np.zeros(max_batch, np.int64), np.zeros(max_batch, np.int64)
         names = ("temperature", "top_p", "uniform", "logprob")
-        self._temperature, self._top_p, self._uniform, self._logprob = (np.zeros(rows, np.float32) for _ in names)
+        self._temperature, self._top_p, self._uniform, self._logprob = (np.zeros(max_batch, np.float32) for _ in names)
         self._scratch = np.zeros((team.threads, vocabulary), np.float32)
         for name in ("banned", "tokens", "scratch", *names):
             self._record[name] = getattr(self, f"_{name}").ctypes.data
@@ -59,10 +59,11 @@ class Sampler:
         samplings: Sequence[Sampling],
         generators: Sequence[np.random.Generator | None],
         banned: Sequence[int | None],
-    ) -> list[Choice]:
-        """One choice per row of `logits` [rows, vocabulary], which are the head's products with `hidden`.
+    ) -> list[TokenChoice]:
+        """Return one choice per sequence.
 
-        `banned` names a token a row may not choose now.
+        `hidden` is [sequences, hidden], `logits` its product with the head, [sequences, vocabulary]. `banned` holds the
+        token that each sequence may not choose now, or None; its logit is overwritten.
         """
         n = len(samplings)
         for i, (sampling, generator) in enumerate(zip(samplings, generators, strict=True)):
@@ -77,7 +78,7 @@ class Sampler:
         self._kernel(self._record.ctypes.data, threads)
         found = zip(self._tokens[:n].tolist(), self._logprob[:n].tolist(), strict=True)
         tops = (_alternatives(line, sampling.logprobs) for line, sampling in zip(logits, samplings, strict=True))
-        return [Choice(token, logprob, top) for (token, logprob), top in zip(found, tops, strict=True)]
+        return [TokenChoice(token, logprob, top) for (token, logprob), top in zip(found, tops, strict=True)]
 
 
 def _alternatives(logits: torch.Tensor, count: int | None) -> tuple[tuple[int, float], ...]:

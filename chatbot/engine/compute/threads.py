@@ -1,6 +1,7 @@
-"""Compiles kernels and runs them on the threads PyTorch computes with, so that two pools never fight for the cores.
+"""Run kernels on the threads PyTorch computes with, so that two thread pools never compete for the cores.
 
-GNU OpenMP's pool belongs to the calling thread. Where PyTorch brings another runtime, kernels run on that thread alone.
+GNU OpenMP's pool belongs to the calling thread. Where PyTorch brings another runtime, kernels run on the calling thread
+alone. Knows nothing of what kernels compute.
 """
 
 from __future__ import annotations
@@ -19,44 +20,44 @@ from llvmlite import binding
 from numba import types
 
 from chatbot.engine.compute import decode
-from chatbot.engine.compute.kernel_cache import Compiler
+from chatbot.engine.compute.kernel_cache import KernelCompiler
 from chatbot.engine.compute.numeric import THREAD
 
-KINDS = {torch.bfloat16: np.uint16(0), torch.float32: np.float32(0)}  # of elements, as kernels are told them
+KINDS = {torch.bfloat16: np.uint16(0), torch.float32: np.float32(0)}  # element types, as kernels take them in `like`
 
 
 class Kernel:
-    """A body `(record, like)` as machine code for one element type; called with the address of a record."""
+    """A body `(record, like)` as machine code for one element type; call it with the address of a record."""
 
-    def __init__(self, compiler: Compiler, address: int, parallel: Callable[..., None] | None) -> None:
+    def __init__(self, compiler: KernelCompiler, address: int, parallel: Callable[..., None] | None) -> None:
         self._compiler, self._parallel = compiler, parallel  # the code lives as long as its compiler
         self.address = address
         self._alone = ctypes.PYFUNCTYPE(None, ctypes.c_void_p)(address)
         self._unlocked = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)
 
     def __call__(self, record: int, threads: int) -> None:
-        """`threads` must be what the record says."""
+        """Run on `threads` threads, which must be the record's own `threads`."""
         if threads > 1 and self._parallel is not None:
             self._parallel(self.address, record, threads, 0)
         else:
             self._alone(record)
 
     def unlocked(self, record: int) -> None:
-        """Run on this thread, and let others have the interpreter meanwhile."""
+        """Run on this thread, without the interpreter lock."""
         self._unlocked(record)
 
 
-class Team:
-    """As many threads as `threads`, or one where PyTorch's pool cannot be shared."""
+class ThreadTeam:
+    """Up to `threads` threads of PyTorch's pool, or one where that cannot be shared; compiles kernels for them."""
 
-    def __init__(self, threads: int, kept: Path | None = None) -> None:
-        """`kept` is the folder for compiled kernels; None: each process compiles its own."""
+    def __init__(self, threads: int, cache: Path | None = None) -> None:
+        """Find PyTorch's pool; `cache` is the folder for compiled kernels, None: each process compiles its own."""
         gomp, torch_cpu = _library("libgomp.so"), _library("libtorch_cpu.so")
-        self._compiler = Compiler(kept)
+        self._compiler = KernelCompiler(cache)
         zero = 0 if gomp else self._compiler.address("zero", types.int32(), lambda: 0)
         binding.add_symbol(THREAD, _address(gomp.omp_get_thread_num) if gomp else zero)
         binding.add_symbol("GOMP_parallel", _address(gomp.GOMP_parallel) if gomp else zero)
-        self.threads = min(threads, _most_threads(gomp)) if gomp else 1
+        self.threads = min(threads, _max_threads(gomp)) if gomp else 1
         self._gomp = gomp
         self._parallel: Callable[..., None] | None = None
         if gomp is not None:
@@ -68,12 +69,12 @@ class Team:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """PyTorch's work on the calling thread stays on it.
+        """Keep PyTorch's work on the calling thread.
 
         A second pool of threads would make GNU OpenMP count more threads than cores and let all of them sleep where
         they should spin, which doubles the time of a step.
         """
-        before = torch.get_num_threads()  # and so sets this thread's own up
+        before = torch.get_num_threads()  # this also initializes the calling thread's own setting
         if self._gomp is None:
             yield
             return
@@ -84,9 +85,9 @@ class Team:
             self._gomp.omp_set_num_threads(before)
 
     def kernel(self, body: Any, record: Any, dtype: torch.dtype, variant: object = None) -> Kernel:
-        """Compile a body for records of this NumPy type and elements of this type.
+        """Compile a body for records of the NumPy type `record` and elements of `dtype`.
 
-        `variant` says what a body that was made by a function was made from.
+        `variant` holds the arguments of the function that made the body, where one did.
         """
         like = KINDS[dtype]
 
@@ -98,7 +99,10 @@ class Team:
         return Kernel(self._compiler, self._compiler.address(name, signature, entry), self._parallel)
 
     def decoder(self) -> Callable[[int], int] | None:
-        """`chatbot.engine.compute.decode`, which lets go of the interpreter; None without PyTorch's C interface."""
+        """Return `chatbot.engine.compute.decode` compiled, which runs without the interpreter lock.
+
+        Return None without PyTorch's C interface.
+        """
         if self._torch is None:
             return None
         for name in decode.SYMBOLS:
@@ -108,7 +112,7 @@ class Team:
 
 
 def _library(name: str) -> ctypes.PyDLL | None:
-    """A shared library this process has loaded as a part of PyTorch."""
+    """Return the shared library of this name that the process has loaded as a part of PyTorch, if there is one."""
     if sys.platform != "linux":
         return None
     lines = Path("/proc/self/maps").read_text().splitlines()
@@ -116,8 +120,8 @@ def _library(name: str) -> ctypes.PyDLL | None:
     return ctypes.PyDLL(min(found)) if len(found) == 1 else None
 
 
-def _most_threads(gomp: ctypes.PyDLL) -> int:
-    """How many it surely gives: with fewer than asked for, a part of the work would be left out."""
+def _max_threads(gomp: ctypes.PyDLL) -> int:
+    """Return how many threads it always gives: with fewer than asked for, a part of the work would be left out."""
     gomp.omp_set_dynamic(0)
     if gomp.omp_get_max_active_levels() < 1:
         return 1

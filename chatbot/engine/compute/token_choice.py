@@ -1,4 +1,7 @@
-"""The kernel that chooses the next token of every row: greedy, or drawn from the nucleus. Knows addresses only."""
+"""The kernel that chooses the next token of every sequence: greedy, or drawn from the nucleus. Knows addresses only.
+
+A row is a sequence's row of the logits matrix.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +24,10 @@ njit = numba.njit(fastmath=FAST, error_model="numpy")
 
 @njit
 def _nucleus(weights, count, share):
-    """The least weight of the smallest set of likeliest tokens that holds `share` of all (Holtzman et al. 2020,
-    arXiv:1904.09751), found by halving; tokens as likely as the last one are all in."""
+    """Return the least weight in the nucleus, the smallest set of likeliest tokens that holds `share` of all weight.
+
+    Found by bisection; tokens as likely as the least likely one are all in (Holtzman et al. 2020, arXiv:1904.09751).
+    """
     whole = F(0)
     for i in range(count):
         whole += get(weights, i, F(0))
@@ -42,7 +47,7 @@ def _nucleus(weights, count, share):
 
 @njit
 def _draw(weights, count, least, uniform):
-    """The token at `uniform` (0 to 1) of the summed weights of those that weigh at least `least`."""
+    """Return the token at `uniform` (0 to 1) of the cumulative weights, counting those that are at least `least`."""
     whole = F(0)
     for i in range(count):
         w = get(weights, i, F(0))
@@ -73,7 +78,7 @@ def _draw(weights, count, least, uniform):
 
 @njit
 def _likeliest(r, row, most, like):
-    """The likeliest token. Of those whose logits rounding made (almost) the same, the best by exact products."""
+    """Return the likeliest token; among logits that rounding made (almost) equal, products in float32 decide."""
     logits = r.logits + row * r.vocabulary * r.size
     hidden, near = r.hidden + row * r.width * r.size, most - abs(most) * F(ROUNDING)
     best, token, count = F(-3e38), 0, r.vocabulary
@@ -88,8 +93,8 @@ def _likeliest(r, row, most, like):
 
 
 @njit
-def pick(r, like):
-    """Fill `tokens` and `logprob` of every row."""
+def choose_tokens(r, like):
+    """Write `tokens` and `logprob` of every row; set the logit of each banned token to the least."""
     count, me = r.vocabulary, thread()
     weights = r.scratch + 4 * me * count
     for row in range(me, r.rows, r.threads):

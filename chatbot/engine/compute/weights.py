@@ -1,4 +1,4 @@
-"""The base model's weights, laid out for serving: products that share an input joined, packed where oneDNN can.
+"""The base model's weights, laid out for serving: linear layers that share an input joined, packed where oneDNN can.
 
 Takes decoders of the Llama family as transformers loads them. Knows neither adapters nor requests.
 """
@@ -15,11 +15,11 @@ from shoptalk.errors import ConfigurationError
 from shoptalk.models.basemodel import BaseModel, load_model
 
 FAMILY = ("llama", "mistral", "qwen2")
-PACKED_FOR = 8  # rows; oneDNN chooses the layout by it
+PACKED_FOR = 8  # tokens; oneDNN chooses the layout by it
 
 
-class Product:
-    """y = x Wᵀ + b."""
+class Linear:
+    """Linear layers that share an input, as one: y = x Wᵀ + b."""
 
     def __init__(self, *parts: nn.Linear) -> None:
         weight = torch.cat([p.weight.detach() for p in parts])
@@ -29,7 +29,7 @@ class Product:
         self.weight = torch.ops.mkldnn._reorder_linear_weight(weight, PACKED_FOR) if self.packed else weight
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """`x` [tokens, in] to [tokens, out]."""
+        """Map `x`, [tokens, in], to [tokens, out]."""
         if self.packed:
             out: torch.Tensor = torch.ops.mkldnn._linear_pointwise.default(x, self.weight, self.bias, "none", [], "")
             return out
@@ -37,15 +37,15 @@ class Product:
 
 
 def _packs(dtype: torch.dtype) -> bool:
-    """Whether oneDNN is there and computes in this type on this processor."""
+    """Return whether oneDNN is there and computes in this type on this processor."""
     if not torch.backends.mkldnn.is_available():
         return False
     return dtype == torch.float32 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
-    """Sizes; `wide` is the width of all query heads, `narrow` that of all key heads."""
+class ModelShape:
+    """The model's sizes, in elements; `wide` is the width of all query heads, `narrow` that of all key heads."""
 
     layers: int
     hidden: int
@@ -65,40 +65,44 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
-    """One decoder layer."""
+class DecoderLayer:
+    """One decoder layer's weights."""
 
-    before_attention: torch.Tensor  # weights of the norms
-    qkv: Product
-    o: Product
+    before_attention: torch.Tensor  # weights of the norm, [hidden]; so is before_feed_forward
+    qkv: Linear
+    o: Linear
     before_feed_forward: torch.Tensor
-    gate_up: Product
-    down: Product
+    gate_up: Linear
+    down: Linear
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """`cos` and `sin` are [positions, dim / 2] in float32."""
+    """All weights of the model.
 
-    shape: Shape
+    `embedding` and `head_weight` are [vocabulary, hidden]; `cos` and `sin`, of the rotary position embedding, are
+    float32 [positions, dim / 2].
+    """
+
+    shape: ModelShape
     dtype: torch.dtype
     epsilon: float
     embedding: torch.Tensor
-    layers: tuple[Layer, ...]
+    layers: tuple[DecoderLayer, ...]
     last_norm: torch.Tensor
-    head: Product
+    head: Linear
     head_weight: torch.Tensor
     cos: torch.Tensor
     sin: torch.Tensor
 
 
-def load_shape(base: BaseModel) -> Shape:
-    """The model's sizes, from its configuration; raises ConfigurationError for one this engine cannot compute."""
+def load_shape(base: BaseModel) -> ModelShape:
+    """Read the model's sizes from its configuration. Raises ConfigurationError for one this engine cannot compute."""
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(base.folder, local_files_only=True)
     _check(base, config)
-    return Shape(
+    return ModelShape(
         config.num_hidden_layers, config.hidden_size, config.num_attention_heads, config.num_key_value_heads,
         getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads,
         config.intermediate_size, config.vocab_size,
@@ -106,7 +110,7 @@ def load_shape(base: BaseModel) -> Shape:
 
 
 def load_weights(base: BaseModel, dtype: torch.dtype, positions: int) -> Weights:
-    """`positions` is the longest context. Raises ConfigurationError as `load_shape` does."""
+    """Load the model's weights; `positions` is the longest context. Raises ConfigurationError as `load_shape` does."""
     shape = load_shape(base)
     model = load_model(base, dtype)
     config, inner = model.config, model.model
@@ -114,19 +118,19 @@ def load_weights(base: BaseModel, dtype: torch.dtype, positions: int) -> Weights
     with torch.inference_mode():
         cos, sin = inner.rotary_emb(torch.zeros(1, 1, 1), position_ids=angles)
         layers = tuple(
-            Layer(
+            DecoderLayer(
                 each.input_layernorm.weight.detach(),
-                Product(each.self_attn.q_proj, each.self_attn.k_proj, each.self_attn.v_proj),
-                Product(each.self_attn.o_proj),
+                Linear(each.self_attn.q_proj, each.self_attn.k_proj, each.self_attn.v_proj),
+                Linear(each.self_attn.o_proj),
                 each.post_attention_layernorm.weight.detach(),
-                Product(each.mlp.gate_proj, each.mlp.up_proj),
-                Product(each.mlp.down_proj),
+                Linear(each.mlp.gate_proj, each.mlp.up_proj),
+                Linear(each.mlp.down_proj),
             )
             for each in inner.layers
         )
         return Weights(
             shape, dtype, config.rms_norm_eps, inner.embed_tokens.weight.detach().contiguous(), layers,
-            inner.norm.weight.detach(), Product(model.lm_head), model.lm_head.weight.detach().contiguous(),
+            inner.norm.weight.detach(), Linear(model.lm_head), model.lm_head.weight.detach().contiguous(),
             cos[0, :, : shape.dim // 2].float().contiguous(), sin[0, :, : shape.dim // 2].float().contiguous(),
         )  # fmt: skip
 
@@ -138,5 +142,6 @@ def _check(base: BaseModel, config: Any) -> None:
     if not known:
         raise ConfigurationError(
             f"base_model: {base.name} is a '{config.model_type}' model this engine cannot compute; it takes "
-            f"{', '.join(FAMILY)} without sliding windows. Serve it with vLLM: SHOPTALK_ENGINE=vllm"
+            f"{', '.join(FAMILY)} without sliding windows",
+            fix="serve it with vLLM: SHOPTALK_ENGINE=vllm",
         )

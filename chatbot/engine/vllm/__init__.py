@@ -1,1 +1,1 @@
-"""The engine over a vLLM server of its own: replies and adapters through its OpenAI API."""
+"""The engine that lets a vLLM server of its own compute, through its OpenAI API."""

@@ -1,8 +1,8 @@
-"""A folder this process shares with vLLM, with the files of the adapters it serves, each under a name of its own.
+"""The folder this process shares with vLLM: the files of the adapters it serves, each under a name of its own.
 
 The name holds the version, and a hash of the files and of the folder: two contents never share a name (vLLM's prefix
-cache is keyed by it), nor do two shoptalks. Written aside, synced, then renamed. Only names of this form are ever
-deleted, and only in a folder that our marker file says is ours. Knows no server.
+cache is keyed by it), nor do two shoptalks. Adapters are written to a temporary folder, synced, then renamed. Only
+names of this form are ever deleted, and only in a folder with our marker file. Knows no server.
 """
 
 from __future__ import annotations
@@ -32,16 +32,19 @@ LOCK_WAIT_S = 10.0
 
 
 class AdapterFolder:
-    """One process at a time: what is in an open folder is this process's alone, on the server too."""
+    """The shared folder, for one process at a time: while it is open, its adapters are this process's alone."""
 
     def __init__(self, path: Path, mode: int = 0o750, group: str | None = None) -> None:
-        """`mode` is that of folders, `group` a name or number; files get the same without the right to execute."""
+        """Set the access rights of what will be written.
+
+        `mode` is that of folders; files get the same without the right to execute. `group` is a name or number.
+        """
         self.path = path.absolute()
         self._mode, self._group = mode, group
         self._lock: IO[bytes] | None = None
 
     def examine(self) -> None:
-        """Raise ConfigurationError where the folder holds what is not ours. One that is not there yet is fine.
+        """Raise ConfigurationError where the folder holds files of others. One that does not exist yet is fine.
 
         A folder without a marker is ours where it is empty, or holds only what versions before the marker wrote.
         """
@@ -50,55 +53,44 @@ class AdapterFolder:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise ConfigurationError(f"SHOPTALK_VLLM_ADAPTERS: {self.path}: {error.strerror}") from error
+            raise self._unusable(error) from error
         foreign = sorted(name for name in found - {LOCK} if not OURS.fullmatch(name))
         if MARKER not in found and foreign:
             raise ConfigurationError(
                 f"SHOPTALK_VLLM_ADAPTERS: {self.path} is in use by something else (it holds '{foreign[0][:80]}', and "
-                f"no {MARKER}); set it to a new or empty folder, such as {self.path / 'shoptalk'}"
+                f"no {MARKER})",
+                fix=f"set it to a new or empty folder, such as {self.path / 'shoptalk'}",
             )
 
     def open(self) -> None:
-        """Take the folder; raises ConfigurationError where another process has it, or it is not ours."""
+        """Lock the folder. Raises ConfigurationError where another process has it, or it is not ours."""
         self.examine()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             lock = (self.path / LOCK).open("ab")
         except OSError as error:
-            raise ConfigurationError(f"SHOPTALK_VLLM_ADAPTERS: {self.path}: {error.strerror}") from error
-        deadline = MACHINE.monotonic() + LOCK_WAIT_S  # one that is just ending
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if MACHINE.monotonic() > deadline:
-                    lock.close()
-                    raise ConfigurationError(
-                        f"another shoptalk uses {self.path}; stop it, or set SHOPTALK_VLLM_ADAPTERS to another folder"
-                    ) from None
-                MACHINE.sleep(0.1)
-            else:
-                self._lock = lock
-                break
+            raise self._unusable(error) from error
+        self._await_lock(lock)
         try:
             if not (self.path / MARKER).exists():
                 (self.path / MARKER).write_text(MARKER_TEXT)
             if self.path.stat().st_uid == os.geteuid():
-                self._give(self.path)
+                self._set_access(self.path)
         except ConfigurationError:
             self.close()
             raise
         except OSError as error:
             self.close()
-            raise ConfigurationError(f"SHOPTALK_VLLM_ADAPTERS: {self.path}: {error.strerror}") from error
+            raise self._unusable(error) from error
 
     def close(self) -> None:
+        """Unlock the folder; fine where it is not open."""
         if self._lock is not None:
             self._lock.close()
             self._lock = None
 
     def name(self, adapter: AdapterRef, files: AdapterFiles) -> str:
-        """Such as `shop@v3-ab12cd34ef56ab12`."""
+        """Return the name of an adapter with these files, such as `shop@v3-ab12cd34ef56ab12`."""
         digest = hashlib.sha256()
         for part in (os.fsencode(self.path), files.config, files.weights):
             digest.update(len(part).to_bytes(8, "little") + part)
@@ -108,7 +100,7 @@ class AdapterFolder:
         return str(self.path / name)
 
     def write(self, name: str, files: AdapterFiles) -> None:
-        """Whole or not at all."""
+        """Write an adapter, whole or not at all. Raises OSError."""
         aside, final = self.path / f"{ASIDE}{name}", self.path / name
         remove_folder(aside)
         aside.mkdir()
@@ -117,23 +109,44 @@ class AdapterFolder:
                 out.write(data)
                 out.flush()
                 os.fsync(out.fileno())
-            self._give(aside / part)
-        self._give(aside)
+            self._set_access(aside / part)
+        self._set_access(aside)
         _sync(aside)
         remove_folder(final)
         aside.rename(final)
         _sync(self.path)
 
     def keep_only(self, names: frozenset[str]) -> None:
-        """Remove all other adapters, half-written ones included, and nothing that is not named as ours are."""
-        if not (self.path / MARKER).exists():  # the folder was exchanged for another one meanwhile
+        """Remove all other adapters, half-written ones included, and nothing with a name of another form."""
+        if not (self.path / MARKER).exists():  # the folder was replaced by another one meanwhile
             return
         for entry in self.path.iterdir():
             if OURS.fullmatch(entry.name) and entry.name not in names:
                 remove_folder(entry)
 
-    def _give(self, path: Path) -> None:
-        """Let the server's user read it, whatever this process's umask; raises ConfigurationError for a wrong group."""
+    def _await_lock(self, lock: IO[bytes]) -> None:
+        """Lock the folder, after a process that is just ending. Raises ConfigurationError where that takes too long."""
+        deadline = MACHINE.monotonic() + LOCK_WAIT_S
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if MACHINE.monotonic() > deadline:
+                    lock.close()
+                    raise ConfigurationError(
+                        f"another shoptalk uses {self.path}",
+                        fix="stop it, or set SHOPTALK_VLLM_ADAPTERS to another folder",
+                    ) from None
+                MACHINE.sleep(0.1)
+            else:
+                self._lock = lock
+                return
+
+    def _unusable(self, error: OSError) -> ConfigurationError:
+        return ConfigurationError(f"SHOPTALK_VLLM_ADAPTERS: {self.path}: {error.strerror}")
+
+    def _set_access(self, path: Path) -> None:
+        """Let the server's user read it, whatever this process's umask. Raises ConfigurationError for a wrong group."""
         if self._group is not None:
             try:
                 shutil.chown(path, group=int(self._group) if self._group.isdecimal() else self._group)
@@ -145,17 +158,17 @@ class AdapterFolder:
 
 
 class AdapterCheck:
-    """What must be true of an adapter for this base model, so that vLLM never gets what does not fit."""
+    """Check of adapters against the base model, so that vLLM never gets one that does not fit."""
 
     def __init__(self, weights: Path, max_rank: int) -> None:
-        """`weights` is the base model's safetensors file; only its header is read."""
+        """Read the header of `weights`, the base model's safetensors file."""
         with weights.open("rb") as file:
             header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
         self.shapes = {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
         self._max_rank = max_rank
 
     def check(self, files: AdapterFiles) -> None:
-        """Raises AdapterRefused."""
+        """Raise AdapterRefused where an adapter does not fit, or has values that are not finite."""
         import torch
         from safetensors import SafetensorError
         from safetensors.torch import load
@@ -172,14 +185,14 @@ class AdapterCheck:
                 raise AdapterRefused(f"{WEIGHTS}: '{name}' has values that are not finite")
 
 
-def nothing(check: AdapterCheck) -> AdapterFiles:
-    """An adapter of zeros, as small as can be: with it a reply is the base model's."""
+def zero_adapter(check: AdapterCheck) -> AdapterFiles:
+    """Return the smallest adapter of zeros: with it a reply is the base model's."""
     import torch
     from safetensors.torch import save
 
     name, (rows, columns) = next(item for item in sorted(check.shapes.items()) if item[0].endswith(".q_proj.weight"))
-    place = f"base_model.model.{name.removesuffix('.weight')}"
-    tensors = {f"{place}.lora_A.weight": torch.zeros(1, columns), f"{place}.lora_B.weight": torch.zeros(rows, 1)}
+    module = f"base_model.model.{name.removesuffix('.weight')}"
+    tensors = {f"{module}.lora_A.weight": torch.zeros(1, columns), f"{module}.lora_B.weight": torch.zeros(rows, 1)}
     config = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 1, "lora_alpha": 1, "target_modules": ["q_proj"]}
     return AdapterFiles(json.dumps(config).encode(), save(tensors, metadata={"format": "pt"}))
 

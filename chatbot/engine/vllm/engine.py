@@ -1,8 +1,9 @@
-"""Replies computed by a vLLM server; see docs/vllm.md. One event loop, in a thread of its own, does all that waits.
+"""The engine that lets a vLLM server compute; see docs/vllm.md. One event loop, in a thread of its own, does all I/O.
 
 Requests wait here, not in vLLM, so that clients take turns. Each adapter version has a name of its own on the server
-and is forgotten there only when no request holds it. A server that is away is asked again, ever more slowly; what it
-should have and has not when it is back, it gets again, and what it has and should not, it loses.
+and is unloaded there only when no request holds it. A server that is away is asked again with exponential backoff and
+jitter; when it is back, the adapters it lost are loaded again, and those it should not have are unloaded. Knows nothing
+of what is recorded.
 """
 
 from __future__ import annotations
@@ -20,28 +21,30 @@ from typing import Any, TypeVar
 
 import structlog
 
-from chatbot.engine.fair_queue import Waiting
-from chatbot.engine.protocol import LANES, FinishReason, GenerationRequest, Lane, OnEvent, Priority, QueueLimits
-from chatbot.engine.vllm.adapters import AdapterCheck, AdapterFolder, nothing
+from chatbot.engine.fair_queue import FairQueue
+from chatbot.engine.limits import QueueLimits, context_exceeded
+from chatbot.engine.protocol import LANES, FinishReason, GenerationRequest, Lane, OnEvent, Priority
+from chatbot.engine.vllm.adapters import AdapterCheck, AdapterFolder, zero_adapter
 from chatbot.engine.vllm.client import VllmClient
 from chatbot.engine.vllm.job import Job
-from chatbot.engine.vllm.residents import PLAIN, Residents
-from chatbot.engine.vllm.server import Server, await_server, examine
+from chatbot.engine.vllm.residents import BASE, ResidentAdapters
+from chatbot.engine.vllm.server import ServerInfo, await_server, examine
 from shoptalk.domain import AdapterRef
-from shoptalk.errors import EngineStopped, EngineUnavailable, InvalidInput, Overloaded, ShoptalkError
+from shoptalk.errors import EngineStopped, EngineUnavailable, Overloaded, ShoptalkError
 from shoptalk.models.adapterfile import AdapterFiles
 from shoptalk.models.basemodel import BaseModel, ChatTokenizer
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
-EVERY_S, LEAVE_S = 5.0, 5.0
-SHORTEST_S, LONGEST_S = 0.5, 30.0
-PACE_SHARE = 0.2  # of the newest reply in the pace
+CHECK_S = 5.0  # between two health checks
+UNLOAD_S = 5.0  # for unloading all adapters at the end
+SHORTEST_S, LONGEST_S = 0.5, 30.0  # of the backoff
+NEWEST_WEIGHT = 0.2  # of the newest reply in the moving average of their seconds
 
 
 @dataclass(frozen=True, slots=True)
 class VllmLimits:
-    """How much the engine takes on. `max_batch` replies are computed at once, `max_queue` more wait."""
+    """How much the vLLM engine takes on. `max_batch` replies are computed at once, `max_queue` more wait."""
 
     max_batch: int
     max_context: int
@@ -49,7 +52,7 @@ class VllmLimits:
     slots: int
     max_rank: int
     wait_s: float  # for the server, at the start
-    visitors: float = 0.5  # their part of batch and queue
+    visitors: float = 0.5  # their share of batch and queue
     visitor_wait_s: float = 30.0  # a visitor who would wait longer is refused
 
     @property
@@ -58,7 +61,7 @@ class VllmLimits:
 
 
 class VllmEngine:
-    """See `chatbot.engine.protocol.Engine`."""
+    """The engine over a vLLM server; see `chatbot.engine.protocol.Engine`."""
 
     def __init__(
         self,
@@ -71,13 +74,13 @@ class VllmEngine:
         self._base, self._tokenizer = base, tokenizer
         self._client, self._folder, self._limits = client, folder, limits
         self._check = AdapterCheck(base.folder / "model.safetensors", limits.max_rank)
-        self._residents = Residents(client, folder, limits.slots)
+        self._residents = ResidentAdapters(client, folder, limits.slots)
         self._lock = threading.Lock()  # guards the next seven
         self._jobs: set[Job] = set()
-        self._queue = limits.queue
-        self._waiting: Waiting[Job] = Waiting(limits.max_batch, self._queue.visitor_rows)
-        self._pace: dict[Lane, float] = dict.fromkeys(LANES, 1.0)  # seconds a reply takes, of late
-        self._server: Server | None = None
+        self._queue_limits = limits.queue
+        self._queue: FairQueue[Job] = FairQueue(limits.max_batch, self._queue_limits.visitor_sequences)
+        self._seconds: dict[Lane, float] = dict.fromkeys(LANES, 1.0)  # of a reply: moving average
+        self._server: ServerInfo | None = None
         self._up = False
         self._loop: asyncio.AbstractEventLoop | None = None  # there while requests are taken
         self._thread: threading.Thread | None = None
@@ -92,7 +95,7 @@ class VllmEngine:
         return self._base.sha256
 
     def start(self) -> None:
-        """Wait for the server; raises ConfigurationError where it does not come or will not do."""
+        """Wait for the server. Raises ConfigurationError where it does not answer in time, or is unfit."""
         self._folder.open()
         ready: Future[None] = Future()
         self._thread = threading.Thread(
@@ -121,53 +124,52 @@ class VllmEngine:
         prompt = self._tokenizer.render(request.messages)
         room = self._limits.max_context - len(prompt)
         if room < 1:
-            raise InvalidInput(
-                f"This model's maximum context length is {self._limits.max_context} tokens; "
-                f"your messages have {len(prompt)}. Shorten them.",
-                field="messages",
-                code="context_length_exceeded",
-            )
+            raise context_exceeded(self._limits.max_context, len(prompt))
         with self._lock:
             if self._loop is None:
                 raise EngineStopped
             if not self._up:
                 raise EngineUnavailable
-            wait, gives_way = self._room(request.lane, request.turns, request.priority)
+            wait, displaced = self._find_room(request.lane, request.queue_group, request.priority)
             if wait is not None:
                 raise Overloaded(retry_after=wait)
             model = self._residents.hold(request.adapter)
             job = Job(request, on_event, self._tokenizer, prompt, room, model)
-            if gives_way is not None:
-                self._waiting.remove(gives_way)
-                gives_way.displaced = True
-                self._loop.call_soon_threadsafe(self._end, gives_way, "displaced")
+            if displaced is not None:
+                self._queue.remove(displaced)
+                displaced.displaced = True
+                self._loop.call_soon_threadsafe(self._end, displaced, "displaced")
             self._jobs.add(job)
-            self._waiting.push(job)
+            self._queue.push(job)
             self._loop.call_soon_threadsafe(self._admit, job)
 
     def crowded(self, lane: Lane, group: str, ahead: int) -> float | None:
         with self._lock:
-            return self._room(lane, group, "normal", ahead)[0]
+            return self._find_room(lane, group, "normal", ahead)[0]
 
-    def _room(self, lane: Lane, group: str, priority: Priority, ahead: int = 0) -> tuple[float | None, Job | None]:
-        """(Seconds until there may be room, None where there is; who gives its place up)."""
-        busy, visiting = sum(job.task is not None for job in self._jobs), self._held_by("visitors")
-        idle = max(0, self._limits.max_batch - busy)  # so many go at once
-        waiting = self._waiting.count(priority) + ahead - idle
-        visitors = self._waiting.count(priority, "visitors") + (ahead if lane == "visitors" else 0)
-        visitors -= min(idle, max(0, self._queue.visitor_rows - visiting))
-        wait = self._queue.refuses(lane, waiting, visitors, self._takes(lane))
+    def _find_room(self, lane: Lane, group: str, priority: Priority, ahead: int = 0) -> tuple[float | None, Job | None]:
+        """Return (seconds until there may be room, None where there is; the job that one more request displaces).
+
+        Assumes that `ahead` more requests of the lane come before it. Call it with the lock held.
+        """
+        busy, visiting = sum(job.task is not None for job in self._jobs), self._lane_size("visitors")
+        idle = max(0, self._limits.max_batch - busy)  # waiting requests that start at once
+        waiting = self._queue.count(priority) + ahead - idle
+        visitors = self._queue.count(priority, "visitors") + (ahead if lane == "visitors" else 0)
+        visitors -= min(idle, max(0, self._queue_limits.visitor_sequences - visiting))
+        wait = self._queue_limits.retry_after(lane, waiting, visitors, self._expected_s(lane))
         if wait is None or lane == "keys":
             return wait, None
-        gives_way = self._waiting.displaced_by(lane, group, priority)
-        return (None if gives_way else wait), gives_way
+        displaced = self._queue.displaced_by(lane, group, priority)
+        return (None if displaced else wait), displaced
 
-    def _takes(self, lane: Lane) -> float:
-        """Seconds a reply of a lane takes: of late, or as long as those there are under way already."""
+    def _expected_s(self, lane: Lane) -> float:
+        """Return the seconds a reply of a lane takes: the average, or as long as those that run already."""
         ages = [job.seconds for job in self._jobs if job.lane == lane and job.task is not None]
-        return max(self._pace[lane], sum(ages) / len(ages) if ages else 0.0)
+        return max(self._seconds[lane], sum(ages) / len(ages) if ages else 0.0)
 
-    def _held_by(self, lane: Lane) -> int:
+    def _lane_size(self, lane: Lane) -> int:
+        """Return how many replies of a lane are being computed."""
         return sum(job.task is not None and job.lane == lane for job in self._jobs)
 
     def cancel(self, request_id: str) -> None:
@@ -189,31 +191,34 @@ class VllmEngine:
         if not self._residents.drop(adapter):
             return False
         try:
-            self._call(self._residents.tidy())
-        except (ShoptalkError, OSError) as error:  # it is taken as soon as the server answers again
+            self._call(self._residents.reconcile())
+        except (ShoptalkError, OSError) as error:  # unloaded as soon as the server answers again
             log.warning("adapter not unloaded yet", adapter=str(adapter), problem=str(error))
         return True
 
     def resident(self) -> Sequence[AdapterRef]:
         return self._residents.refs()
 
-    def figures(self) -> Mapping[str, float]:
-        """What is in use now: replies being computed, requests waiting, adapters held."""
+    def metrics(self) -> Mapping[str, float]:
+        """Return what is in use now: replies being computed, requests waiting, adapters held."""
         with self._lock:
-            waiting = len(self._waiting)
+            waiting = len(self._queue)
             return {
                 "rows": len(self._jobs) - waiting,
-                "rows_visitors": self._held_by("visitors"),
+                "rows_visitors": self._lane_size("visitors"),
                 "waiting": waiting,
-                "waiting_visitors": self._waiting.count("normal", "visitors"),
+                "waiting_visitors": self._queue.count("normal", "visitors"),
                 "held": self._residents.held(),
             }
 
     def forget(self) -> None:
-        """vLLM's own prefix cache cannot be told; it holds scrubbed text only, and new requests take its place."""
+        """Do nothing: vLLM's prefix cache cannot be cleared.
+
+        It holds scrubbed text only, and new requests take its room.
+        """
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
-        """Let the loop do it, and wait."""
+        """Run a coroutine in the event loop and return its result. Raises EngineStopped."""
         with self._lock:
             if self._loop is None:
                 work.close()
@@ -224,17 +229,17 @@ class VllmEngine:
         except CancelledError:
             raise EngineStopped from None
 
-    # From here on: the loop's thread.
+    # From here on: the event loop's thread.
 
     async def _main(self, ready: Future[None]) -> None:
-        self._stopping, self._doubt = asyncio.Event(), asyncio.Event()
+        self._stopping, self._recheck = asyncio.Event(), asyncio.Event()
         async with self._client:
             try:
                 limits = self._limits
                 self._server = await await_server(self._client, self._base, limits.max_context, limits.wait_s)
-                await self._residents.tidy()
-                await self._residents.load(PLAIN, nothing(self._check))
-            except Exception as error:  # noqa: BLE001 - handed to whoever starts the engine
+                await self._residents.reconcile()
+                await self._residents.load(BASE, zero_adapter(self._check))
+            except Exception as error:  # noqa: BLE001 - handed to the thread that starts the engine
                 ready.set_exception(error)
                 return
             with self._lock:
@@ -245,37 +250,39 @@ class VllmEngine:
             self._stopping.set()
             with self._lock:
                 self._loop = None
-            await self._abandon()
-            await self._leave()
+            await self._end_all()
+            await self._unload_all()
             for task in ended:
-                task.result()  # raises where the watch fell over
+                task.result()  # raises where the watch failed
 
     def _admit(self, job: Job) -> None:
+        """Set a new job's timers and start what there is room for."""
         if job.request.deadline_s is not None:
             left = job.submitted + job.request.deadline_s - time.perf_counter()
             job.timer = asyncio.get_running_loop().call_later(left, self._end, job, "deadline")
         if job.lane == "visitors":
-            asyncio.get_running_loop().call_later(self._queue.visitor_wait_s, self._give_up, job)
-        self._pump()
+            asyncio.get_running_loop().call_later(self._queue_limits.visitor_wait_s, self._displace_late, job)
+        self._dispatch()
 
-    def _give_up(self, job: Job) -> None:
-        """It has waited as long as a visitor may."""
+    def _displace_late(self, job: Job) -> None:
+        """End a job that has waited as long as a visitor may."""
         if job.task is None and not job.finished:
             self._end(job, "displaced")
 
-    def _pump(self) -> None:
-        """Send what there is room for."""
+    def _dispatch(self) -> None:
+        """Start waiting jobs while there is room."""
         while not self._stopping.is_set():
             with self._lock:
-                held = {lane: self._held_by(lane) for lane in LANES}
-                able = self._waiting.ready(held) or self._waiting.ready(held, "low")
+                held = {lane: self._lane_size(lane) for lane in LANES}
+                able = self._queue.ready(held) or self._queue.ready(held, "low")
                 if not able or sum(held.values()) >= self._limits.max_batch:
                     return
-                job = self._waiting.pop(held)
+                job = self._queue.pop(held)
             job.task = asyncio.create_task(job.run(self._client))
             job.task.add_done_callback(lambda task, job=job: self._ended(job, task))  # type: ignore[misc]
 
     def _end(self, job: Job, reason: FinishReason) -> None:
+        """End a job early, waiting or running."""
         if job.finished or job.ended:
             return
         job.ended = reason
@@ -284,10 +291,11 @@ class VllmEngine:
             return
         with self._lock:
             if not job.displaced:
-                self._waiting.remove(job)
+                self._queue.remove(job)
         self._finish(job, "displaced" if job.displaced else reason)
 
     def _ended(self, job: Job, task: asyncio.Task[FinishReason]) -> None:
+        """Finish a job whose task is done, whichever way."""
         if task.cancelled():
             self._finish(job, job.ended or "error", None if job.ended else "the engine was stopped")
             return
@@ -295,26 +303,27 @@ class VllmEngine:
         if error is None:
             self._finish(job, task.result())
             return
-        known = isinstance(error, ShoptalkError)  # then it says nothing of the request's text
+        known = isinstance(error, ShoptalkError)  # its message holds nothing of the request's text
         where = str(error) if known else traceback.format_tb(error.__traceback__)[-1].strip()
         log.error("generation failed", error=type(error).__name__, where=where)
-        self._doubt.set()
+        self._recheck.set()
         away = isinstance(error, EngineUnavailable)
         self._finish(job, "error", EngineUnavailable().message if away else "the model could not answer this")
 
     def _finish(self, job: Job, reason: FinishReason, problem: str | None = None) -> None:
+        """Emit a job's end, release its adapter and start the next one."""
         try:
             job.finish(reason, problem)
         finally:
             with self._lock:
                 self._jobs.discard(job)
                 if job.seconds:
-                    self._pace[job.lane] += PACE_SHARE * (job.seconds - self._pace[job.lane])
+                    self._seconds[job.lane] += NEWEST_WEIGHT * (job.seconds - self._seconds[job.lane])
             self._residents.release(job.request.adapter)
-            self._pump()
+            self._dispatch()
 
-    async def _abandon(self) -> None:
-        """Nobody is left waiting."""
+    async def _end_all(self) -> None:
+        """End all jobs, so that nothing waits for the engine."""
         for job in list(self._jobs):
             if job.task is not None:
                 job.task.cancel()
@@ -322,32 +331,32 @@ class VllmEngine:
                 self._finish(job, "error", "the engine was stopped")
         while tasks := [job.task for job in self._jobs if job.task is not None]:
             await asyncio.wait(tasks)
-            await asyncio.sleep(0)  # for what is called when they are done
+            await asyncio.sleep(0)  # so that their callbacks run
 
-    async def _leave(self) -> None:
-        """Take our adapters from the server, if it answers; else the next start does."""
+    async def _unload_all(self) -> None:
+        """Unload our adapters from the server if it answers; otherwise the next start does."""
         with contextlib.suppress(TimeoutError, ShoptalkError, OSError):
-            async with asyncio.timeout(LEAVE_S):
-                await self._residents.leave()
+            async with asyncio.timeout(UNLOAD_S):
+                await self._residents.unload_all()
 
     async def _watch(self) -> None:
-        """Ask how the server is, at once where there is doubt; ever more slowly while it is away."""
+        """Check the server's health: regularly, at once after a failed reply, with backoff while it is away."""
         failures = 0
         while True:
-            pause = EVERY_S if self._up else backoff(failures)
+            pause = CHECK_S if self._up else backoff(failures)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
-                    await (self._doubt.wait() if self._up else asyncio.sleep(pause))
-            self._doubt.clear()
+                    await (self._recheck.wait() if self._up else asyncio.sleep(pause))
+            self._recheck.clear()
             try:
                 await self._client.check_health()
-                if not self._up:  # another one may have come
+                if not self._up:  # it may be another server now
                     self._server = await examine(self._client, self._base, self._limits.max_context)
-                await self._residents.tidy()
+                await self._residents.reconcile()
             except (ShoptalkError, OSError) as error:  # OSError: the shared folder
                 failures += 1
                 if self._up or failures % 20 == 0:
-                    log.error("vLLM will not do", problem=str(error))
+                    log.error("vLLM is not usable", problem=str(error))
                 self._up = False
             else:
                 if not self._up:
@@ -356,5 +365,8 @@ class VllmEngine:
 
 
 def backoff(failures: int) -> float:
-    """Seconds to wait after so many failures in a row: doubling, at most half a minute, shaken by a half."""
+    """Return the seconds to wait after `failures` in a row: exponential with jitter, at most half a minute.
+
+    The jitter takes up to a half away.
+    """
     return min(LONGEST_S, SHORTEST_S * 2.0 ** min(failures - 1, 10)) * random.uniform(0.5, 1.0)

@@ -1,7 +1,7 @@
-"""One request on its way through vLLM: what is asked of the server, and the events made of what it answers.
+"""One request on its way through vLLM: the body for the server, and the events made of its answer.
 
-The server sees and sends token ids only. Text, its end at a stop string included, is made here, by the same code as in
-the embedded engine; so is what counts as the context's end.
+The server receives and sends token ids only. Text, its end at a stop string included, is made here, by the same code as
+in the embedded engine; so is the end of the context. Knows neither the queue nor adapters.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from chatbot.engine.protocol import (
     Priority,
     TokenLogprob,
 )
-from chatbot.engine.vllm.client import Token, VllmClient
+from chatbot.engine.vllm.client import GeneratedToken, VllmClient
 from shoptalk.errors import EngineUnavailable
 from shoptalk.models.basemodel import ChatTokenizer
 
 GREEDY = 1e-4  # temperatures below are greedy
-# whatever the model's own generation_config says
-PLAIN = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
+# overrides the model's own generation_config
+NEUTRAL = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
 
 
 @dataclass(eq=False)
 class Job:
-    """Everything but its beginning happens in the engine's loop."""
+    """A request and the state of its reply. All but the constructor runs in the engine's event loop."""
 
     request: GenerationRequest
     on_event: OnEvent
@@ -46,7 +46,7 @@ class Job:
     submitted: float = field(default_factory=time.perf_counter)
     task: asyncio.Task[FinishReason] | None = None
     timer: asyncio.TimerHandle | None = None
-    ended: FinishReason | None = None  # from outside: cancelled, or late
+    ended: FinishReason | None = None  # by the engine: cancelled, displaced or late
     finished: bool = False
     displaced: bool = False
     _first: float = 0.0
@@ -56,7 +56,7 @@ class Job:
 
     @property
     def waited_s(self) -> float:
-        """How long ago it was submitted; asked of those that wait."""
+        """Seconds since its submission; meant for jobs that wait."""
         return time.perf_counter() - self.submitted
 
     def __post_init__(self) -> None:
@@ -69,7 +69,7 @@ class Job:
 
     @property
     def group(self) -> str:
-        return self.request.turns
+        return self.request.queue_group
 
     @property
     def lane(self) -> Lane:
@@ -81,31 +81,34 @@ class Job:
 
     @property
     def seconds(self) -> float:
-        """Since its first token."""
+        """Seconds since its first token; 0 before it."""
         return time.perf_counter() - self._first if self._first else 0.0
 
     async def run(self, client: VllmClient) -> FinishReason:
-        """Read the reply to its end. Cancelled, or where the text ends first, the server stops too."""
+        """Read the reply to its end and return the reason; the server stops where the text ends or this is cancelled.
+
+        Raises EngineUnavailable where the stream ends without a reason.
+        """
         reason: FinishReason | None = None
         async with contextlib.aclosing(client.stream(self._body())) as chunks:
             try:
                 async for chunk in chunks:
                     self._cached = self._cached if chunk.cached is None else chunk.cached
                     for token in chunk.tokens:
-                        reason = reason or self._take(token)
+                        reason = reason or self._add(token)
                     if chunk.finish is not None:
                         reason = reason or _reason(chunk.finish)
                     elif reason and chunk.tokens:
-                        break  # it would go on
+                        break  # the server would go on
             except EngineUnavailable:
                 if reason is None:
                     raise
         if reason is None:
-            raise EngineUnavailable("vLLM broke a reply off")
+            raise EngineUnavailable("vLLM ended a stream without a reason")
         return reason
 
     def finish(self, reason: FinishReason, problem: str | None = None) -> None:
-        """Tell the end, once."""
+        """Emit the rest of the text and `Finished`, once."""
         if self.finished:
             return
         self.finished = True
@@ -122,7 +125,7 @@ class Job:
             )
         )  # fmt: skip
 
-    def _take(self, token: Token) -> FinishReason | None:
+    def _add(self, token: GeneratedToken) -> FinishReason | None:
         if not self._generated:
             self._first = time.perf_counter()
         self._generated += 1
@@ -138,7 +141,7 @@ class Job:
             return "stop"
         return "length" if self._generated >= self._most else None
 
-    def _detail(self, token: Token, wanted: int) -> TokenLogprob:
+    def _detail(self, token: GeneratedToken, wanted: int) -> TokenLogprob:
         decode = self.tokenizer.decode
         top = tuple((decode([i]), logprob) for i, logprob in token.top[:wanted])
         return TokenLogprob(decode([token.id]), token.logprob, top)
@@ -146,7 +149,7 @@ class Job:
     def _body(self) -> dict[str, Any]:
         sampling = self.request.sampling
         return {
-            **PLAIN,
+            **NEUTRAL,
             "model": self.model,
             "prompt": list(self.prompt),
             "add_special_tokens": False,
@@ -165,9 +168,9 @@ class Job:
 
 
 def _reason(finish: str) -> FinishReason:
-    """For vLLM's finish_reason."""
+    """Translate vLLM's finish_reason. Raises EngineUnavailable for any that a reply to us cannot have."""
     if finish == "length":
         return "length"
     if finish == "stop":
         return "stop"
-    raise EngineUnavailable("vLLM broke a reply off")
+    raise EngineUnavailable("vLLM aborted a reply")

@@ -1,8 +1,8 @@
-"""Which adapters the server should have, and seeing to it that it has these and no others.
+"""Keep the adapters on the vLLM server as they should be: these and no others.
 
-Each is known there under a name of its own, and forgotten only when no request holds it. The base model is one of
-them, as an adapter of zeros: on CPUs vLLM computes rows without any adapter with whichever is in its last slot
-(vllm-project/vllm#48421), so no row may be without one. Knows no request.
+Each has a name of its own there, and is unloaded only when no request holds it. The base model is one of them, as an
+adapter of zeros: on CPUs vLLM computes sequences without any adapter with whichever is in its last slot
+(vllm-project/vllm#48421), so no sequence may be without one. Knows no request.
 """
 
 from __future__ import annotations
@@ -15,61 +15,65 @@ from dataclasses import dataclass
 
 import structlog
 
+from chatbot.engine.slots import all_held, not_resident
 from chatbot.engine.vllm.adapters import AdapterFolder
 from chatbot.engine.vllm.client import VllmClient, VllmRefused
 from shoptalk.domain import BASE_VERSION, AdapterRef
-from shoptalk.errors import AdapterRefused, NoFreeSlot, NotFound
+from shoptalk.errors import AdapterRefused
 from shoptalk.models.adapterfile import AdapterFiles
 
 log = structlog.get_logger(__name__)
-PLAIN = AdapterRef("base", BASE_VERSION)
-ACCESS = "See SHOPTALK_VLLM_ADAPTERS_MODE and _GROUP."
+BASE = AdapterRef("base", BASE_VERSION)
 
 
 @dataclass(slots=True)
-class Resident:
-    """An adapter the server should have. Its files are kept for when the server loses it."""
+class ResidentAdapter:
+    """An adapter the server should have. Its files are kept to load it again where the server loses it."""
 
     name: str
     files: AdapterFiles
-    holders: int = 0
+    holders: int = 0  # requests that use it
 
 
-class Residents:
-    """What is plain may be called from any thread; what waits, from the loop's."""
+class ResidentAdapters:
+    """The adapters the server should have, up to `slots`.
+
+    Plain methods may be called from any thread, coroutines in the engine's event loop only.
+    """
 
     def __init__(self, client: VllmClient, folder: AdapterFolder, slots: int) -> None:
         self._client, self._folder, self._slots = client, folder, slots
         self._lock = threading.Lock()
-        self._all: OrderedDict[AdapterRef, Resident] = OrderedDict()  # most recently used last
-        self._moving = asyncio.Lock()  # so that only one changes what the server has
+        self._all: OrderedDict[AdapterRef, ResidentAdapter] = OrderedDict()  # most recently used last
+        self._changing = asyncio.Lock()  # held while the server's adapters change
 
     def refs(self) -> Sequence[AdapterRef]:
-        """Without the base model."""
+        """Return the resident adapters, without the base model."""
         with self._lock:
-            return [ref for ref in self._all if ref != PLAIN]
+            return [ref for ref in self._all if ref != BASE]
 
     def held(self) -> int:
-        """Adapters that requests hold, without the base model."""
+        """Return how many adapters requests hold, without the base model."""
         with self._lock:
-            return sum(bool(one.holders) for ref, one in self._all.items() if ref != PLAIN)
+            return sum(bool(one.holders) for ref, one in self._all.items() if ref != BASE)
 
     def hold(self, adapter: AdapterRef) -> str:
-        """The adapter's name on the server, where it stays until it is released. Raises NotFound."""
+        """Return the adapter's name on the server; it stays there until `release`. Raises NotFound."""
         with self._lock:
             found = self._all.get(_key(adapter))
             if found is None:
-                raise NotFound(f"adapter {adapter} is not resident")
+                raise not_resident(adapter)
             found.holders += 1
             self._all.move_to_end(_key(adapter))
             return found.name
 
     def release(self, adapter: AdapterRef) -> None:
+        """Undo one `hold`."""
         with self._lock:
             self._all[_key(adapter)].holders -= 1
 
     def drop(self, adapter: AdapterRef) -> bool:
-        """Let nobody hold it any more, unless somebody does; `tidy` then takes it from the server."""
+        """Forget an adapter unless a request holds it; return whether it is gone. `reconcile` then unloads it."""
         with self._lock:
             found = self._all.get(adapter)
             if found is not None and found.holders:
@@ -78,71 +82,73 @@ class Residents:
             return True
 
     async def load(self, adapter: AdapterRef, files: AdapterFiles) -> None:
-        """The least recently used that nobody holds gives way. Raises AdapterRefused; NoFreeSlot where all are held."""
-        async with self._moving:
+        """Load an adapter; it evicts the least recently used that no request holds.
+
+        Raises AdapterRefused; NoFreeSlot where all are held.
+        """
+        async with self._changing:
             with self._lock:
                 if adapter in self._all:
                     return
-                full = self._giving_way(adapter) is not None
+                full = self._to_evict(adapter) is not None
             name = self._folder.name(adapter, files)
             if name not in {card.name for card in await self._client.cards()}:
-                await self._place(name, files)
+                await self._install(name, files)
             try:
                 with self._lock:
-                    if idle := self._giving_way(adapter):
+                    if idle := self._to_evict(adapter):
                         del self._all[idle]
-                    self._all[adapter] = Resident(name, files)
+                    self._all[adapter] = ResidentAdapter(name, files)
             finally:
                 if full:
-                    await self._tidy()
+                    await self._reconcile()
 
-    async def leave(self) -> None:
-        """Take all of them from the server."""
+    async def unload_all(self) -> None:
+        """Unload all adapters from the server, the base model's too."""
         with self._lock:
             self._all.clear()
-        await self.tidy()
+        await self.reconcile()
 
-    async def tidy(self) -> None:
-        """Give the server what it lost, and take what nobody wants: what was dropped, or what a crash left."""
-        async with self._moving:
-            await self._tidy()
+    async def reconcile(self) -> None:
+        """Load the adapters that the server lost, and unload those that were dropped or that a crash left."""
+        async with self._changing:
+            await self._reconcile()
 
-    async def _tidy(self) -> None:
+    async def _reconcile(self) -> None:
         found = await self._client.cards()
         with self._lock:
             wanted = {one.name: one.files for one in self._all.values()}
         for name in wanted.keys() - {card.name for card in found}:
             log.warning("vLLM lost an adapter; loading it again", name=name)
-            await self._place(name, wanted[name])
+            await self._install(name, wanted[name])
         for card in found:
             if card.name not in wanted and card.root == self._folder.path_of(card.name):
                 await self._client.unload(card.name)
         await asyncio.to_thread(self._folder.keep_only, frozenset(wanted))
 
-    def _giving_way(self, adapter: AdapterRef) -> AdapterRef | None:
-        """Which one goes should this one come; None where there is room. Raises NoFreeSlot."""
-        others = [ref for ref in self._all if ref != PLAIN]
-        if adapter == PLAIN or len(others) < self._slots:
+    def _to_evict(self, adapter: AdapterRef) -> AdapterRef | None:
+        """Return the adapter to evict for a new one; None where there is room. Raises NoFreeSlot."""
+        others = [ref for ref in self._all if ref != BASE]
+        if adapter == BASE or len(others) < self._slots:
             return None
         idle = next((ref for ref in others if not self._all[ref].holders), None)
         if idle is None:
-            raise NoFreeSlot(f"all {self._slots} adapter slots are in use (SHOPTALK_ADAPTER_SLOTS)")
+            raise all_held(self._slots)
         return idle
 
-    async def _place(self, name: str, files: AdapterFiles) -> None:
+    async def _install(self, name: str, files: AdapterFiles) -> None:
         try:
             await asyncio.to_thread(self._folder.write, name, files)
             await self._client.load(name, self._folder.path_of(name))
         except VllmRefused as error:
-            hint = (
-                f"; can it read {self._folder.path} (SHOPTALK_VLLM_ADAPTERS_MODE, _GROUP)?"
-                if "No adapter found" in error.message
-                else ""
-            )
-            raise AdapterRefused(f"vLLM refused it: {error.message}{hint}") from error
+            unread = "No adapter found" in error.message
+            raise AdapterRefused(
+                f"vLLM refused the adapter: {error.message}",
+                fix=f"let it read {self._folder.path} (SHOPTALK_VLLM_ADAPTERS_MODE, _GROUP)" if unread else None,
+            ) from error
         except OSError as error:
             raise AdapterRefused(f"{self._folder.path} cannot be written ({error.strerror})") from error
 
 
 def _key(adapter: AdapterRef) -> AdapterRef:
-    return PLAIN if adapter.is_base else adapter
+    return BASE if adapter.is_base else adapter

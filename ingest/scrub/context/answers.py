@@ -1,4 +1,4 @@
-"""Where the answer to a question stands: "jo at mail" is an e-mail address only for who knows what was asked.
+"""Finds answers to questions: "jo at mail" is an e-mail address only where somebody asked for one.
 
 Works on words alone; does not know Presidio. Only what has the shape of an answer counts, so that "why do you ask?"
 stays.
@@ -12,7 +12,7 @@ from typing import Final
 
 from ingest.scrub.context.asked import IDENT, asked
 from ingest.scrub.names.gazetteer import Lexicon, plain
-from ingest.scrub.names.words import COMMON, TOLD_TOO, listed
+from ingest.scrub.names.words import COMMON, NAMES_WHERE_EXPECTED, listed
 from ingest.scrub.spans import Span
 
 SCORE: Final = 0.72
@@ -78,7 +78,7 @@ _STREET: Final = re.compile(
 
 
 def given(text: str, kinds: frozenset[str], lexicon: Lexicon) -> Iterator[Span]:
-    """What in a customer's message answers a question for one of these kinds. Spans may overlap."""
+    """Yield what in a customer's message answers a question for one of these kinds. Spans may overlap."""
     for match in _CALLED.finditer(text):
         if _unspeakable(match.group(2)) if not match.group(1) else not _word(match.group(2), lexicon):
             yield Span(*match.span(2), "ACCOUNT_NUMBER", SCORE)
@@ -107,7 +107,7 @@ def given(text: str, kinds: frozenset[str], lexicon: Lexicon) -> Iterator[Span]:
 
 
 def within(text: str, lexicon: Lexicon) -> Iterator[Span]:
-    """Questions and answers in one text, as in a pasted transcript: the answer to the last question."""
+    """Yield the answer to the last question in a text with questions and answers, such as a pasted transcript."""
     cut = text.rfind("?")
     rest = text[cut + 1 :]
     if cut < 0 or not rest.strip() or len(rest) > LONGEST_ANSWER:
@@ -119,7 +119,7 @@ def within(text: str, lexicon: Lexicon) -> Iterator[Span]:
 
 
 def _pieces(text: str) -> Iterator[tuple[int, int]]:
-    """A message's parts, each without the words that only lead to the answer."""
+    """Yield the bounds of a message's parts, each without the words that only lead to the answer."""
     for match in _PIECE.finditer(text):
         start = match.start()
         for joint in [*_AND.finditer(text, match.start(), match.end()), None]:
@@ -136,7 +136,7 @@ def _pieces(text: str) -> Iterator[tuple[int, int]]:
 def _people(text: str, pieces: list[tuple[int, int]], lexicon: Lexicon) -> Iterator[Span]:
     if both := _LAST_FIRST.search(text):
         last, first = both.groups()
-        likely = plain(first) in TOLD_TOO or (lexicon.listed_first(first) and plain(first) not in COMMON)
+        likely = plain(first) in NAMES_WHERE_EXPECTED or (lexicon.listed_first(first) and plain(first) not in COMMON)
         if likely and (not lexicon.is_word(last) or lexicon.last(last)):
             yield from (Span(*both.span(part), "PERSON", SCORE) for part in (1, 2))
     named = 0  # where the last found name ends
@@ -164,7 +164,7 @@ def _names(text: str, start: int, end: int, lexicon: Lexicon, *, first: bool) ->
     if any(plain(word) in _NOT_IN_NAMES for word in found):
         return
     strange = [word for word in found if not lexicon.english(word) and len(word) > 1]
-    alone = found[0].casefold() in TOLD_TOO and text.strip(" .!") == found[0]  # 'june'
+    alone = found[0].casefold() in NAMES_WHERE_EXPECTED and text.strip(" .!") == found[0]  # 'june'
     if not strange and first and len(found) <= 3 and (alone or plain(found[0]) not in COMMON):  # or 'violet'
         strange = found if lexicon.listed_first(found[0]) or (len(found) == 1 and not lexicon.is_word(found[0])) else []
     if strange and (first or any(_proper(word, lexicon) for word in strange)):
@@ -230,7 +230,7 @@ def _word(token: str, lexicon: Lexicon) -> bool:
 
 
 def _unspeakable(token: str) -> bool:
-    """Letters that make no word: an account number such as 'vvqcgjkccz'."""
+    """Return whether these are letters that make no word: an account number such as 'vvqcgjkccz'."""
     return token.isascii() and token.isalpha() and bool(_CONSONANTS.search(token)) and not _SPEAKABLE.search(token)
 
 

@@ -1,15 +1,15 @@
-"""What the shop's side asked for last: "your e-mail?". Works on words alone; knows neither answers nor Presidio."""
+"""Recognises what the shop's side asked for last: "your e-mail?". Works on words alone; knows neither answers nor Presidio."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
-PATIENCE: Final = 3  # messages of the customer for which a question stays open
+PATIENCE: Final = 3  # messages of the customer, for which a question stays open
 
 _OWN: Final = r"(?:your|the|his|her|their|an?|my)"
 IDENT: Final = r"(?:id|ids|no\.?|number|numbers|num|nr\.?|code|\#)"
-# what a question may ask for, as the words that do it
+# patterns of the words that ask for each kind of data
 KINDS: Final[dict[str, str]] = {
     "PERSON": rf"\b(?:{_OWN}|full|first|last|sur|maiden|(?:account|card)\s?holder'?s?|customer'?s?|account|registered|complete|good)"
     r"[\s-]?names?\b(?!\sof\b)|^\W*(?:full\s)?name\W*$|\bname\s?(?:,|and\b|\?)|\bname (?:on|for|under) (?:the|this|that|your) \w+|\b(?:what|which|whose) name\b"
@@ -36,14 +36,14 @@ _CUE: Final = re.compile(
 
 
 def asked(text: str) -> frozenset[str]:
-    """Kinds of personal data that a message, most likely an agent's, asks for."""
+    """Return the kinds of personal data that a message, most likely an agent's, asks for."""
     if not _CUE.search(text):
         return frozenset()
     return frozenset(kind for kind, pattern in _ASKS.items() if pattern.search(text))
 
 
-class Questions:
-    """Follows a conversation: which questions are open when the customer speaks."""
+class OpenQuestions:
+    """Follows a conversation and keeps the kinds of data that were asked for and not given yet."""
 
     def __init__(self) -> None:
         self._open: frozenset[str] = frozenset()
@@ -51,7 +51,7 @@ class Questions:
         self._ours_before = False
 
     def hear(self, text: str, *, ours: bool) -> frozenset[str]:
-        """Take the next message; what it may answer."""
+        """Take the next message; return the kinds of data that it may be the answer to."""
         if not ours:
             self._ours_before = False
             self._left -= 1

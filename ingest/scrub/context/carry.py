@@ -1,7 +1,7 @@
-"""Values found once in a conversation are looked for in all its messages: exact, any case, whole words only.
+"""Finds the values of a conversation again in all its messages: exact, any case, whole words only.
 
-Knows nothing of placeholders or detection. Parts of a full name count as values too. Values too short to be looked
-for everywhere are looked for, in the very same case, in what the shop's side says: there they were filled in.
+Parts of a full name count as values too. Values that are too short to be looked for everywhere are looked for in what
+the shop's side says, where they were filled in; then the case must be the same. Knows no placeholders and no detection.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ SHORTEST = 3
 
 
 class Carrier:
-    """The values of one conversation."""
+    """Finds the values of one conversation."""
 
     def __init__(self, is_word: Callable[[str], bool]) -> None:
-        """`is_word` tells ordinary English words: names that are also words must keep their capital to count."""
+        """`is_word` recognises ordinary English words: names that are also words must keep their capital to count."""
         self._is_word = is_word
-        self._values: dict[str, tuple[str, str]] = {}  # lower-case -> as found, type
+        self._values: dict[str, tuple[str, str]] = {}  # lowercase -> as found, type
         self._short: dict[str, str] = {}  # as found -> type
 
     def learn(self, text: str, spans: Sequence[Span]) -> None:
-        """Take over what was found in a message."""
+        """Remember the values that were found in a message."""
         for span in spans:
             value = text[span.start : span.end]
             self._add(value, span.kind)
@@ -33,7 +33,7 @@ class Carrier:
                     self._add(part.strip(".,'’-"), span.kind, part=True)
 
     def find(self, text: str, *, short: bool = False) -> list[Span]:
-        """Every further occurrence; longer values first, disjoint. With short values on request."""
+        """Return the spans of all values, disjoint; longer values win. With `short`, of short values too."""
         low = lower(text)
         taken = bytearray(len(text))
         spans = self._find(text, low, taken)

@@ -1,4 +1,4 @@
-"""Which stretches of a text may be a person's name, by its words and their neighbours alone.
+"""Finds people's names in a text by its words and their neighbours alone.
 
 Two ways: a guess made elsewhere is trimmed or refused (`trimmed`), and names are found by lists and by the words
 around them (`listed`, `introduced`). Knows no conversation.
@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Final
 
 from ingest.scrub.names.gazetteer import Lexicon, plain
-from ingest.scrub.names.words import BRAND_PEOPLE, BRANDS, COMMON, PLACES, TOLD_TOO, WORDS_TOO
+from ingest.scrub.names.words import BRAND_PEOPLE, BRANDS, COMMON, NAMES_ALSO_WORDS, NAMES_WHERE_EXPECTED, PLACES
 from ingest.scrub.spans import Span
 
 SCORE: Final = 0.66
@@ -24,7 +24,7 @@ _TO_PLACE: Final = re.compile(
 )
 _GAP: Final = re.compile(r"\s(?:[^\W\d_]\.?\s)?")
 _BIG: Final = r"[A-ZÀ-ÖØ-ÞĀĂĄĆĈĊČĎĐĒĔĖĘĚĜĞĠĢĤĦĨĪĬĮİĴĶĹĻĽĿŁŃŅŇŌŎŐŒŔŖŘŚŜŞŠŢŤŦŨŪŬŮŰŲŴŶŸŹŻŽΑ-ΩА-Я]"
-# bounded on all sides: a search must not begin anew within an endless word
+# bounded on all sides: a search must not begin again within an endless word
 _NAME: Final = rf"(?<![^\W\d_]){_BIG}[^\W\d_]{{1,25}}(?:['’.-][^\W\d_]{{1,25}}){{0,3}}(?![^\W\d_])"
 _FULL: Final = rf"{_NAME}(?:\s(?:{_BIG}\.?\s)?(?:(?:de|del|da|van|von|der|den|ten|la|le|al|bin|ibn|Ó|Mc|O')\s){{0,2}}{_NAME}){{0,2}}"
 _KIN: Final = (
@@ -69,7 +69,7 @@ _BEFORE_MONTH: Final = re.compile(
 )
 _DIGIT_NEXT: Final = re.compile(r"\s?\d")
 _ACRONYM: Final = re.compile(r"[B-DF-HJ-NP-TV-Z]{2,6}")
-_SMALL_KIN: Final = re.compile(
+_LOWERCASE_KIN: Final = re.compile(
     rf"(?i)\b(?:(?:my|his|her|our|their)\s(?:\w+\s)?(?:{_KIN})(?:,|\s(?:is|was|named|called|is\scalled|is\snamed))?|the\s(?:courier|driver|"
     rf"technician|manager|plumber|agent|rep|neighbou?r),)\s([^\W\d_]{{3,20}}(?:\s[^\W\d_]{{3,20}})?)(?![\w'’])"
 )
@@ -108,9 +108,9 @@ _KINSMAN: Final = re.compile(
 
 
 def trimmed(text: str, start: int, end: int, lexicon: Lexicon) -> tuple[int, int] | None:
-    """The part of a guess that may be a name, or nothing.
+    """Return the bounds of the part of a guess that may be a name, or None.
 
-    Common words are cut off both ends; a single word that is an ordinary English word or a place is none.
+    Common words are cut off both ends; a single word that is an ordinary English word or a place is no name.
     """
     words = [(m.start() + start, m.end() + start) for m in _WORD.finditer(text[start:end])]
     if any(c.isdigit() or c in "@#/‹›<>_" for c in text[start:end]):
@@ -147,14 +147,14 @@ def trimmed(text: str, start: int, end: int, lexicon: Lexicon) -> tuple[int, int
 
 
 def _is_month(text: str, start: int, end: int) -> bool:
-    """'May' with a number, or a word of time, beside it."""
+    """Return whether it is 'May' with a number, or a word of time, beside it."""
     if plain(text[start:end]) != "may":
         return False
     return bool(_BEFORE_MONTH.search(text[max(0, start - 12) : start]) or _DIGIT_NEXT.match(text, end))
 
 
 def is_brand(text: str, start: int, end: int) -> bool:
-    """'michael' of 'michael kors', 'martens' of 'dr martens'."""
+    """Return whether it is part of a brand: 'michael' of 'michael kors', 'martens' of 'dr martens'."""
     if (after := _WORD.match(text, end + 1)) and plain(text[start : after.end()]) in BRAND_PEOPLE:
         return True
     before = _LAST_WORD.search(text, max(0, start - 26), start)
@@ -173,7 +173,7 @@ def _may_stand_alone(text: str, start: int, end: int, lexicon: Lexicon) -> bool:
 
 
 def believable(name: str, lexicon: Lexicon) -> bool:
-    """May a small model's word be taken for it? Written small, only two words or more that are no English words."""
+    """Return whether a model's guess is believed: in lowercase, only two words or more that are no English words."""
     if name != name.lower():
         return True
     words = name.split()
@@ -181,7 +181,7 @@ def believable(name: str, lexicon: Lexicon) -> bool:
 
 
 def listed(text: str, lexicon: Lexicon) -> Iterator[Span]:
-    """Names by the lists: a first name that is nothing else, or a first name and what follows it. Spans may overlap."""
+    """Yield names by the lists: a first name that is nothing else, or one and what follows it. Spans may overlap."""
     words = [m.span() for m in _WORD.finditer(text)]
     shouting = text.isupper()
     for i, (start, end) in enumerate(words):
@@ -210,8 +210,8 @@ def listed(text: str, lexicon: Lexicon) -> Iterator[Span]:
 
 
 def introduced(text: str, lexicon: Lexicon) -> Iterator[Span]:
-    """Words that the words around them make a name, most of them capitalised. Spans may overlap."""
-    yield from _told(text, lexicon)
+    """Yield words that the words around them make a name, most of them capitalised. Spans may overlap."""
+    yield from _given(text, lexicon)
     yield from _related(text, lexicon)
     yield from _rows(text, lexicon)
     if text.islower():
@@ -231,8 +231,8 @@ def introduced(text: str, lexicon: Lexicon) -> Iterator[Span]:
             yield Span(*match.span(1), "PERSON", SCORE)
 
 
-def _told(text: str, lexicon: Lexicon) -> Iterator[Span]:
-    """Names in any case that are told as such."""
+def _given(text: str, lexicon: Lexicon) -> Iterator[Span]:
+    """Yield names in any case that are given as such."""
     for match in _CALLED.finditer(text):
         if all(lexicon.unknown(word) for word in match.group(1).split()):
             yield Span(*match.span(1), "PERSON", SCORE)
@@ -245,7 +245,9 @@ def _told(text: str, lexicon: Lexicon) -> Iterator[Span]:
     for match in (*_GREETED.finditer(text), *_SIGNED.finditer(text)):
         low = plain(match.group(1))
         ended = match.re is _SIGNED and _ends_a_sentence(text, match.start())
-        name = low in TOLD_TOO or (lexicon.listed_first(low) and low not in COMMON) or not lexicon.english(low)
+        name = (
+            low in NAMES_WHERE_EXPECTED or (lexicon.listed_first(low) and low not in COMMON) or not lexicon.english(low)
+        )
         if name or (ended and not lexicon.is_word(low)):  # 'thanks! - lakshmi'
             yield Span(*match.span(1), "PERSON", SCORE)
 
@@ -257,8 +259,8 @@ def _ends_a_sentence(text: str, end: int) -> bool:
 
 
 def _related(text: str, lexicon: Lexicon) -> Iterator[Span]:
-    """Names in any case behind a relation or a title, and of who says that he or she is it."""
-    for pattern in (_SMALL_KIN, _TITLED, _THIS_IS):
+    """Yield names in any case behind a relation or a title, and those by which somebody introduces themselves."""
+    for pattern in (_LOWERCASE_KIN, _TITLED, _THIS_IS):
         for match in pattern.finditer(text):
             words = list(itertools.takewhile(lambda word: _surely(word, lexicon), match.group(1).split()))
             every = match.group(1).split()
@@ -276,7 +278,7 @@ def _related(text: str, lexicon: Lexicon) -> Iterator[Span]:
 
 
 def _rows(text: str, lexicon: Lexicon) -> Iterator[Span]:
-    """Rows of names: 'otis, marley, quinn and me'."""
+    """Yield names in a row: 'otis, marley, quinn and me'."""
     for match in _ROW.finditer(text):
         row = [m.span() for m in _WORD.finditer(text, *match.span()) if m.group() not in ("and", "or")]
         row = [(a, b) for a, b in row if text[a:b] not in ("me", "i", "myself")]
@@ -294,12 +296,12 @@ def _name_in_row(word: str, lexicon: Lexicon) -> bool:
 
 
 def _surely(word: str, lexicon: Lexicon) -> bool:
-    """No word of English, or a first name that is only that."""
+    """Return whether it is no word of English, or a first name that is only that."""
     return lexicon.only_first(word) or not (lexicon.english(word) or lexicon.in_dictionary(word))
 
 
 def _proper(text: str, start: int, end: int, lexicon: Lexicon) -> bool:
-    """No word of it is an ordinary one, and it is neither a place nor a brand."""
+    """Return whether no word of it is an ordinary one, and it is neither a place nor a brand."""
     words = [text[start + m.start() : start + m.end()] for m in _WORD.finditer(text[start:end])]
     lows = [plain(word) for word in words]
     if any(low in BRANDS or low in COMMON for low in lows) or plain(text[start:end]) in BRAND_PEOPLE:
@@ -310,7 +312,7 @@ def _proper(text: str, start: int, end: int, lexicon: Lexicon) -> bool:
 
 
 def _next(text: str, words: list[tuple[int, int]], i: int) -> tuple[int, int] | None:
-    """The word after the `i`th, or the one after a middle initial."""
+    """Return the bounds of the word after the `i`th, or of the one after a middle initial."""
     rest = words[i + 1 : i + 3]
     if len(rest) == 2 and rest[0][1] - rest[0][0] == 1 and _GAP.fullmatch(text, words[i][1], rest[1][0]):
         return rest[1]
@@ -318,7 +320,7 @@ def _next(text: str, words: list[tuple[int, int]], i: int) -> tuple[int, int] | 
 
 
 def _first_and_last(text: str, start: int, after: tuple[int, int], lexicon: Lexicon) -> bool:
-    """Written small: a first name and a last name, one of them also a place's or another word's: 'laura lima'."""
+    """Return whether it is a first and last name in lowercase, one of them also a place or a word: 'laura lima'."""
     both = text[start : after[1]]
     if not both.islower() or not _GAP.fullmatch(text, start + len(both.split()[0]), after[0]):
         return False
@@ -326,19 +328,18 @@ def _first_and_last(text: str, start: int, after: tuple[int, int], lexicon: Lexi
     if plain(both) in BRAND_PEOPLE or not lexicon.last(last) or len(last) < 3:
         return False
     if lexicon.only_first(first):  # at the end of what is said: 'kevin young.', but not 'kevin long ago'
-        return (last in WORDS_TOO or last in PLACES) and bool(_ENDS.match(text, after[1]))
-    named = lexicon.listed_first(first) and (first in PLACES or first in WORDS_TOO) and first not in COMMON
+        return (last in NAMES_ALSO_WORDS or last in PLACES) and bool(_ENDS.match(text, after[1]))
+    named = lexicon.listed_first(first) and (first in PLACES or first in NAMES_ALSO_WORDS) and first not in COMMON
     return named and not lexicon.in_dictionary(last) and last not in PLACES
 
 
 def _follows(text: str, start: int, after: tuple[int, int], lexicon: Lexicon, *, sure: bool, shouting: bool) -> bool:
-    """Is the next word the rest of the name?"""
+    """Return whether the next word is the rest of the name."""
     word = text[after[0] : after[1]]
     low = plain(word)
     if len(low) < 2 or low in COMMON or low in BRANDS:
         return False
-    big = text[start].isupper() and word[0].isupper() and not shouting
-    if big:
+    if text[start].isupper() and word[0].isupper() and not shouting:
         return sure or not lexicon.is_word(low) or lexicon.last(low)
     known = lexicon.last(low) or lexicon.first(low)
     if sure:
@@ -347,7 +348,7 @@ def _follows(text: str, start: int, after: tuple[int, int], lexicon: Lexicon, *,
 
 
 def hyphenated(text: str, span: Span) -> Span:
-    """With the other halves of a double name: 'hyun-woo', of which a list knew one."""
+    """Return the span with the other halves of a double name: 'hyun-woo', of which a list knew one."""
     start, end = span.start, span.end
     if (after := _TAIL.match(text, end)) and text[end - 1].isalpha():
         end = after.end()
@@ -357,7 +358,7 @@ def hyphenated(text: str, span: Span) -> Span:
 
 
 def with_initials(text: str, span: Span) -> Span:
-    """With the letters that stand for the rest of a name: 'w. abernathy', 'andrew m.'."""
+    """Return the span with the letters that stand for the rest of a name: 'w. abernathy', 'andrew m.'."""
     start, end = span.start, span.end
     if " " not in text[start:end]:
         if before := _INITIAL.search(text, max(0, start - 8), start):
@@ -368,7 +369,7 @@ def with_initials(text: str, span: Span) -> Span:
 
 
 def inside(text: str, start: int) -> bool:
-    """Not the first word of a sentence, which has its capital anyway."""
+    """Return whether it is not the first word of a sentence, which has its capital anyway."""
     while start and text[start - 1] in " \"'“‘(":
         start -= 1
     return start > 0 and text[start - 1] not in ".!?\n:;-–>*"

@@ -1,6 +1,6 @@
 """People's names as lists: first and last names of the United States' census, as the `names` package brings them.
 
-Says what a word may be; does not look at its neighbours. All words are lower case.
+Says what a word may be; does not look at its neighbours. All words are in lowercase.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from functools import cache, lru_cache
 from importlib import resources
 from typing import Final
 
-from ingest.scrub.names.words import ALSO_NAMES, BRANDS, COMMON, PLACES, WORDS_TOO
+from ingest.scrub.names.words import BRANDS, COMMON, NAMES_ALSO_WORDS, PLACES, WORDS_ALSO_NAMES
 
 LONG: Final = 6
 LONGEST: Final = 64  # letters; what is longer is no word, and looking for slips in it takes their number squared
@@ -24,14 +24,14 @@ _ENDINGS: Final = ("s", "es", "ed", "d", "ing", "er", "est", "ly", "n't", "'s", 
 
 
 class Lexicon:
-    """Who or what a word may be."""
+    """A lexicon that says whether a word may be a name, an ordinary word or both."""
 
     def __init__(
         self, words: Collection[str], nouns: Collection[str], irregular: Collection[str], written: Container[str]
     ) -> None:
         """`words` are verbs, adjectives and adverbs, `irregular` forms such as 'bought'; some `nouns` are names too.
 
-        Nouns are taken for what anybody says if they are among what is `written`: 'kettle', not 'felicity'.
+        Nouns count as ordinary words if they are among what is `written`: 'kettle', not 'felicity'.
         """
         self.words = words
         self.nouns = nouns
@@ -40,50 +40,50 @@ class Lexicon:
         self._english = lru_cache(maxsize=65536)(self._is_english)
 
     def listed_first(self, word: str) -> bool:
-        """On the list of first names, whatever else it is."""
+        """Return whether it is on the list of first names, whatever else it is."""
         return plain(word) in census(FIRST_FILES)
 
     def first(self, word: str) -> bool:
-        """A first name that is no place, no brand and no common word."""
+        """Return whether it is a first name that is no place, no brand and no common word."""
         low = plain(word)
         return low in census(FIRST_FILES) and low not in _NOBODY
 
     def only_first(self, word: str) -> bool:
-        """A first name that is hardly anything else, even when written small."""
+        """Return whether it is a first name that is hardly anything else, even in lowercase."""
         low = plain(word)
-        return self.first(low) and low not in WORDS_TOO and (low not in self.words or low in ALSO_NAMES)
+        return self.first(low) and low not in NAMES_ALSO_WORDS and (low not in self.words or low in WORDS_ALSO_NAMES)
 
     def last(self, word: str) -> bool:
-        """A last name that is no brand and no common word; many are other words too."""
+        """Return whether it is a last name that is no brand and no common word; many are other words too."""
         low = plain(word)
         return low in census(LAST_FILES) and low not in COMMON and low not in BRANDS
 
     def often_last(self, word: str) -> bool:
-        """One of the most frequent last names."""
+        """Return whether it is one of the most frequent last names."""
         return plain(word) in census(LAST_FILES, FREQUENT)
 
     def is_word(self, word: str) -> bool:
-        """An ordinary word rather than a name: common, a brand, or an English verb, adjective or adverb."""
+        """Return whether it is a word rather than a name: common, a brand, or an English verb, adjective or adverb."""
         low = plain(word)
-        return low in _NOBODY or (low in self.words and low not in ALSO_NAMES)
+        return low in _NOBODY or (low in self.words and low not in WORDS_ALSO_NAMES)
 
     def ordinary(self, word: str) -> bool:
-        """As `is_word`, or a noun: a name is not one of these when it stands alone and is written small."""
+        """Return whether it is a word as `is_word` has it, or a noun: alone and in lowercase it is then no name."""
         low = plain(word)
-        if low in ALSO_NAMES:
+        if low in WORDS_ALSO_NAMES:
             return False
-        return self.is_word(low) or low in WORDS_TOO or self._noun(low)
+        return self.is_word(low) or low in NAMES_ALSO_WORDS or self._noun(low)
 
     def unknown(self, word: str) -> bool:
-        """No English word, no place and no brand that we know of."""
+        """Return whether it is no English word, no place and no brand that is known."""
         return not self.ordinary(word)
 
     def english(self, word: str) -> bool:
-        """An ordinary word in any of its forms: 'deliveries', 'paid', "won't"; not what is most likely a name."""
+        """Return whether it is an ordinary word in any form, such as 'deliveries' or 'paid', and not likely a name."""
         return len(word) <= LONGEST and self._english(word.casefold())
 
     def in_dictionary(self, word: str) -> bool:
-        """Any English word, names that are in dictionaries among them."""
+        """Return whether it is an English word, also one that is a name in dictionaries."""
         low = word.casefold()
         return self.english(low) or any(
             stem in self.nouns for stem in (low, low.removesuffix("s"), low.removesuffix("es"))
@@ -112,7 +112,9 @@ def _stems(stem: str) -> tuple[str, ...]:
 
 
 def _misspelt(low: str) -> bool:
-    """One letter too many, too few or wrong, or two that changed places, in a common word of six letters or more.
+    """Return whether it is a common word of six letters or more with one typing error.
+
+    An error is one letter too many, too few or wrong, or two letters in the wrong order.
 
     'tomorow' is; 'farida', two steps from 'friday', and 'samer', one from a short word, may be somebody's name.
     """
@@ -128,7 +130,7 @@ def _misspelt(low: str) -> bool:
 
 
 def _holes(word: str) -> Iterator[tuple[str, int]]:
-    """The word without each of its letters, and where that stood."""
+    """Yield the word without each of its letters, and the position of that letter."""
     return ((word[:i] + word[i + 1 :], i) for i in range(len(word)))
 
 
@@ -139,12 +141,13 @@ def _long_words() -> tuple[frozenset[str], frozenset[tuple[str, int]]]:
 
 
 def plain(word: str) -> str:
+    """Return the word in lowercase, without a possessive ending."""
     return word.casefold().removesuffix("'s").removesuffix("’s")
 
 
 @cache
 def census(files: tuple[str, ...], most: int | None = None) -> frozenset[str]:
-    """All names of these files, or the `most` frequent of each."""
+    """Return all names of these files, or the `most` frequent of each."""
     folder = resources.files(PACKAGE)
     lines = (line for file in files for line in (folder / file).read_text("ascii").split("\n")[:most])
     return frozenset(line.split()[0].casefold() for line in lines if line.strip())

@@ -1,4 +1,4 @@
-"""Word lists for telling names from other words. Lower case; knows nothing of how they are used."""
+"""Word lists that tell names from other words, in lowercase. Knows nothing of how they are used."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Final
 
 
 def listed(text: str) -> frozenset[str]:
-    """The words of a text."""
+    """Return the words of a text."""
     return frozenset(text.split())
 
 
@@ -76,9 +76,9 @@ FOREIGN: Final = listed(
     pieniądze faktura konto adres pytanie pomoc nazywam imię kya hai nahi mera meri kab tak karo karna karu bhai bhi
     toh aap mujhe"""
 )
-# Common words that are a name where nothing else can stand: as a signature, as the answer to 'your first name?'.
-TOLD_TOO: Final = listed("april august bill guy hope june may ty will")
-# Countries, states, large cities; shops and brands: they look like people's names, or that small models take for them.
+# Common words that are a name where only a name is expected: as a signature, as the answer to 'your first name?'.
+NAMES_WHERE_EXPECTED: Final = listed("april august bill guy hope june may ty will")
+# Countries, states and large cities, then shops and brands: they look like names, or small models take them for names.
 PLACES: Final = listed(
     """ahmedabad bangalore bandra bengaluru berlin bhopal bombay boston chandigarh chennai chicago cochin coimbatore
     dallas delhi denver dubai dublin goa gurgaon gurugram hyderabad indore jaipur kanpur karachi kochi kolkata
@@ -115,15 +115,15 @@ BRANDS: Final = listed(
     panasonic paypal philips pixel playstation prada puma realme redmi reebok rolex siemens siri sephora spotify
     target tesla tesco toshiba toyota twitter uber vivo xbox xiaomi youtube zara"""
 )
-# Names that are also English verbs, adjectives or adverbs; the recogniser's word is enough for them.
-ALSO_NAMES: Final = listed(
+# Names that are also English verbs, adjectives or adverbs: what a model finds is believed of these.
+WORDS_ALSO_NAMES: Final = listed(
     """art bill bob buck carol chance chase chuck clay dawn dean drew earnest ernest faith frank gene grace grant
     harry jack jay jenny jerry jimmy josh ken lance lee mark matt max may melody merry miles nick norm pat patsy
     pearl penny pierce ray rich rob robin rod rose roger ruby rusty sandy skip stew sue summer ted tony victor wade
     ward will woody"""
 )
-# First names that are plain English words too: alone and written small they are the words.
-WORDS_TOO: Final = listed(
+# First names that are plain English words too: alone and in lowercase they are the words.
+NAMES_ALSO_WORDS: Final = listed(
     """abbey ada ai aide al ali alpha america an ana angel angle april ara art asia august aura aurora autumn barb bari
     bart basil beau bee bell belle berry bill birdie blake blanch blossom bong booker brain brandy brant brook
     brooks buck bud buddy bunny burl burt burton buster candida candy caprice carry carson carter cedar celesta chan
@@ -152,7 +152,7 @@ WORDS_TOO: Final = listed(
     veda vena venus vera vernon vesta vi viola violet virgil viva wade walker wally wan wanda ward warner warren wen
     wes west will willow windy winter wood yang yen yes yi yon young zen zola zona"""
 )
-# Brands and other things that are called like people.
+# Brands and other things that have a person's name.
 BRAND_PEOPLE: Final = _pairs(
     """calvin klein, michael kors, ralph lauren, tommy hilfiger, marc jacobs, kate spade, tom ford, hugo boss, jack
     daniels, jimmy choo, levi strauss, michael jordan, air jordan, louis vuitton, victoria secret, victoria's

@@ -1,6 +1,6 @@
-"""What the two small models make of a text: which of them reads it, if any, and which of their guesses are believed.
+"""Finds names and places with two small models: chooses which of them reads a text, and which guesses to believe.
 
-They are shown stand-ins for what was found already. Knows no rule and no conversation.
+They read stand-ins for what was found already. Knows no rule and no conversation.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from ingest.scrub.names import finder
 from ingest.scrub.names.gazetteer import Lexicon, plain
 from ingest.scrub.names.words import COLOURS, COMMON, FOREIGN
 from ingest.scrub.ner.chat.model import trained
-from ingest.scrub.ner.memory import Memory
-from ingest.scrub.ner.standin import Reader, Shown
+from ingest.scrub.ner.span_cache import SpanCache
+from ingest.scrub.ner.standin import ModelChoice, ModelText
 from ingest.scrub.presidio import lean
 from ingest.scrub.presidio.engine import BATCH, NER_SCORE, Presidio
 from ingest.scrub.rules import addresses
-from ingest.scrub.spans import Span
+from ingest.scrub.spans import Bounds, Span
 
 CHAT_SCORE: Final = 0.61
 LONGEST_CUE: Final = 16  # characters
@@ -40,41 +40,44 @@ _NAMED: Final = re.compile(
 )
 
 
-class Readers:
+class NameModels:
     """Both models. Not thread-safe, as they share spaCy's vocabulary."""
 
     def __init__(self, presidio: Presidio, lexicon: Lexicon) -> None:
         self._presidio = presidio
         self._lexicon = lexicon
         self._chat = trained(presidio.nlp.vocab)
-        self._memory = Memory()
+        self._cache = SpanCache()
         self._abroad = frozenset(word for word in _stop_words() | FOREIGN if not lexicon.listed_first(word))
-        self._nobody = COMMON | self._abroad | {"may", "dr", "prof", "st"}  # when written small
+        self._nobody = COMMON | self._abroad | {"may", "dr", "prof", "st"}  # when in lowercase
 
-    def find(self, texts: Sequence[Shown]) -> list[list[Span]]:
-        """Places in each shown text. What was read lately is remembered."""
-        keys = [self._memory.key(text.text, repr(text.places), text.reader.name) for text in texts]
-        known = self._memory.recall(keys)
+    def find(self, texts: Sequence[ModelText]) -> list[list[Span]]:
+        """Return spans of each model text. Those of recent texts are remembered."""
+        keys = [self._cache.key(text.text, repr(text.standins), text.model.name) for text in texts]
+        known = self._cache.recall(keys)
         fresh = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         read = {key: tuple(found) for key, found in zip(fresh, self._read(list(fresh.values())), strict=True)}
-        self._memory.keep(read)
+        self._cache.keep(read)
         known |= read
         return [list(known[key]) for key in keys]
 
-    def _read(self, texts: Sequence[Shown]) -> list[list[Span]]:
+    def _read(self, texts: Sequence[ModelText]) -> list[list[Span]]:
         found: list[list[Span]] = [[] for _ in texts]
-        large = [i for i, text in enumerate(texts) if text.reader is Reader.LARGE]
-        small = [i for i, text in enumerate(texts) if text.reader is Reader.CHAT]
+        large = [i for i, text in enumerate(texts) if text.model is ModelChoice.LARGE]
+        chats = [i for i, text in enumerate(texts) if text.model is ModelChoice.CHAT]
         for i, people in zip(large, self._presidio.people([texts[i].text for i in large]), strict=True):
             found[i] = [span for each in people if (span := self._person(texts[i].text, each))]
-        docs = [self._presidio.nlp.make_doc(texts[i].text) for i in small]
-        for i, doc in zip(small, self._chat.pipe(docs, batch_size=BATCH), strict=True):
+        docs = [self._presidio.nlp.make_doc(texts[i].text) for i in chats]
+        for i, doc in zip(chats, self._chat.pipe(docs, batch_size=BATCH), strict=True):
             found[i] = list(self._of_chat(texts[i].text, doc))
         return found
 
-    def reader(self, own: str) -> Reader:
-        """Who reads a text: nobody if its words are plain English, the large model if a strange one is capitalised."""
-        reader = Reader.NOBODY
+    def choose(self, own: str) -> ModelChoice:
+        """Return which model reads a text.
+
+        None does if its words are plain English; the large one does if a strange word has a capital.
+        """
+        model = ModelChoice.NONE
         for match in WORD.finditer(own):
             word = match.group()
             if word in self._nobody or word.casefold() in self._abroad:
@@ -86,27 +89,27 @@ class Readers:
                 if not strange and self._lexicon.is_word(_CLITIC.sub("", word)):
                     continue
                 if finder.inside(own, match.start()) or (strange and not word[1:].islower()):
-                    return Reader.LARGE
+                    return ModelChoice.LARGE
                 if strange or self._lexicon.listed_first(word):
-                    reader = Reader.CHAT
+                    model = ModelChoice.CHAT
             elif strange:
-                reader = Reader.CHAT
-        return reader
+                model = ModelChoice.CHAT
+        return model
 
-    def _person(self, text: str, guess: tuple[int, int]) -> Span | None:
-        place = finder.trimmed(text, *guess, self._lexicon)
-        if place and finder.believable(text[place[0] : place[1]], self._lexicon):
-            return Span(*place, "PERSON", NER_SCORE)
+    def _person(self, text: str, guess: Bounds) -> Span | None:
+        bounds = finder.trimmed(text, *guess, self._lexicon)
+        if bounds and finder.believable(text[bounds[0] : bounds[1]], self._lexicon):
+            return Span(*bounds, "PERSON", NER_SCORE)
         return None
 
     def _of_chat(self, text: str, doc: Any) -> Iterator[Span]:
-        """What the chat model says, without what has not the shape of it."""
+        """Yield what the chat model finds, without what does not have the shape of its kind."""
         for ent in doc.ents:
             start, end, kind = ent.start_char, ent.end_char, ent.label_
             value = text[start:end]
             if kind == "PERSON":
-                if told := self._told_by_chat(text, start, end):
-                    yield Span(*told, kind, CHAT_SCORE)
+                if believed := self._believed(text, start, end):
+                    yield Span(*believed, kind, CHAT_SCORE)
             elif kind == "ADDRESS":
                 if any(c.isdigit() for c in value) and self._like_an_address(value):
                     yield Span(start, end, kind, CHAT_SCORE)
@@ -114,24 +117,27 @@ class Readers:
                 yield Span(start, end, kind, CHAT_SCORE)
 
     def _like_an_address(self, value: str) -> bool:
-        """Not 'kettle number 3 whistle': it begins with a number, or a word of it is a street's or in no dictionary."""
+        """Return whether it begins with a number, or has a word for streets or one in no dictionary.
+
+        'kettle number 3 whistle' does not.
+        """
         words = WORD.findall(value)
         if value[0].isdigit() and len(words) > 1:
             return True
         return any(addresses.STREET.fullmatch(word) or not self._lexicon.in_dictionary(word) for word in words)
 
-    def _told_by_chat(self, text: str, start: int, end: int) -> tuple[int, int] | None:
-        """What of the model's guess is believed.
+    def _believed(self, text: str, start: int, end: int) -> Bounds | None:
+        """Return the bounds of what is believed of the chat model's guess.
 
-        A word of the dictionary is, beside one that is in none, or where the words before it tell of a person.
+        A word of the dictionary is, beside one that is in none, or where the words before it announce a person.
         """
-        place = finder.trimmed(text, start, end, self._lexicon)
-        if not place:
+        trimmed = finder.trimmed(text, start, end, self._lexicon)
+        if not trimmed:
             return None
-        words = [(m.start(), m.end()) for m in NAME.finditer(text, place[0], end)]
+        words = [(m.start(), m.end()) for m in NAME.finditer(text, trimmed[0], end)]
         strange = [i for i, (a, b) in enumerate(words) if self._strange(text[a:b])]
         if not strange:
-            before = text[max(0, place[0] - LONGEST_CUE) : place[0]]
+            before = text[max(0, trimmed[0] - LONGEST_CUE) : trimmed[0]]
             word = text[slice(*words[0])]
             called = len(words) == 1 and self._called(word, before) and not _a_colour(word, text)
             return words[0] if called else None
@@ -162,19 +168,19 @@ class Readers:
         return self._lexicon.first(low) or (low in self._lexicon.nouns and not self._lexicon.is_word(low))
 
     def _called(self, word: str, before: str) -> bool:
-        """An English word that is a name here: 'aunt birdie', 'the courier, santos'."""
+        """Return whether it is an English word that is a name here: 'aunt birdie', 'the courier, santos'."""
         if _NAMED.search(before):
             return self._lexicon.listed_first(word) or not self._lexicon.is_word(word)
         return plain(word) not in self._nobody and self._lexicon.first(word) and self._named_so(word, before)
 
     def _named_so(self, word: str, before: str) -> bool:
-        """Often a name, no verb or adjective, and without an article."""
+        """Return whether it is often a name, no verb or adjective, and without an article."""
         often = self._lexicon.listed_first(word) or self._lexicon.often_last(word)
         return often and not self._lexicon.is_word(word) and not _DETERMINED.search(before)
 
 
 def _a_colour(word: str, text: str) -> bool:
-    """'ruby' of 'in ruby or navy'."""
+    """Return whether it is a colour beside another one: 'ruby' of 'in ruby or navy'."""
     return word in COLOURS and len(COLOURS.intersection(text.translate(_NO_COMMAS).split())) > 1
 
 

@@ -1,4 +1,4 @@
-"""Remembers what was found in texts lately, never the texts: places under a hash with a key of this process."""
+"""Remembers what was found in recent texts, never the texts: spans under a hash with a key of this process."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ingest.scrub.spans import Span
 REMEMBERED: Final = 4096
 
 
-class Memory:
-    """Bounded: what was not asked for longest is forgotten first. Thread-safe."""
+class SpanCache:
+    """Spans by text, at most `most` of them: the least recently used are forgotten first. Thread-safe."""
 
     def __init__(self, most: int = REMEMBERED) -> None:
         self._key = secrets.token_bytes(32)
@@ -24,12 +24,12 @@ class Memory:
         self._lock = threading.Lock()
 
     def key(self, *parts: str) -> bytes:
-        """Of everything that a find depends on."""
+        """Return the key for everything that a result depends on."""
         data = "\0".join(parts).encode("utf-8", "surrogatepass")
         return hashlib.blake2b(data, key=self._key, digest_size=16).digest()
 
     def recall(self, keys: Sequence[bytes]) -> dict[bytes, tuple[Span, ...]]:
-        """What is remembered of these."""
+        """Return what is remembered of these."""
         known: dict[bytes, tuple[Span, ...]] = {}
         with self._lock:
             for key in keys:
@@ -39,6 +39,7 @@ class Memory:
         return known
 
     def keep(self, found: Mapping[bytes, tuple[Span, ...]]) -> None:
+        """Remember these."""
         with self._lock:
             self._recent.update(found)
             while len(self._recent) > self._most:

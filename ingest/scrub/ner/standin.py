@@ -1,7 +1,7 @@
-"""A text in which everyday words stand for what was found, so that a model reads a plain sentence.
+"""Makes the text that a model reads: everyday words stand in for what was found, so that it reads a plain sentence.
 
 Values and their placeholders give the same words: a model reads a scrubbed text as it read the raw one, and need not be
-asked twice. Does not know what reads it.
+asked twice. Does not know the models.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final
 
 from ingest.scrub.normalise import lower
 from ingest.scrub.placeholders import kind_of
-from ingest.scrub.spans import Span, masked
+from ingest.scrub.spans import Bounds, Span, masked
 
 NUMBER: Final = "4711"
 WORDS: Final = {
@@ -29,35 +29,36 @@ WORDS: Final = {
 }
 
 
-class Reader(Enum):
-    """Who is shown a text."""
+class ModelChoice(Enum):
+    """The model that reads a text, if any."""
 
-    NOBODY = auto()
+    NONE = auto()
     LARGE = auto()
     CHAT = auto()
 
 
 @dataclass(frozen=True)
-class Shown:
-    """What a model is shown. `places` are the stand-ins in `text`, `values` what they stand for in the raw text.
+class ModelText:
+    """A text as a model reads it."""
 
-    There are no capitals in `text` where its reader knows none.
-    """
-
+    #: in lowercase where the model knows no capitals
     text: str
-    places: tuple[tuple[int, int], ...]
+    #: bounds of the stand-ins in `text`
+    standins: tuple[Bounds, ...]
+    #: what they stand for, in the raw text
     values: tuple[Span, ...]
-    reader: Reader = Reader.NOBODY
+    model: ModelChoice = ModelChoice.NONE
 
     @cached_property
     def own(self) -> str:
-        """The text without the stand-ins, at the same length."""
-        return masked(self.text, self.places)
+        """The text with the stand-ins blanked, at the same length."""
+        return masked(self.text, self.standins)
 
     def raw(self, span: Span) -> Span | None:
-        """A span of this text as one of the raw text; with the values that it shares a name with, not with others.
+        """Return a span of this text as one of the raw text.
 
-        None where it says nothing but stand-ins.
+        It grows over values of its own kind that it reaches into, and stops before others. None where it holds nothing
+        but stand-ins.
         """
         if not any(c.isalnum() for c in self.own[span.start : span.end]):
             return None
@@ -72,36 +73,39 @@ class Shown:
         begin = bisect_left(self._starts, at + (not ending))  # of the stand-ins that begin before this
         if not begin:
             return at
-        (_, end), value = self.places[begin - 1], self.values[begin - 1]
+        (_, end), value = self.standins[begin - 1], self.values[begin - 1]
         if at < end or (ending and at == end):
             return value.end if ending == (value.kind == kind) else value.start
         return at + value.end - end
 
     @cached_property
     def _starts(self) -> list[int]:
-        return [start for start, _ in self.places]
+        return [start for start, _ in self.standins]
 
 
-def shown(
-    text: str, found: Sequence[Span], placeholders: Sequence[tuple[int, int]], choose: Callable[[str], Reader]
-) -> Shown:
-    """`found` are disjoint and touch no placeholder. `choose` says who reads what is neither."""
+def model_text(
+    text: str, found: Sequence[Span], placeholders: Sequence[Bounds], choose: Callable[[str], ModelChoice]
+) -> ModelText:
+    """Return what a model reads of a text.
+
+    `found` are disjoint and touch no placeholder. `choose` returns the model for what is neither.
+    """
     values = sorted(
         itertools.chain(found, (Span(start, end, kind_of(text[start:end])) for start, end in placeholders)),
         key=lambda s: s.start,
     )
-    reader = choose(masked(text, ((s.start, s.end) for s in values)))
-    small = reader is Reader.CHAT
-    text = lower(text) if small else text
+    model = choose(masked(text, ((s.start, s.end) for s in values)))
+    lowercase = model is ModelChoice.CHAT
+    text = lower(text) if lowercase else text
     parts: list[str] = []
-    places: list[tuple[int, int]] = []
+    standins: list[Bounds] = []
     at = length = 0
     for value in values:
         words = WORDS.get(value.kind, NUMBER)
-        words = words.lower() if small else words
+        words = words.lower() if lowercase else words
         parts += [text[at : value.start], words]
         length += value.start - at
-        places.append((length, length + len(words)))
+        standins.append((length, length + len(words)))
         length += len(words)
         at = value.end
-    return Shown("".join([*parts, text[at:]]), tuple(places), tuple(values), reader)
+    return ModelText("".join([*parts, text[at:]]), tuple(standins), tuple(values), model)

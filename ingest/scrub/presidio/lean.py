@@ -1,6 +1,6 @@
-"""Loads Presidio and spaCy without the large libraries they would load, where these are installed, and never use here.
+"""Loads Presidio and spaCy without large libraries that they load where these are installed, and never use here.
 
-That is five seconds of each start and a quarter of a gigabyte. Knows nothing of what they are used for.
+That saves five seconds of each start and a quarter of a gigabyte. Does not know what they are used for.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ UNUSED: Final = frozenset({"torch", "transformers", "stanza", "gliner", "cupy"})
 
 
 class _Absent(MetaPathFinder):
-    """Says of the unused libraries that they are not there, to one thread: others may be loading them right now."""
+    """Hides the unused libraries from one thread: others may be loading them right now."""
 
     def __init__(self) -> None:
         self._thread = threading.get_ident()
@@ -44,16 +44,16 @@ def _without_unused() -> Iterator[None]:
 
 
 def load() -> None:
-    """Import both; does nothing the second time. Both take what is absent for an option not chosen."""
+    """Import both; do nothing the second time. Both treat what is absent as an option not chosen."""
     with _without_unused():
         import presidio_analyzer  # noqa: F401
         import spacy  # noqa: F401
 
 
 def stop_words(language: str) -> frozenset[str]:
-    """spaCy's commonest words of a language, from that one file.
+    """Return spaCy's commonest words of a language, from that one file.
 
-    Imported the usual way its whole language would come along, and the French tokenizer alone compiles for seconds.
+    The usual import would load the whole language, and the French tokenizer alone compiles for seconds.
     """
     import spacy
 

@@ -1,15 +1,15 @@
-"""Accounts, cards, telephones, identity papers and passwords."""
+"""Rules for accounts, cards, telephones, identity papers and passwords."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from ingest.scrub.rules.rule import CODE, DIGIT, FIVE_DIGITS, IS, NO, Rule, words
+from ingest.scrub.rules.rule import CODE, DIGIT, FIVE_DIGITS, IS, NO, PatternRule, words
 
 _MONTH: Final = r"(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}\.?"
 
-RULES: Final[tuple[Rule, ...]] = (
-    Rule(
+RULES: Final[tuple[PatternRule, ...]] = (
+    PatternRule(
         "ACCOUNT_NUMBER",
         "called an account number",
         rf"\b(?i:account|acct|a/c|customer|client|member|membership|loyalty|user|policy|contract|card|voucher|gift\scard)"
@@ -22,7 +22,7 @@ RULES: Final[tuple[Rule, ...]] = (
         ),
         ("is my account number needed?",),
     ),
-    Rule(
+    PatternRule(
         "ACCOUNT_NUMBER",
         "of a bank",
         rf"\b(?i:sort\scode|routing|bsb|ifsc|swift|bic|bank\saccount|account)\s?(?:{NO}(?!\w))?{IS}\K"
@@ -31,7 +31,7 @@ RULES: Final[tuple[Rule, ...]] = (
         (("sort code 20-00-00 please", "20-00-00"), ("ifsc is HDFC0001234", "HDFC0001234")),
         ("swift delivery", "account since 2019", "SWIFT PAYMENT"),
     ),
-    Rule(
+    PatternRule(
         "CREDIT_CARD",
         "called a card number",
         r"\b(?i:card(?:\s(?:number|no\.?))?)\s?(?:(?i:is|ending(?:\s(?:in|with))?)|[:#])\s?"
@@ -40,7 +40,7 @@ RULES: Final[tuple[Rule, ...]] = (
         (("card ending in 4242", "4242"), ("card number: 4111 1111 1111 1112", "4111 1111 1111 1112")),
         ("card is fine",),
     ),
-    Rule(
+    PatternRule(
         "PHONE_NUMBER",
         "called a phone number",
         r"\b(?i:phone|mobile|cell|tel|telephone|whatsapp|contact|call\sme(?:\s(?:at|on))?|reach\sme\s(?:at|on))"
@@ -54,7 +54,7 @@ RULES: Final[tuple[Rule, ...]] = (
         ("phone 2 is broken", "call me at 5"),
         needs=(DIGIT,),
     ),
-    Rule(
+    PatternRule(
         "PHONE_NUMBER",
         "with an extension",
         r"(?<![\w-])\+?[\d(][\d ().-]{5,22}\d\s?(?i:x|ext\.?|extension)\s?\d{1,6}(?!\w)",
@@ -63,7 +63,7 @@ RULES: Final[tuple[Rule, ...]] = (
         ("2 x 500 g",),
         needs=(DIGIT,),
     ),
-    Rule(
+    PatternRule(
         "PHONE_NUMBER",
         "in words",
         r"\b(?i:(?:(?:double|triple)\s)?(?:zero|oh|one|two|three|four|five|six|seven|eight|nine)"
@@ -73,7 +73,7 @@ RULES: Final[tuple[Rule, ...]] = (
         ("one two three go",),
         needs=(words("zero oh one two three four five six seven eight nine"),),
     ),
-    Rule(
+    PatternRule(
         "ID_NUMBER",
         "social security",
         r"(?<![\w-])(?<!\d )\d{3}[- ]\d{2}[- ]\d{4}(?![\w-]| \d)",
@@ -82,7 +82,7 @@ RULES: Final[tuple[Rule, ...]] = (
         ("2024-01-15",),
         needs=(DIGIT,),
     ),
-    Rule(
+    PatternRule(
         "ID_NUMBER",
         "tax and identity cards",
         r"(?<![\w-])(?<!\d )(?:[A-Z]{5}\d{4}[A-Z]|\d{4} \d{4} \d{4}|[A-Z]{2}\d{6}[A-D])(?![\w-]| \d)",
@@ -91,7 +91,7 @@ RULES: Final[tuple[Rule, ...]] = (
         ("SKU ABC-12",),
         needs=(DIGIT,),
     ),
-    Rule(
+    PatternRule(
         "ID_NUMBER",
         "called an identity number",
         r"\b(?i:passport|licen[cs]e(?:\splate)?|(?:number\s)?plate|ssn|social\ssecurity|aadhaa?r|pan|national\sid|tax\sid|vat|"
@@ -110,7 +110,7 @@ RULES: Final[tuple[Rule, ...]] = (
             words("passport license licence plate ssn social aadhaar aadhar pan national tax vat serial imei vin"),
         ),
     ),
-    Rule(
+    PatternRule(
         "CARD_EXPIRY",
         "called the end of a card",
         r"\b(?i:exp(?:iry|ires|iration)?|valid\s(?:thru|until|till))(?!\w)(?:\s(?i:date|on))?(?:\s(?i:is))?\s?[:.]?\s?"
@@ -120,7 +120,7 @@ RULES: Final[tuple[Rule, ...]] = (
         ("the offer expires 09/27/2026", "exp date is wrong"),
         needs=(DIGIT, words("exp expiry expires expiration valid")),
     ),
-    Rule(
+    PatternRule(
         "DATE_OF_BIRTH",
         "called a date of birth",
         rf"\b(?i:d\.?o\.?b\.?|date\sof\sbirth|birth\s?da(?:te|y)|born(?:\son)?)(?!\w)(?i:\s(?:is|was))?\s?[:=-]?\s?\K"
@@ -135,7 +135,7 @@ RULES: Final[tuple[Rule, ...]] = (
         ("her birthday is on 3 May", "a present for his birthday 2024"),
         needs=(DIGIT, words("dob d birth birthday birthdate born")),
     ),
-    Rule(
+    PatternRule(
         "PASSWORD",
         "called a password",
         r"\b(?i:password|passcode|passwd|pwd|pass\s?phrase)(?!\w)(?:\s?(?:(?i:is|was)\b|[:=])\s?|\s(?=\S{0,40}\d))\K"
@@ -149,7 +149,7 @@ RULES: Final[tuple[Rule, ...]] = (
         ("my password is wrong", "reset my password please", "the password was not accepted"),
         needs=(words("password passcode passwd pwd pass passphrase"),),
     ),
-    Rule(
+    PatternRule(
         "PASSWORD",
         "called a code of safety",
         rf"\b(?i:pin(?!\s?code)|cvv2?|cvc|otp|(?:security|verification|access|one[\s-]time)\s(?:code|pin))(?!\w)(?:\s?{NO}(?!\w))?{IS}\K\d{{3,8}}(?!\w)",
@@ -158,7 +158,7 @@ RULES: Final[tuple[Rule, ...]] = (
         ("pin 2 is bent", "an otp was sent"),
         needs=(words("pin cvv cvv2 cvc otp security verification access one"),),
     ),
-    Rule(
+    PatternRule(
         "NUMBER",
         "code with five digits",
         r"(?<![\w-])(?=[\w-]{0,40}\d{5})(?=[\w-]{0,40}[A-Za-z])(?!\d[\d-]*-[A-Za-z]{3,}(?!\w))"

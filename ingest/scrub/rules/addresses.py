@@ -1,6 +1,6 @@
-"""Completes postal addresses: what was found of one takes its number, door, town, country and postcode along.
+"""Completes postal addresses: what was found of one grows by its number, door, town, country and postcode.
 
-Only grows what was found; never finds an address, so that plain places survive.
+Never finds an address itself, so that plain places survive.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ingest.scrub.spans import Span
 
 MOST_WORDS: Final = 9
 MOST_LINES: Final = 5
-LONGEST: Final = 400  # characters that an address grows at most
+LONGEST: Final = 400  # characters by which an address grows at most
 _NO_STREET: Final = (
     "is|at|to|on|in|with|by|from|the|a|an|my|our|your|his|her|was|are|of|for|and|or|this|that|it|days?|weeks?|months?|hours?|"
     "minutes?|items?|orders?|pieces|times?|name|live|lives|address|same|ordered|bought|got|have|has"
@@ -44,7 +44,7 @@ _JOINERS: Final = frozenset(
 
 
 def completed(text: str, spans: Sequence[Span], lexicon: Lexicon) -> list[Span]:
-    """The spans, with addresses joined to their neighbours and grown."""
+    """Return the spans, with addresses joined to their neighbours and grown."""
     others = [span for span in spans if span.kind != "ADDRESS"]
     streets = sorted((span for span in spans if span.kind == "ADDRESS"), key=lambda s: s.start)
     joined: list[Span] = []
@@ -54,15 +54,15 @@ def completed(text: str, spans: Sequence[Span], lexicon: Lexicon) -> list[Span]:
             joined.append(Span(last.start, max(last.end, span.end), "ADDRESS", max(last.score, span.score)))
         else:
             joined.append(span)
-    small = bool(joined) and not any(map(str.isupper, text))
-    return [*others, *(_grown(text, span, lexicon, small=small) for span in joined)]
+    lowercase = bool(joined) and not any(map(str.isupper, text))
+    return [*others, *(_grown(text, span, lexicon, lowercase=lowercase) for span in joined)]
 
 
 def _near(text: str, end: int, start: int) -> bool:
     return start <= end or bool(_BETWEEN.fullmatch(text, end, start))
 
 
-def _grown(text: str, span: Span, lexicon: Lexicon, *, small: bool) -> Span:
+def _grown(text: str, span: Span, lexicon: Lexicon, *, lowercase: bool) -> Span:
     start, end = span.start, span.end
     door = bool(_DOOR.search(text, start, end))
     before = _BEFORE.search(text[max(0, start - 90) : start])
@@ -70,11 +70,11 @@ def _grown(text: str, span: Span, lexicon: Lexicon, *, small: bool) -> Span:
         start -= len(before.group())
     if not door and (house := _HOUSE.match(text, end)):
         end = house.end()
-    return Span(start, _end(text, end, lexicon, sure=door, small=small), "ADDRESS", span.score)
+    return Span(start, _end(text, end, lexicon, sure=door, lowercase=lowercase), "ADDRESS", span.score)
 
 
 def _town_line(text: str, start: int, limit: int) -> re.Match[str] | None:
-    """The rest of a line, if it may be a town's, with a postcode at its end or without."""
+    """Match the rest of a line, if it may be a town's, with a postcode at its end or without."""
     end = text.find("\n", start, limit)
     line = _LINE.fullmatch(text, start, limit if end < 0 else end)
     if line is None:
@@ -83,10 +83,10 @@ def _town_line(text: str, start: int, limit: int) -> re.Match[str] | None:
     return line if len(town) <= LONGEST_LINE and len(town.split()) <= 5 else None
 
 
-def _end(text: str, end: int, lexicon: Lexicon, *, sure: bool, small: bool) -> int:
-    """Where the address ends: behind its postcode, or a country, or, of a `sure` one, behind its last place name.
+def _end(text: str, end: int, lexicon: Lexicon, *, sure: bool, lowercase: bool) -> int:
+    """Return where the address ends: behind its postcode or country, or, of a `sure` one, behind its last place name.
 
-    `small` texts have no capitals.
+    `lowercase` says that the text has no capitals.
     """
     at, kept, limit = end, end, min(len(text), end + LONGEST)
     words = lines = 0
@@ -106,7 +106,7 @@ def _end(text: str, end: int, lexicon: Lexicon, *, sure: bool, small: bool) -> i
             at, words = part.end("word"), words + 1
             continue
         place = word.casefold() in PLACES
-        if not (place or word[:1].isupper() or (small and lexicon.unknown(word)) or (word == "nan" and words)):
+        if not (place or word[:1].isupper() or (lowercase and lexicon.unknown(word)) or (word == "nan" and words)):
             break
         at, words = part.start("word") + len(word), words + 1
         if sure or place:

@@ -1,13 +1,13 @@
-"""Links and user names."""
+"""Rules for links and user names."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from ingest.scrub.rules.rule import Rule
+from ingest.scrub.rules.rule import PatternRule
 
-RULES: Final[tuple[Rule, ...]] = (
-    Rule(
+RULES: Final[tuple[PatternRule, ...]] = (
+    PatternRule(
         "URL",
         "with a path or user",
         r"(?<!\w)(?:(?i:https?|ftp)://|(?i:www\.))[^\s<>\"‹›\x00]{3,500}(?<![.,;:!?)\]])",
@@ -18,7 +18,7 @@ RULES: Final[tuple[Rule, ...]] = (
         ),
         ("on amazon.com",),
     ),
-    Rule(
+    PatternRule(
         "URL",
         "a site's page",
         r"(?<![\w@./-])(?:[A-Za-z0-9-]{1,40}\.){1,3}(?i:com|net|org|me|io|co|app|dev|in|uk|de|fr|es|it|nl|be|gg|tv|ly|link|shop|store|info|test|example)"
@@ -27,7 +27,7 @@ RULES: Final[tuple[Rule, ...]] = (
         (("fb is facebook.com/anouk.dv", "facebook.com/anouk.dv"), ("paypal.me/luigiv please", "paypal.me/luigiv")),
         ("amazon.com / ebay.com", "and/or", "amazon.in/"),
     ),
-    Rule(
+    PatternRule(
         "USERNAME",
         "called a user name",
         r"\b(?i:user\s?name|login|handle|screen\sname|twitter|instagram)(?:\sid)?\s?(?:(?i:is|was)\b|[:=])\s?\K@?[\w.-]{3,40}(?<=\w)",
@@ -35,7 +35,7 @@ RULES: Final[tuple[Rule, ...]] = (
         (("my username is jo_doe", "jo_doe"), ("login: kay.77", "kay.77")),
         ("username please",),
     ),
-    Rule(
+    PatternRule(
         "USERNAME",
         "at handle",
         r"(?<![\w@.])@(?=[A-Za-z_])\w{3,30}\b",

@@ -1,7 +1,7 @@
 """The safety net: plain patterns for e-mail addresses, cards, phones and any run of five or more digits.
 
-It runs over what the recognizers left, and again over the finished text. Knows no Presidio and no context.
-Every pattern here takes time linear in the text. Dates, years and prices are not numbers of this kind (`harmless`).
+It runs over what the recognizers left, and again over the finished text. Dates, years and prices are not numbers of
+this kind (`harmless`). Every pattern takes time linear in the text. Knows no Presidio and no context.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ SCORE: Final = 0.6
 
 
 def find(text: str) -> list[Span]:
-    """Everything of these kinds; spans may overlap."""
+    """Return everything of these kinds; spans may overlap."""
     return [*addresses(text), *_digits(text)]
 
 
 def addresses(text: str) -> list[Span]:
-    """E-mail addresses and IBANs only: these win over names and other parts found inside them."""
+    """Return e-mail addresses and IBANs only: these win over names and other parts found inside them."""
     spans: list[Span] = []
     if "@" in text:
         spans += [Span(*m.span(), "EMAIL_ADDRESS", 0.98) for m in EMAIL.finditer(text)]
@@ -82,10 +82,10 @@ def _digits(text: str) -> Iterator[Span]:
 
 
 def harmless(text: str) -> bool:
-    """Dates, years and prices with up to three separators between, a short number before and after them or not.
+    """Return whether it is dates, years and prices with up to three separators between, perhaps beside a short number.
 
-    Not one pattern: '2019-12-12-2019' reads in two ways, and each such piece would double the time. Here each place
-    where a piece may begin is looked at once, whatever stands before it.
+    This is not one pattern: '2019-12-12-2019' reads in two ways, and each such piece would double the time. Here each
+    position where a piece may begin is looked at once, whatever is before it.
     """
     begins = [False] * (len(text) + 1)
     begins[0] = True

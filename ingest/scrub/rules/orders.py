@@ -1,13 +1,13 @@
-"""Orders and parcels."""
+"""Rules for orders and parcels."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from ingest.scrub.rules.rule import CAPITAL, CODE, DIGIT, IS, NO, Rule, words
+from ingest.scrub.rules.rule import CAPITAL, CODE, DIGIT, IS, NO, PatternRule, words
 
-RULES: Final[tuple[Rule, ...]] = (
-    Rule(
+RULES: Final[tuple[PatternRule, ...]] = (
+    PatternRule(
         "ORDER_ID",
         "three groups",
         r"(?<![\w-])(?<!\d )\d{2,4}\s?[ \u2010-\u2015-]\s?\d{5,8}\s?[ \u2010-\u2015-]\s?\d{5,8}(?![\w-]*\d)",
@@ -21,7 +21,7 @@ RULES: Final[tuple[Rule, ...]] = (
         ("between 2019-2023", "call 24-48 hours before"),
         needs=(DIGIT,),
     ),
-    Rule(
+    PatternRule(
         "ORDER_ID",
         "hash",
         r"\#\s?\K(?=[\w-]{0,30}\d{3})[A-Za-z0-9](?:[\w-]{0,30}[A-Za-z0-9])?",
@@ -29,7 +29,7 @@ RULES: Final[tuple[Rule, ...]] = (
         (("Re #12345", "12345"), ("my order #A-1042 is late", "A-1042"), ("# 9981", "9981")),
         ("you are #1", "#sale today", "#45 of many"),
     ),
-    Rule(
+    PatternRule(
         "ORDER_ID",
         "order and hash",
         rf"\b(?i:order|invoice|booking|ticket|case|rma|return|refund)\s?\#\s?\K{CODE}",
@@ -37,7 +37,7 @@ RULES: Final[tuple[Rule, ...]] = (
         (("order #a7f3 has not come", "a7f3"),),
         ("order #1 in the world",),
     ),
-    Rule(
+    PatternRule(
         "ORDER_ID",
         "prefix",
         r"(?<![\w-])(?:ORD|ORDER|OD|PO|SO|INV|INVOICE|RMA|RET|REF|TKT|TICKET|CASE|ord|inv|rma|tkt)"
@@ -51,7 +51,7 @@ RULES: Final[tuple[Rule, ...]] = (
         ("in order to", "ORDER now", "a case of 12"),
         needs=(DIGIT,),
     ),
-    Rule(
+    PatternRule(
         "ORDER_ID",
         "called an order number",
         r"\b(?:(?i:orders?|invoice|booking|purchase|return|refund|rma|complaint|ticket|case|reference|conf(?:irmation)?|reservation)"
@@ -67,7 +67,7 @@ RULES: Final[tuple[Rule, ...]] = (
         ),
         ("what is my order number?", "the order number is missing"),
     ),
-    Rule(
+    PatternRule(
         "ORDER_ID",
         "after order",
         rf"\b(?i:order|invoice|rma)\b{IS}\K(?:[A-Z]{{0,4}}-?\d{{4,20}}|\d{{2,6}}(?:-\d{{2,8}}){{1,4}})(?![\w-]*\d)"
@@ -77,7 +77,7 @@ RULES: Final[tuple[Rule, ...]] = (
         ("an order 2 days ago", "order 1299 rupees worth", "order 2 shirts"),
         needs=(words("order invoice rma"),),
     ),
-    Rule(
+    PatternRule(
         "ORDER_ID",
         "letters and digits near order",
         r"(?<![\w-])[A-Z]{1,5}-?\d{5,20}[A-Z0-9]{0,4}(?![\w-])",
@@ -86,7 +86,7 @@ RULES: Final[tuple[Rule, ...]] = (
         ("the RTX3080 in my order is great", "part AB98765"),
         ("order", "orders", "invoice", "ticket", "booking", "reference"),
     ),
-    Rule(
+    PatternRule(
         "TRACKING_NUMBER",
         "carrier formats",
         r"(?<![\w-])(?:1Z[A-Z0-9]{16}|[A-Z]{2}\d{9}[A-Z]{2}|TBA\d{9,12}|J[DJ]\d{14,18})(?![\w-])",
@@ -95,7 +95,7 @@ RULES: Final[tuple[Rule, ...]] = (
         ("JD Sports",),
         needs=(CAPITAL, DIGIT),
     ),
-    Rule(
+    PatternRule(
         "TRACKING_NUMBER",
         "called a tracking number",
         rf"\b(?i:tracking|awb|shipment|consignment|waybill|parcel)\s{{0,2}}(?:{NO}(?!\w))?{IS}\K{CODE}(?!\w)",

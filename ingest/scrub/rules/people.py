@@ -1,16 +1,16 @@
-"""Names that somebody says, signs with or is addressed by."""
+"""Rules for names that somebody says, signs with or is addressed by."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from ingest.scrub.rules.rule import CAPITAL, HYPHENS, Rule, words
+from ingest.scrub.rules.rule import CAPITAL, HYPHENS, PatternRule, words
 
 _NAME: Final = r"[^\W\d_](?:[^\W\d_]|['’.-](?=[^\W\d_])){0,25}"
 _BIG_NAME: Final = r"(?=\p{Lu})" + _NAME
 
-RULES: Final[tuple[Rule, ...]] = (
-    Rule(
+RULES: Final[tuple[PatternRule, ...]] = (
+    PatternRule(
         "PERSON",
         "says a name",
         r"(?:\b(?i:my|the|his|her|our|their|full|first|last|maiden|middle|sur|billing|account|holder'?s?|customer|(?:son|daughter|"
@@ -25,7 +25,7 @@ RULES: Final[tuple[Rule, ...]] = (
         ),
         ("what is my name?", "the name is wrong"),
     ),
-    Rule(
+    PatternRule(
         "PERSON",
         "says a name in another language",
         r"\b(?i:je\sm['’]appelle|me\sllamo|mi\snombre\ses|mein\sname\sist|ich\shei(?:ß|ss)e|mijn\snaam\sis|mi\schiamo|"
@@ -40,7 +40,7 @@ RULES: Final[tuple[Rule, ...]] = (
             ),
         ),
     ),
-    Rule(
+    PatternRule(
         "PERSON",
         "spelled out with hyphens",
         r"(?<![\w-])(?:\p{L}-){4,24}\p{L}(?![\w-])",
@@ -49,7 +49,7 @@ RULES: Final[tuple[Rule, ...]] = (
         ("a-b-c",),
         needs=(HYPHENS,),
     ),
-    Rule(
+    PatternRule(
         "PERSON",
         "said to be spelled",
         r"\b(?i:names?|spelled|spelt|spell|spells)\s(?i:(?:is|it|as)\s)?\K(?:\p{L} ){3,24}\p{L}(?![\w-])",
@@ -58,7 +58,7 @@ RULES: Final[tuple[Rule, ...]] = (
         ("do it a s a p",),
         needs=(words("name names spelled spelt spell spells"),),
     ),
-    Rule(
+    PatternRule(
         "PERSON",
         "introduces",
         rf"\b(?i:i\sam|i'?m|this\sis|myself|call\sme|i’m|name'?s|it'?s)\s\K{_BIG_NAME}(?:\s{_BIG_NAME}){{0,2}}"
@@ -68,7 +68,7 @@ RULES: Final[tuple[Rule, ...]] = (
         ("I'm Unhappy.", "this is Unacceptable!", "This is Great"),
         needs=(CAPITAL,),
     ),
-    Rule(
+    PatternRule(
         "PERSON",
         "title",
         rf"\b(?:(?:[Mm]rs?|[Mm]s|[Mm]iss|[Dd]r|[Pp]rof|[Ss]ir|[Mm]adam)\.?\s\K{_BIG_NAME}(?:\s{_BIG_NAME}){{0,2}}"
@@ -78,7 +78,7 @@ RULES: Final[tuple[Rule, ...]] = (
         ("Dear sir, hello", "Sir This is bad"),
         needs=(words("mr mrs ms miss dr prof sir madam"),),
     ),
-    Rule(
+    PatternRule(
         "PERSON",
         "signs or greets",
         rf"(?:^|(?<=[.!?\n]\s?))(?i:(?:(?:kind|best|warm)?\s?regards|sincerely|cheers|yours(?:\struly)?|dear|hi|hello|hey|thanks|"

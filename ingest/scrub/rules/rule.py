@@ -1,4 +1,4 @@
-"""What a rule is: a pattern with the sentences it is tested on, and the features of a text that it needs.
+"""A rule: a pattern with the sentences it is tested on, and the features of a text that it needs.
 
 Knows nothing of Presidio, nor of other messages.
 """
@@ -23,12 +23,15 @@ _FIVE: Final = re.compile(r"\d{5}")
 
 
 def words(text: str) -> frozenset[str]:
-    """The text's words, as `features` has them."""
+    """Return the text's words, as `features` has them."""
     return frozenset(_WORD.findall(text.casefold()))
 
 
 def features(text: str) -> frozenset[str]:
-    """Its words in any case, "A" for a capital letter, "0" for a digit, "00000" for five in a row, "----" for four hyphens."""
+    """Return the text's words in lowercase, and marks of what else is in it.
+
+    The marks are "A" for a capital letter, "0" for a digit, "00000" for five in a row, "----" for four hyphens.
+    """
     marks = {
         "A": any(map(str.isupper, text)),
         "0": any(map(str.isdigit, text)),
@@ -39,17 +42,20 @@ def features(text: str) -> frozenset[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """One pattern. A `score` under 0.4 counts only when a `context` word stands near.
-
-    `needs` saves time: the pattern is tried where the text has one of the `features` in each of these.
-    """
+class PatternRule:
+    """One pattern for one kind of personal data."""
 
     kind: str
+    #: for tests and reports
     name: str
+    #: for the `regex` module
     pattern: str
+    #: under 0.4 it counts only where a `context` word is near
     score: float
+    #: sentences and what it must find in them
     finds: tuple[tuple[str, str], ...]
+    #: sentences in which it must find nothing
     spares: tuple[str, ...] = ()
     context: tuple[str, ...] = ()
+    #: saves time: the pattern is tried only where the text has one of the `features` in each of these
     needs: tuple[frozenset[str], ...] = ()

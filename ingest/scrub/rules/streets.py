@@ -1,10 +1,10 @@
-"""Addresses."""
+"""Rules for postal addresses."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from ingest.scrub.rules.rule import CAPITAL, DIGIT, Rule, words
+from ingest.scrub.rules.rule import CAPITAL, DIGIT, PatternRule, words
 
 _STREETS: Final = (
     r"(?i:street|st|road|rd|avenue|ave|lane|ln|drive|dr|boulevard|blvd|court|ct|way|place|pl|square|sq|terrace|"
@@ -16,8 +16,8 @@ _NO_STREET: Final = (
     r"and|or|no|rupees|rs|dollars|percent|pieces|items?|orders?|more|business|working|people|size|pairs?|each|qty|email|e-mail|mail|phone|sms|text|chat|post"
 )
 
-RULES: Final[tuple[Rule, ...]] = (
-    Rule(
+RULES: Final[tuple[PatternRule, ...]] = (
+    PatternRule(
         "ADDRESS",
         "house and street",
         r"(?<![\w-])\d{1,6}[A-Za-z]?(?:[-/]\d{1,4}[A-Za-z]?)?,?\s"
@@ -32,7 +32,7 @@ RULES: Final[tuple[Rule, ...]] = (
         ("a street nearby", "2 days on the road", "10 minutes away"),
         needs=(DIGIT,),
     ),
-    Rule(
+    PatternRule(
         "ADDRESS",
         "house and the street",
         r"(?<![\w$€£.-])\d{1,4}[A-Za-z]?,?\s(?i:the)\s(?i:crescent|green|square|close|terrace|avenue|grove|mews|parade|lane|gardens|"
@@ -42,9 +42,9 @@ RULES: Final[tuple[Rule, ...]] = (
         ("the 2nd in the green one",),
         needs=(DIGIT,),
     ),
-    Rule(
+    PatternRule(
         "ADDRESS",
-        "lives on a number, written small",
+        "lives on a number, in lowercase",
         r"\b(?i:(?:i|we|he|she|they)\s(?:live|stay|reside)s?\s(?:at|on)|pick(?:ed)?\s(?:it|me|us|them|this|that)?\s?up\s(?:from|at)|"
         r"drop(?:ped)?\s(?:it|me|us|them|this|that)?\s?(?:off\s)?at)\s\K\d{1,6}[A-Za-z]?\s"
         rf"(?!(?i:{_NO_STREET}|acres?|floors?|kids|campus|budget|sites?)\b)[^\W\d_]{{3,24}}(?!\w)",
@@ -53,7 +53,7 @@ RULES: Final[tuple[Rule, ...]] = (
         ("we live on 2 acres", "pick it up at 5 pm"),
         needs=(DIGIT,),
     ),
-    Rule(
+    PatternRule(
         "ADDRESS",
         "door",
         r"\b(?i:apt|apartment|suite|flat|unit|p\.?\s?o\.?\s?box|house\s(?:no\.?|number)|plot(?:\sno\.?)?|room)\.?\s?\#?\s?"
@@ -63,7 +63,7 @@ RULES: Final[tuple[Rule, ...]] = (
         ("a suite of tools",),
         needs=(words("apt apartment suite flat unit p po pobox house plot room"),),
     ),
-    Rule(
+    PatternRule(
         "ADDRESS",
         "called an address",
         r"\b(?i:(?:my|our|the|new|correct|delivery|shipping|billing|home|postal)\saddress)\s?(?:(?i:is|was)\b|[:=])\s?\K"
@@ -72,7 +72,7 @@ RULES: Final[tuple[Rule, ...]] = (
         (("My address is 5 The Green, Oldtown", "5 The Green, Oldtown"),),
         ("my address is wrong",),
     ),
-    Rule(
+    PatternRule(
         "ADDRESS",
         "labelled line",
         r"^\s{0,4}(?i:address|street\saddress|ship\sto|deliver\sto|bill\sto)\s?:\s{0,6}\K[^\n]{4,120}(?:\n[^\n]{2,40}){0,3}",
@@ -80,7 +80,7 @@ RULES: Final[tuple[Rule, ...]] = (
         (("Address: 5 Elm, Oldtown\nUtopia", "5 Elm, Oldtown\nUtopia"),),
         ("the address: none",),
     ),
-    Rule(
+    PatternRule(
         "ADDRESS",
         "lives or goes to a number",
         r"\b(?i:live[sd]?\s(?:at|on|in)|resid(?:e|es|ing)\sat|located\sat|offices?\s(?:is|are)\sat|(?:deliver|ship|send|mail|return)"
@@ -93,7 +93,7 @@ RULES: Final[tuple[Rule, ...]] = (
         ("ship to 2 people", "I live in 2 places"),
         needs=(DIGIT,),
     ),
-    Rule(
+    PatternRule(
         "ADDRESS",
         "street words of other languages",
         r"(?<!\w)(?:\d{1,6}[A-Za-z]?,?\s){0,2}"
@@ -107,7 +107,7 @@ RULES: Final[tuple[Rule, ...]] = (
         ("via email", "via SMS or Place Order"),
         needs=(CAPITAL,),
     ),
-    Rule(
+    PatternRule(
         "ADDRESS",
         "number, words, door",
         r"(?<![\w.$-])\d{1,6}[A-Za-z]?,?\s(?:(?!(?i:"
@@ -122,7 +122,7 @@ RULES: Final[tuple[Rule, ...]] = (
         ("2 nights in a suite", "order 2 in flat pack"),
         needs=(DIGIT,),
     ),
-    Rule(
+    PatternRule(
         "ADDRESS",
         "military",
         r"(?<!\w)(?i:(?:usnv|uss|usns|uscgc|psc|cmr|unit)\s[\w'’-]{1,24}(?:,?\sbox\s\d{1,5})?,?\s{1,3}(?:fpo|apo|dpo),?\s(?:aa|ae|ap)\s\d{5})(?!\w)",
@@ -133,7 +133,7 @@ RULES: Final[tuple[Rule, ...]] = (
         ),
         ("unit testing in ap 5",),
     ),
-    Rule(
+    PatternRule(
         "ADDRESS",
         "lives on a street",
         r"\b(?i:(?:live|lives|living|lived|stay|staying|reside|resides|located|moved)\s(?:on|to|at|off|from))\s\K(?!(?i:the|a|an|my|our|your|this|that|"
@@ -142,7 +142,7 @@ RULES: Final[tuple[Rule, ...]] = (
         (("i live on elderberry road now", "elderberry road"),),
         ("we live on the same street", "living on my street"),
     ),
-    Rule(
+    PatternRule(
         "ADDRESS",
         "corner",
         r"\b(?i:(?:the\s)?corner\sof)\s\K[^\n.?!,]{2,40}?(?:\.\s[^\n.?!,]{2,40}?)?\s(?i:and|&)\s[^\W\d_][\w'’-]{1,24}(?:\s[^\W_][\w'’-]{1,24}){0,2}",
@@ -150,7 +150,7 @@ RULES: Final[tuple[Rule, ...]] = (
         (("at the corner of Elm Rd and Low Street", "Elm Rd and Low Street"),),
         ("around the corner",),
     ),
-    Rule(
+    PatternRule(
         "ADDRESS",
         "number, words, number",
         r"(?<![\w.$€£-])\d{1,6}\s(?:(?!(?i:"
@@ -161,7 +161,7 @@ RULES: Final[tuple[Rule, ...]] = (
         ("I bought 2 shirts size 4, please help", "order 2 pairs of 3, thanks"),
         needs=(DIGIT,),
     ),
-    Rule(
+    PatternRule(
         "ADDRESS",
         "street and number",
         r"(?<![\w-])(?i:ul|av|avda|c/|r(?=\.)|rua|calle|via|rue|str|strada|ulica|calea|bd|bvd|blvd|pza|plaza)\.?\s(?:(?!(?i:"
@@ -183,7 +183,7 @@ RULES: Final[tuple[Rule, ...]] = (
             ),
         ),
     ),
-    Rule(
+    PatternRule(
         "ADDRESS",
         "postcode",
         r"(?<![\w-])(?:[A-Z]{1,2}\d[A-Z\d]? \d[A-Z]{2}|[A-Z]\d[A-Z] \d[A-Z]\d)(?![\w-])",

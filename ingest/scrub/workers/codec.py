@@ -1,4 +1,4 @@
-"""What is asked of a worker and what it answers, as values that JSON can hold."""
+"""The requests to a worker and its answers, as values that JSON can hold."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from shoptalk.domain import Message
 from shoptalk.errors import ScrubbingFailed
 from shoptalk.ports import CustomerRecord
 
-Conversation = Sequence[Message]
 
-
-def many(conversations: Sequence[Conversation], records: Sequence[CustomerRecord], trusted: bool) -> dict[str, Any]:
-    """Ask for conversations to be scrubbed together."""
+def many(
+    conversations: Sequence[Sequence[Message]], records: Sequence[CustomerRecord], trusted: bool
+) -> dict[str, Any]:
+    """Return the request to scrub conversations together."""
     return {
         "do": "many",
         "conversations": [[(said.role, said.content) for said in each] for each in conversations],
@@ -29,14 +29,14 @@ def _plain(record: CustomerRecord) -> dict[str, Any]:
     return {name: value if isinstance(value, str) else list(value) for name, value in record.items()}
 
 
-def read_many(asked: Mapping[str, Any]) -> tuple[list[list[Message]], list[CustomerRecord], bool]:
-    """The arguments of `many` again."""
-    conversations = [[Message(role, content) for role, content in each] for each in asked["conversations"]]
-    return conversations, asked["records"], asked["trusted"]
+def read_many(request: Mapping[str, Any]) -> tuple[list[list[Message]], list[CustomerRecord], bool]:
+    """Return the arguments that `many` was called with."""
+    conversations = [[Message(role, content) for role, content in each] for each in request["conversations"]]
+    return conversations, request["records"], request["trusted"]
 
 
 def outcome(made: Scrubbed | ScrubbingFailed) -> dict[str, Any]:
-    """One conversation's outcome, to be sent."""
+    """Return one conversation's outcome, to be sent."""
     if isinstance(made, ScrubbingFailed):
         return {"failed": made.message}
     return {
@@ -50,7 +50,7 @@ def outcome(made: Scrubbed | ScrubbingFailed) -> dict[str, Any]:
 
 
 def read_outcome(sent: Mapping[str, Any]) -> Scrubbed | ScrubbingFailed:
-    """One conversation's outcome, as received."""
+    """Return one conversation's outcome, as received."""
     if "failed" in sent:
         return ScrubbingFailed(sent["failed"])
     return Scrubbed(

@@ -1,4 +1,4 @@
-"""How long a text may take to scrub: in processor time, and by the clock on the wall.
+"""Limits of how long a text may take to scrub: in processor time, and in wall-clock time.
 
 Ordinary text takes about 30 ms of processor time a kilobyte, so nothing that people write comes near.
 """
@@ -10,12 +10,12 @@ from typing import Final
 
 BASE_S: Final = 0.5
 PER_KB_S: Final = 0.1
-IMPATIENT: Final = 3.0  # times the processor time, by the clock: somebody waits for the answer
-PATIENT: Final = 60.0  # the same for background work, which gets little of a busy processor and is nobody's to blame
+IMPATIENT: Final = 3.0  # wall-clock time as a multiple of the processor time: somebody waits for the answer
+PATIENT: Final = 60.0  # the same for background work, which gets little of a busy processor
 
 
 def allowance(texts: Iterable[str]) -> float:
-    """Seconds of processor time for these texts together."""
+    """Return the seconds of processor time for these texts together."""
     return BASE_S + PER_KB_S * sum(map(_bytes, texts)) / 1000
 
 

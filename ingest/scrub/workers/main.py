@@ -1,4 +1,4 @@
-"""The process that workers are forked from: loads everything once, then forks one for each socket it is handed.
+"""The process that workers are forked from: loads everything once, then forks one for each socket it receives.
 
 Run as `python -m ingest.scrub.workers.main FD`, with its end of a socket pair. It scrubs nothing itself and has one
 thread, so that a fork is whole. It and its workers end when the process that started it is gone: then their sockets
@@ -30,7 +30,7 @@ WARM: Final = (
 
 
 def main(handle: int) -> None:
-    """Load, say so, and fork until the socket closes."""
+    """Load, report that, and fork until the socket closes."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     gone = contextlib.suppress(wire.Closed, ConnectionError)  # whoever started this
@@ -45,11 +45,11 @@ def _serve(control: socket.socket) -> None:
         control.sendall(wire.encode({"failed": error.message}))
         return
     control.sendall(wire.encode({"ready": True}))
-    _Nursery(control, scrubber).run()
+    _Forker(control, scrubber).run()
 
 
 def _loaded(patterns: list[str]) -> PresidioScrubber:
-    """A scrubber that has read something with each of its models, and memory that forks share as long as possible."""
+    """Return a scrubber that has used each of its models; freeze memory so that forks share it as long as possible."""
     scrubber = PresidioScrubber(Analyzer(patterns))
     for text in WARM:
         scrubber.scrub([Message("assistant", "What is your name?"), Message("user", text)])
@@ -58,7 +58,7 @@ def _loaded(patterns: list[str]) -> PresidioScrubber:
     return scrubber
 
 
-class _Nursery:
+class _Forker:
     """Forks and ends workers."""
 
     def __init__(self, control: socket.socket, scrubber: PresidioScrubber) -> None:
@@ -83,7 +83,7 @@ class _Nursery:
         return pid, forks, handles
 
     def _end(self, pid: int) -> int:
-        """The exit status as `os.waitstatus_to_exitcode` has it: minus the signal's number where one ended it."""
+        """End a worker; return its exit status, which is minus the signal's number where a signal ended it."""
         os.kill(pid, signal.SIGKILL)  # until it is waited for, no other process can have this number
         self._alive.remove(pid)
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

@@ -1,8 +1,8 @@
 """Scrubs in worker processes, each text within its deadline. Satisfies `shoptalk.ports.Scrubber`; thread-safe.
 
-As many callers as the pool's `size` scrub at once; one worker more than that is always ready, so that the worker of a
+As many callers as the pool's `size` scrub at once. One worker more than that is always ready, so that the worker of a
 text that was ended is replaced at once. A conversation goes to the worker that read it last, which remembers it, where
-that is free. What this process keeps of a text while a worker reads it is what the caller keeps anyway.
+that is free. While a worker reads a text, this process keeps no more of it than the caller does anyway.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ingest.scrub.scrubber import NO_RECORD, VERSION
 from ingest.scrub.workers import codec, wire
 from ingest.scrub.workers.deadline import IMPATIENT, allowance
 from ingest.scrub.workers.shared import acquire, release
-from ingest.scrub.workers.template import Process
+from ingest.scrub.workers.template import WorkerProcess
 from shoptalk.clock import MACHINE
 from shoptalk.domain import Message
 from shoptalk.errors import ScrubberUnavailable, ScrubbingFailed, ScrubbingTimedOut
@@ -41,7 +41,10 @@ class _Ended(Exception):
 
 
 class ScrubberPool:
-    """`patience` is how many times the processor time a text may take by the clock. Close it when done."""
+    """A pool of worker processes. Close it when done.
+
+    `patience` is the wall-clock time that a text may take, as a multiple of its processor time.
+    """
 
     version: Final[str] = VERSION
 
@@ -51,11 +54,11 @@ class ScrubberPool:
         self._release = weakref.finalize(self, release, self._template)  # once, by `close` or when it is forgotten
         self._patience = patience
         self._size = size
-        self._places = threading.BoundedSemaphore(size)
+        self._slots = threading.BoundedSemaphore(size)
         self._lock = threading.Lock()
-        self._idle: list[Process] = []  # always this list: it is emptied should the pool be forgotten unclosed
+        self._idle: list[WorkerProcess] = []  # always this list: it is emptied should the pool be forgotten unclosed
         weakref.finalize(self, _end, self._idle)
-        self._readers: OrderedDict[int, int] = OrderedDict()  # hash of a conversation's beginning -> process number
+        self._last_worker: OrderedDict[int, int] = OrderedDict()  # hash of a conversation's beginning -> process id
 
     def start(self) -> None:
         """Wait until workers are ready, also after `close`. Where it is not called, the first call waits."""
@@ -79,9 +82,9 @@ class ScrubberPool:
             self._release()
 
     def scrub(self, messages: Sequence[Message], record: CustomerRecord = NO_RECORD) -> Scrubbed:
-        """Raises ScrubbingFailed rather than let a text through that was not fully scanned.
+        """Scrub a conversation, or raise ScrubbingFailed rather than let a text through that was not fully scanned.
 
-        ScrubbingTimedOut is one: the text was ended at its deadline.
+        ScrubbingTimedOut, a subclass, says that the text was ended at its deadline.
         """
         made = self._scrub_one(messages, record, trusted=False)
         if isinstance(made, ScrubbingFailed):
@@ -95,14 +98,14 @@ class ScrubberPool:
         *,
         trusted: bool = False,
     ) -> list[Scrubbed | ScrubbingFailed]:
-        """As `scrub`, of several conversations, in less time. See `PresidioScrubber.scrub_many`.
+        """Scrub several conversations in less time than one by one. See `PresidioScrubber.scrub_many`.
 
         Where one of those that are read together is ended, each of them is read by itself.
         """
-        whose = list(records or [NO_RECORD] * len(conversations))
+        every = list(records or [NO_RECORD] * len(conversations))
         made: list[Scrubbed | ScrubbingFailed] = []
         for part in _parts(conversations):
-            made += self._scrub_part(conversations[part], whose[part], trusted)
+            made += self._scrub_part(conversations[part], every[part], trusted)
         return made
 
     def scrub_correction(self, history: Sequence[str], text: str) -> tuple[str, Mapping[str, int]]:
@@ -113,12 +116,12 @@ class ScrubberPool:
         return said["text"], said["counts"]
 
     def remaining(self, *texts: str) -> Mapping[str, int]:
-        """What the safety net still finds in scrubbed texts, by type; empty is good."""
+        """Return how many values the safety net still finds in scrubbed texts, by type; empty is good."""
         counts: Mapping[str, int] = self._ask({"do": "remaining", "texts": texts}, texts)["counts"]
         return counts
 
     def processor_seconds(self) -> float:
-        """Processor time that the idle workers have used; for measurements."""
+        """Return the processor time that the idle workers have used; for measurements."""
         with self._lock:
             idle = list(self._idle)
             self._idle.clear()
@@ -157,12 +160,15 @@ class ScrubberPool:
         return [codec.read_outcome(each) for each in said]
 
     def _ask(self, request: Mapping[str, Any], texts: Iterable[str], key: int | None = None) -> Any:
-        """A worker's answer. A worker that ends for no fault of the text's is replaced, and another one asked, once."""
+        """Return a worker's answer.
+
+        A worker that ends through no fault of the text is replaced, and another one asked, once.
+        """
         if not self._release.alive:
             raise ScrubberUnavailable
         allowed = allowance(texts)
         for _ in range(2):
-            with self._places:
+            with self._slots:
                 process = self._take(key)
                 try:
                     said = self._answer(process, request, allowed)
@@ -182,7 +188,7 @@ class ScrubberPool:
                 raise ScrubbingTimedOut
         raise ScrubbingFailed("the scanning process ended")
 
-    def _answer(self, process: Process, request: Mapping[str, Any], allowed: float) -> Any:
+    def _answer(self, process: WorkerProcess, request: Mapping[str, Any], allowed: float) -> Any:
         until = MACHINE.monotonic() + allowed * self._patience
         try:
             process.sock.settimeout(max(1.0, allowed * self._patience))
@@ -193,14 +199,14 @@ class ScrubberPool:
         except (wire.Closed, ConnectionError):
             raise _Ended(late=False) from None
 
-    def _take(self, key: int | None) -> Process:
-        """The worker that knows the conversation, else the one that was busy last, else a new one."""
+    def _take(self, key: int | None) -> WorkerProcess:
+        """Take out the worker that knows the conversation, else the one that was busy last, else a new one."""
         with self._lock:
             stale = [each for each in self._idle if each.generation != self._template.generation]
             for process in stale:
                 self._idle.remove(process)
                 process.sock.close()
-            wanted = self._readers.get(key) if key is not None else None
+            wanted = self._last_worker.get(key) if key is not None else None
             for process in self._idle:
                 if process.pid == wanted:
                     self._idle.remove(process)
@@ -209,21 +215,21 @@ class ScrubberPool:
                 return self._idle.pop()
         return self._template.fork()
 
-    def _put_back(self, process: Process, key: int | None = None) -> None:
+    def _put_back(self, process: WorkerProcess, key: int | None = None) -> None:
         with self._lock:
             if process.generation == self._template.generation and len(self._idle) <= self._size:
                 self._idle.append(process)
                 if key is not None:
-                    self._readers[key] = process.pid
-                    self._readers.move_to_end(key)
-                    if len(self._readers) > REMEMBERED:
-                        self._readers.popitem(last=False)
+                    self._last_worker[key] = process.pid
+                    self._last_worker.move_to_end(key)
+                    if len(self._last_worker) > REMEMBERED:
+                        self._last_worker.popitem(last=False)
                 return
         self._template.discard(process)
 
 
-def _end(idle: list[Process]) -> None:
-    """Workers end with their sockets."""
+def _end(idle: list[WorkerProcess]) -> None:
+    """Close the sockets of workers, which ends them."""
     for process in idle:
         process.sock.close()
     idle.clear()
@@ -234,7 +240,7 @@ def _several(value: str | Sequence[str]) -> Sequence[str]:
 
 
 def _parts(conversations: Sequence[Sequence[Message]]) -> Iterator[slice]:
-    """Neighbours that are sent together."""
+    """Yield neighbours that are sent together."""
     start = length = 0
     for i, messages in enumerate(conversations):
         more = sum(len(said.content) for said in messages)

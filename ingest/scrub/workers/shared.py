@@ -1,4 +1,4 @@
-"""Templates that several pools of this process share, since loading one takes seconds. Thread-safe."""
+"""Shares templates between the pools of this process, since loading one takes seconds. Thread-safe."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _open: dict[tuple[str, ...], _Share] = {}  # by patterns
 
 
 def acquire(patterns: Sequence[str]) -> Template:
-    """The template with these patterns, which begins to load where there is none. Release it when done."""
+    """Return the template with these patterns, which begins to load where there is none. Release it when done."""
     with _lock:
         share = _open.get(tuple(patterns))
         if share is None:
@@ -30,7 +30,7 @@ def acquire(patterns: Sequence[str]) -> Template:
 
 
 def release(template: Template) -> None:
-    """End it where no other pool has it."""
+    """End the template where no other pool has it."""
     with _lock:
         share = _open[tuple(template.patterns)]
         share.pools -= 1

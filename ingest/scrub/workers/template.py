@@ -25,16 +25,18 @@ ONE_THREAD: Final = {f"{name}_NUM_THREADS": "1" for name in LIBRARIES}  # a fork
 
 
 @dataclass(eq=False, slots=True)
-class Process:
-    """A worker: its end of the socket pair, its number, and which template it was forked from."""
+class WorkerProcess:
+    """A worker, as its template's owner sees it."""
 
+    #: this process's end of the socket pair
     sock: socket.socket
     pid: int
+    #: of the template that it was forked from
     generation: int
 
 
 class Template:
-    """Begins to load at once; whoever asks for a worker waits until that is done."""
+    """The process that workers are forked from. It begins to load at once; a call for a worker waits until it has."""
 
     def __init__(self, patterns: Sequence[str]) -> None:
         self.patterns = list(patterns)
@@ -48,16 +50,16 @@ class Template:
         with self._lock:
             self._await_ready()
 
-    def fork(self) -> Process:
-        """A new worker. A template that died is started again; raises ScrubberUnavailable where that fails too."""
+    def fork(self) -> WorkerProcess:
+        """Return a new worker. Starts a template that died again; raises ScrubberUnavailable where that fails too."""
         return self._replace(0)[0]
 
-    def replace(self, old: Process) -> tuple[Process, int]:
-        """End a worker; a new one, and how the old one ended: minus the signal's number where a signal ended it."""
+    def replace(self, old: WorkerProcess) -> tuple[WorkerProcess, int]:
+        """End a worker; return a new one, and the old one's exit status: minus a signal's number if one ended it."""
         old.sock.close()
         return self._replace(old.pid if old.generation == self.generation else 0)
 
-    def discard(self, old: Process) -> None:
+    def discard(self, old: WorkerProcess) -> None:
         """End a worker without another in its place."""
         old.sock.close()
         with self._lock, contextlib.suppress(wire.Closed, OSError):
@@ -70,7 +72,7 @@ class Template:
             self._ready, self._closed = False, True
             self._finalizer()
 
-    def _replace(self, pid: int) -> tuple[Process, int]:
+    def _replace(self, pid: int) -> tuple[WorkerProcess, int]:
         with self._lock:
             for again in (False, True):
                 self._await_ready()
@@ -86,7 +88,7 @@ class Template:
                     continue
                 finally:
                     theirs.close()
-                return Process(ours, child, self.generation), status
+                return WorkerProcess(ours, child, self.generation), status
             raise AssertionError("the second attempt returns or raises")
 
     def _command(self, pid: int, theirs: socket.socket | None) -> tuple[int, int]:
@@ -126,7 +128,7 @@ class Template:
         try:
             said: dict[str, Any] = wire.decode(wire.receive(self._control)[0])
         except (wire.Closed, OSError):
-            self._start_again()  # for whoever asks next
+            self._start_again()  # for the next call
             raise ScrubberUnavailable from None
         if "failed" in said:
             raise ConfigurationError(said["failed"])

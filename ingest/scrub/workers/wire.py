@@ -1,6 +1,6 @@
 """Frames over a socket pair: a header with the body's length and the time allowed for it, then JSON.
 
-Knows nothing of what is said. JSON is written in ASCII, so that lone surrogates pass too.
+JSON is written in ASCII, so that lone surrogates pass too. Does not know what the messages mean.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ class Closed(Exception):
 
 
 def encode(value: Any, allowance_s: float = 0.0) -> bytes:
-    """A frame with `value`, which JSON can hold."""
+    """Return a frame with `value`, which JSON can hold."""
     body = json.dumps(value, separators=(",", ":")).encode()
     return HEADER.pack(len(body), allowance_s) + body
 
 
 def decode(body: bytes) -> Any:
-    """What `encode` was given."""
+    """Return what `encode` was given, from a frame's body."""
     return json.loads(body)
 
 
 def receive(sock: socket.socket, until: float | None = None) -> tuple[bytes, float]:
-    """The next frame's body and allowance, where the other side sends no second one before it has an answer.
+    """Return the next frame's body and allowance. The other side must not send a second one before it has an answer.
 
-    Raises Closed at the end, TimeoutError where `until` (monotonic seconds) passes before. A short frame comes in one
-    piece, which is asked for at once: calls of the kernel are a good part of what a short text costs.
+    Raises Closed at the end, TimeoutError where `until` (monotonic seconds) passes before. A short frame is read in one
+    piece: system calls are a good part of what a short text costs.
     """
     data = bytearray(_piece(sock, FIRST, until))
     while len(data) < HEADER.size:
@@ -48,7 +48,7 @@ def receive(sock: socket.socket, until: float | None = None) -> tuple[bytes, flo
 
 
 def read(sock: socket.socket, count: int) -> bytes:
-    """Exactly `count` bytes; raises Closed at the end."""
+    """Return exactly `count` bytes; raise Closed at the end."""
     data = bytearray()
     while len(data) < count:
         data += _piece(sock, count - len(data), None)

@@ -1,4 +1,4 @@
-"""What each Idempotency-Key was answered with; bodies are encrypted by the caller."""
+"""The answer that was given to each Idempotency-Key. The caller encrypts bodies."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from shoptalk.store.schema import answers as t
 
 
 def find(conn: sa.Connection, key: str) -> tuple[str, int, bytes] | None:
-    """(hash of the request's body, status, sealed answer)."""
+    """Return (hash of the request's body, status, encrypted answer)."""
     row = conn.execute(sa.select(t.c.body_sha256, t.c.status, t.c.body).where(t.c.id == key)).first()
     return (row.body_sha256, row.status, row.body) if row else None
 
 
 def add(conn: sa.Connection, key: str, body_sha256: str, status: int, body: bytes, conversation: str) -> bool:
-    """Says whether it was new."""
+    """Store an answer; return whether its key was new."""
     values = {"id": key, "body_sha256": body_sha256, "status": status, "body": body, "created_at": now(conn)}
     return insert_new(conn, t, {**values, "conversation_id": conversation})
 
 
 def encrypted(conn: sa.Connection, limit: int, after: str | None = None) -> list[tuple[str, bytes]]:
-    """(Id, body) of each that has one, in order."""
+    """Return (id, body) of at most `limit` answers, in the ids' order, from after one on."""
     return bodies(conn, t.c.id, t.c.body, limit, after)
 
 
 def replace_body(conn: sa.Connection, id: str, before: bytes, body: bytes) -> None:
-    """Unless it is another one by now."""
+    """Replace a body, unless it is no longer `before`."""
     conn.execute(sa.update(t).where(t.c.id == id, t.c.body == before).values(body=body))
 
 
 def erase(conn: sa.Connection, conversations: Sequence[str]) -> int:
-    """Also those that are too old to say whose they were."""
+    """Delete the answers of conversations, and those that are too old to name theirs; return how many."""
     whose = sa.or_(t.c.conversation_id.in_(list(conversations)), t.c.conversation_id.is_(None))
     return conn.execute(sa.delete(t).where(whose)).rowcount

@@ -1,4 +1,4 @@
-"""Conversations as the API knows them: who opened them, and the tree of turns by digest, without text."""
+"""Conversations as the API knows them: their owner, and the tree of their turns by digest. Holds no text."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from shoptalk.store.schema import chat_turns, conversations
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
-    """A conversation and whom it is bound to."""
+class StoredConversation:
+    """A conversation: its owner and its customer, by the stored forms of their ids."""
 
     id: str
     owner: str
     customer: str | None
-    public_hash: str | None = None  # of the id that clients use
+    #: keyed hash of the id that clients use
+    public_hash: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A stored turn's place in the tree and its keyed digest."""
+    """A stored turn: its parent in the tree, and its keyed digest."""
 
     id: str
     parent_id: str | None
@@ -34,8 +35,8 @@ class Node:
     inference_id: str | None
 
 
-def open_conversation(conn: sa.Connection, opened: Opened, source: str) -> bool:
-    """Insert unless it is there; says whether it was new."""
+def open_conversation(conn: sa.Connection, opened: StoredConversation, source: str) -> bool:
+    """Store a conversation unless it is stored; return whether it was new."""
     return insert_new(
         conn, conversations,
         {"id": opened.id, "owner": opened.owner, "customer": opened.customer, "public_hash": opened.public_hash,
@@ -43,24 +44,24 @@ def open_conversation(conn: sa.Connection, opened: Opened, source: str) -> bool:
     )  # fmt: skip
 
 
-def find(conn: sa.Connection, conversation_id: str) -> Opened | None:
+def find(conn: sa.Connection, conversation_id: str) -> StoredConversation | None:
     return find_many(conn, [conversation_id]).get(conversation_id)
 
 
-def find_many(conn: sa.Connection, conversation_ids: Sequence[str]) -> dict[str, Opened]:
-    """Those that there are, by id."""
+def find_many(conn: sa.Connection, conversation_ids: Sequence[str]) -> dict[str, StoredConversation]:
+    """Return those of the conversations that are stored, by id."""
     query = sa.select(conversations).where(conversations.c.id.in_(list(conversation_ids)))
     return {row.id: _opened(row) for row in conn.execute(query)}
 
 
-def named(conn: sa.Connection, public_hash: str) -> list[Opened]:
-    """Those that clients call by one id, whoever owns them."""
+def named(conn: sa.Connection, public_hash: str) -> list[StoredConversation]:
+    """Return the conversations of all owners that have one public id."""
     query = sa.select(conversations).where(conversations.c.public_hash == public_hash).order_by(conversations.c.id)
     return [_opened(row) for row in conn.execute(query)]
 
 
 def nodes(conn: sa.Connection, conversation_id: str) -> list[Node]:
-    """The conversation's stored turns, oldest first."""
+    """Return the conversation's stored turns, oldest first."""
     query = (
         sa.select(chat_turns)
         .where(chat_turns.c.conversation_id == conversation_id)
@@ -78,7 +79,7 @@ def add_node(conn: sa.Connection, conversation_id: str, node: Node) -> None:
 
 
 def customers(conn: sa.Connection, conversation_ids: list[str]) -> dict[str, str | None]:
-    """Each conversation's customer hash."""
+    """Return the hash of each stored conversation's customer, by conversation."""
     query = sa.select(conversations.c.id, conversations.c.customer).where(conversations.c.id.in_(conversation_ids))
     return {row.id: row.customer for row in conn.execute(query)}
 
@@ -88,17 +89,17 @@ def count(conn: sa.Connection) -> int:
 
 
 def of_customer(conn: sa.Connection, customer: str) -> list[str]:
-    """The conversations of a customer's hash."""
+    """Return the ids of a customer's conversations."""
     query = sa.select(conversations.c.id).where(conversations.c.customer == customer).order_by(conversations.c.id)
     return list(conn.execute(query).scalars())
 
 
-def _opened(row: sa.Row[Any]) -> Opened:
-    return Opened(row.id, row.owner, row.customer, row.public_hash)
+def _opened(row: sa.Row[Any]) -> StoredConversation:
+    return StoredConversation(row.id, row.owner, row.customer, row.public_hash)
 
 
 def erase(conn: sa.Connection, ids: Sequence[str]) -> int:
-    """Conversations with their turns' places; how many turns had one."""
-    places = conn.execute(sa.delete(chat_turns).where(chat_turns.c.conversation_id.in_(list(ids)))).rowcount
+    """Delete conversations with their tree of turns; return the number of turns."""
+    count = conn.execute(sa.delete(chat_turns).where(chat_turns.c.conversation_id.in_(list(ids)))).rowcount
     conn.execute(sa.delete(conversations).where(conversations.c.id.in_(list(ids))))
-    return places
+    return count

@@ -1,4 +1,4 @@
-"""What each reply was made by and what it took; no text."""
+"""Inferences: which adapter gave each reply, and what it cost. Holds no text."""
 
 from __future__ import annotations
 
@@ -29,12 +29,13 @@ def many(conn: sa.Connection, ids: list[str]) -> dict[str, Inference]:
 
 
 def by_adapter(conn: sa.Connection) -> dict[str, int]:
-    """How many replies each adapter gave."""
+    """Return how many replies each adapter gave."""
     rows = conn.execute(sa.select(t.c.adapter, sa.func.count()).group_by(t.c.adapter))
     return {adapter: n for adapter, n in rows}
 
 
 def of_conversations(conn: sa.Connection, conversations: Sequence[str]) -> list[str]:
+    """Return the ids of the conversations' inferences."""
     query = sa.select(t.c.id).where(t.c.conversation_id.in_(list(conversations))).order_by(t.c.id)
     return list(conn.execute(query).scalars())
 

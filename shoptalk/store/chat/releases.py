@@ -1,4 +1,4 @@
-"""Releases with their events, what each alias should serve (desired) and what each API serves (observed)."""
+"""Releases with their events, what each alias should serve (desired) and what each API process serves (observed)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ReleaseEvent:
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """What an alias should serve, and what it served before (kept resident)."""
+    """The adapter that an alias should serve, and the one it served before, which stays resident."""
 
     alias: str
     adapter: str
@@ -40,7 +40,7 @@ class Desired:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What one API process serves under an alias; `problem` says why it is not the desired adapter."""
+    """The adapter that one API process serves under an alias. `problem` says why it is not the desired one."""
 
     process: str
     alias: str
@@ -50,7 +50,7 @@ class Observed:
 
 
 def alone(conn: sa.Connection) -> None:
-    """Nobody else moves a release until this transaction ends; say so before reading what the move depends on."""
+    """Let no other transaction move a release until this one ends. Call it before reading what a move depends on."""
     exclusively(conn, "releases")
 
 
@@ -84,7 +84,7 @@ def newest(conn: sa.Connection, limit: int = 50, alias: str | None = None) -> li
 
 
 def live(conn: sa.Connection, alias: str) -> Release | None:
-    """The release the alias serves by, None where it still serves the base model."""
+    """Return the live release of an alias, None where it still serves the base model."""
     query = sa.select(t).where(t.c.alias == alias, t.c.state == ReleaseState.LIVE.value)
     row = conn.execute(query.order_by(t.c.updated_at.desc())).first()
     return _release(row) if row else None
@@ -130,7 +130,7 @@ def set_observed(conn: sa.Connection, process: str, alias: str, adapter: str, pr
 
 
 def all_observed(conn: sa.Connection) -> list[Observed]:
-    """What API processes heard from lately serve."""
+    """Return what each API process serves that reported within STALE."""
     query = sa.select(observed).where(observed.c.updated_at >= machine_now(conn) - STALE).order_by(observed.c.alias)
     return [Observed(**row._mapping) for row in conn.execute(query)]
 

@@ -1,4 +1,4 @@
-"""Clusters of turns that say nearly the same: the first one's signature, and the bands it is found by."""
+"""Clusters of near-duplicate turns: the signature of each one's first turn, and the bands it is found by."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shoptalk.store.schema import near_bands, near_clusters
 
 
 def candidates(conn: sa.Connection, role: str, bands: Sequence[str]) -> dict[str, bytes]:
-    """Signatures of clusters of such turns that share a band, by cluster."""
+    """Return the signatures of clusters of this role's turns that share a band, by cluster."""
     query = (
         sa.select(near_clusters.c.id, near_clusters.c.signature)
         .join(near_bands, near_bands.c.cluster_id == near_clusters.c.id)
@@ -22,7 +22,7 @@ def candidates(conn: sa.Connection, role: str, bands: Sequence[str]) -> dict[str
 
 
 def found(conn: sa.Connection, cluster_id: str, role: str, signature: bytes, bands: Sequence[str]) -> None:
-    """Begin a cluster with its first turn's signature."""
+    """Store a new cluster with its first turn's signature and bands."""
     conn.execute(sa.insert(near_clusters), {"id": cluster_id, "signature": signature, "created_at": now(conn)})
     conn.execute(sa.insert(near_bands), [{"role": role, "band": band, "cluster_id": cluster_id} for band in bands])
 

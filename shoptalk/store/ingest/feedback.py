@@ -8,26 +8,26 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from shoptalk.domain import Feedback
-from shoptalk.store.database import insert_new
+from shoptalk.store.database import in_chunks, insert_new
 from shoptalk.store.schema import feedback as t
 
 
 def add(conn: sa.Connection, item: Feedback) -> bool:
-    """Says whether it was new."""
+    """Store feedback; return whether it was new."""
     return insert_new(conn, t, dataclasses.asdict(item))
 
 
 def of_inferences(conn: sa.Connection, ids: list[str]) -> dict[str, list[Feedback]]:
     found: dict[str, list[Feedback]] = {}
-    for start in range(0, len(ids), 500):
-        query = sa.select(t).where(t.c.inference_id.in_(ids[start : start + 500])).order_by(t.c.created_at)
+    for part in in_chunks(ids):
+        query = sa.select(t).where(t.c.inference_id.in_(part)).order_by(t.c.created_at)
         for row in conn.execute(query):
             found.setdefault(row.inference_id, []).append(Feedback(**row._mapping))
     return found
 
 
 def totals(conn: sa.Connection) -> dict[str, tuple[int, float]]:
-    """Each metric's count and mean; of several votes on one reply the latest counts."""
+    """Return each metric's (count, mean). Of several votes on one reply the latest counts."""
     later = t.alias()
     newer = sa.exists().where(
         later.c.inference_id == t.c.inference_id,

@@ -1,4 +1,4 @@
-"""Imports: batches with their reports, and which version of each conversation from elsewhere is known here."""
+"""Imports: batches with their reports, and the version of each imported conversation that is known."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from shoptalk.store.database import insert_new, now, upsert
+from shoptalk.domain import BatchState
+from shoptalk.store.database import in_chunks, insert_new, now, upsert
 from shoptalk.store.schema import import_batches as t
 from shoptalk.store.schema import imported
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """`state` is open (being read), held (for a person), accepted or refused; `reasons` say why it is held."""
+    """The conversations of one import. While it is `open` it is being read; `reasons` say why it is held."""
 
     id: str
     source: str
     name: str
-    state: str
+    state: BatchState
     reasons: Sequence[str]
     report: Mapping[str, Any]
     created_at: datetime
@@ -31,7 +32,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of an imported conversation: the digest of all that was said, and its turns."""
+    """An imported conversation as it was last read: a digest of all that was said, and its turns."""
 
     conversation_id: str
     digest: str
@@ -50,22 +51,23 @@ def find(conn: sa.Connection, batch_id: str) -> Batch | None:
 
 
 def still_open(conn: sa.Connection, source: str) -> Batch | None:
-    """The batch of an import of the same source that was interrupted."""
+    """Return the batch of an interrupted import of the same source."""
     query = sa.select(t).where(t.c.source == source, t.c.state == "open").order_by(t.c.created_at).limit(1)
     row = conn.execute(query).first()
     return Batch(**row._mapping) if row else None
 
 
-def newest(conn: sa.Connection, limit: int = 50, state: str | None = None) -> list[Batch]:
+def newest(conn: sa.Connection, limit: int = 50, state: BatchState | None = None) -> list[Batch]:
     query = sa.select(t).order_by(t.c.created_at.desc(), t.c.id).limit(limit)
     return [Batch(**row._mapping) for row in conn.execute(query.where(t.c.state == state) if state else query)]
 
 
-def report(conn: sa.Connection, batch_id: str, figures: Mapping[str, Any]) -> None:
-    conn.execute(sa.update(t).where(t.c.id == batch_id).values(report=dict(figures), updated_at=now(conn)))
+def report(conn: sa.Connection, batch_id: str, metrics: Mapping[str, Any]) -> None:
+    """Store a batch's report."""
+    conn.execute(sa.update(t).where(t.c.id == batch_id).values(report=dict(metrics), updated_at=now(conn)))
 
 
-def settle(conn: sa.Connection, batch_id: str, state: str, reasons: Sequence[str]) -> None:
+def settle(conn: sa.Connection, batch_id: str, state: BatchState, reasons: Sequence[str]) -> None:
     conn.execute(
         sa.update(t).where(t.c.id == batch_id).values(state=state, reasons=list(reasons), updated_at=now(conn))
     )
@@ -73,8 +75,8 @@ def settle(conn: sa.Connection, batch_id: str, state: str, reasons: Sequence[str
 
 def known(conn: sa.Connection, conversations: Sequence[str]) -> dict[str, Known]:
     found: dict[str, Known] = {}
-    for start in range(0, len(conversations), 500):
-        query = sa.select(imported).where(imported.c.conversation_id.in_(list(conversations[start : start + 500])))
+    for part in in_chunks(conversations):
+        query = sa.select(imported).where(imported.c.conversation_id.in_(part))
         for r in conn.execute(query):
             found[r.conversation_id] = Known(r.conversation_id, r.digest, r.scrubber, r.version, r.turn_ids)
     return found
@@ -86,5 +88,5 @@ def remember(conn: sa.Connection, item: Known) -> None:
 
 
 def forget(conn: sa.Connection, conversations: Sequence[str]) -> None:
-    """They may be imported again."""
+    """Delete what is known of these conversations, so that they can be imported again."""
     conn.execute(sa.delete(imported).where(imported.c.conversation_id.in_(list(conversations))))

@@ -1,4 +1,4 @@
-"""What could not be admitted, and why; bodies are encrypted by the caller."""
+"""The quarantine: what could not be admitted, and why. The caller encrypts bodies."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def add(
     body: bytes | None,
     customer: str | None = None,
 ) -> bool:
-    """Says whether it was new."""
+    """Add an entry; return whether its id was new."""
     values = {"id": id, "kind": kind, "conversation_id": conversation_id, "reason": reason[:400], "body": body}
     values["customer"] = customer
     return insert_new(conn, t, {**values, "created_at": now(conn)})
@@ -32,12 +32,12 @@ def reasons(conn: sa.Connection) -> dict[str, int]:
 
 
 def encrypted(conn: sa.Connection, limit: int, after: str | None = None) -> list[tuple[str, bytes]]:
-    """(Id, body) of each that has one, in order."""
+    """Return (id, body) of at most `limit` entries that have a body, in the ids' order, from after one on."""
     return bodies(conn, t.c.id, t.c.body, limit, after)
 
 
 def replace_body(conn: sa.Connection, id: str, before: bytes, body: bytes) -> None:
-    """Unless it is another one by now."""
+    """Replace a body, unless it is no longer `before`."""
     conn.execute(sa.update(t).where(t.c.id == id, t.c.body == before).values(body=body))
 
 
@@ -50,7 +50,7 @@ def find(conn: sa.Connection, entry_id: str) -> sa.Row[Any] | None:
 
 
 def oldest(conn: sa.Connection, reason: str, limit: int) -> list[sa.Row[Any]]:
-    """Those whose reason begins so."""
+    """Return the oldest entries whose reason begins with `reason`."""
     query = sa.select(t).where(t.c.reason.startswith(reason, autoescape=True)).order_by(t.c.created_at, t.c.id)
     return list(conn.execute(query.limit(limit)))
 
@@ -60,28 +60,28 @@ def correct(conn: sa.Connection, entry_id: str, body: bytes) -> None:
 
 
 def remove(conn: sa.Connection, ids: Sequence[str]) -> int:
-    """How many were there."""
+    """Delete entries; return how many there were."""
     return conn.execute(sa.delete(t).where(t.c.id.in_(list(ids)))).rowcount
 
 
 def of_customer(conn: sa.Connection, customer: str) -> list[str]:
-    """The conversations of which something is here that a customer said."""
+    """Return the conversations of which an exchange of this customer is here."""
     mine = t.c.customer == customer, t.c.kind == "exchange", t.c.conversation_id.is_not(None)
     return list(conn.execute(sa.select(t.c.conversation_id).where(*mine).distinct()).scalars())
 
 
 def erase_feedback(conn: sa.Connection, customer: str) -> int:
-    """A customer's feedback; what it is about may be nobody's."""
+    """Delete a customer's feedback; return how much. It may be about an inference that never was."""
     return conn.execute(sa.delete(t).where(t.c.customer == customer, t.c.kind == "feedback")).rowcount
 
 
 def customers(conn: sa.Connection, conversation_id: str) -> set[str]:
-    """Whose words of a conversation are here."""
+    """Return the customers of a conversation's entries."""
     query = sa.select(t.c.customer).where(t.c.conversation_id == conversation_id, t.c.customer.is_not(None)).distinct()
     return set(conn.execute(query).scalars())
 
 
 def ascribe(conn: sa.Connection, conversation_id: str, customer: str) -> None:
-    """What of imports is here of a conversation, and nobody is known to have said, was said by this customer."""
+    """Record this customer for the imported entries of a conversation that have none."""
     mine = t.c.conversation_id == conversation_id, t.c.customer.is_(None), t.c.id.startswith("arr_", autoescape=True)
     conn.execute(sa.update(t).where(*mine).values(customer=customer))

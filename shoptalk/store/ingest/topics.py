@@ -1,4 +1,4 @@
-"""Topic models (centroids of embeddings) and which topic each turn has under the newest."""
+"""Topic models (centroids of embeddings), and the topic of each turn under the newest model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TypeVarTuple
 
 import sqlalchemy as sa
 
-from shoptalk.store.database import upsert
+from shoptalk.store.database import in_chunks, upsert
 from shoptalk.store.schema import topic_models, turn_features, turn_topics, turns
 
 Columns = TypeVarTuple("Columns")
@@ -17,7 +17,7 @@ Columns = TypeVarTuple("Columns")
 
 @dataclass(frozen=True, slots=True)
 class TopicModel:
-    """`centroids` is little-endian float32, [topics, dimensions]; `turns` is how many it was made of."""
+    """A topic model made of `turns` turns. `centroids` is little-endian float32 of shape [topics, dimensions]."""
 
     id: str
     version: str
@@ -36,33 +36,33 @@ def add_model(conn: sa.Connection, model: TopicModel) -> None:
 
 
 def newest_model(conn: sa.Connection, version: str) -> TopicModel | None:
-    """Of those made from this version of the features."""
+    """Return the newest model made from this version of the features."""
     query = sa.select(topic_models).where(topic_models.c.version == version)
     row = conn.execute(query.order_by(topic_models.c.created_at.desc()).limit(1)).first()
     return TopicModel(**row._mapping) if row else None
 
 
 def count_embedded(conn: sa.Connection, version: str) -> int:
-    """Customers' messages with an embedding."""
+    """Return the number of customers' messages with an embedding."""
     query = _embedded(sa.select(sa.func.count()), version)
     return conn.execute(query).scalar_one()
 
 
 def newest_embeddings(conn: sa.Connection, version: str, limit: int) -> list[bytes]:
-    """Of customers' messages."""
+    """Return the embeddings of customers' newest messages."""
     query = _embedded(sa.select(turn_features.c.embedding), version).order_by(turns.c.seq.desc(), turns.c.id)
     return list(conn.execute(query.limit(limit)).scalars())
 
 
 def without_topic(conn: sa.Connection, version: str, model_id: str, limit: int) -> list[tuple[str, bytes]]:
-    """(turn, embedding) of customers' messages that have none under this model."""
+    """Return (turn, embedding) of customers' messages that have no topic under this model."""
     has = sa.exists().where(turn_topics.c.turn_id == turns.c.id, turn_topics.c.model_id == model_id)
     query = _embedded(sa.select(turns.c.id, turn_features.c.embedding), version).where(~has).limit(limit)
     return [(row.id, row.embedding) for row in conn.execute(query)]
 
 
 def assign(conn: sa.Connection, model_id: str, found: Mapping[str, int]) -> None:
-    """Replaces what a former model said of these turns."""
+    """Store the topics of turns; they replace those of former models."""
     for turn_id, topic in found.items():
         values = {"turn_id": turn_id, "model_id": model_id, "topic": topic}
         upsert(conn, turn_topics, values, ["turn_id"])
@@ -74,8 +74,7 @@ def forget(conn: sa.Connection, turn_ids: Sequence[str]) -> None:
 
 def of_turns(conn: sa.Connection, model_id: str, turn_ids: Sequence[str]) -> dict[str, int]:
     found: dict[str, int] = {}
-    for start in range(0, len(turn_ids), 500):
-        part = list(turn_ids[start : start + 500])
+    for part in in_chunks(turn_ids):
         query = sa.select(turn_topics).where(turn_topics.c.model_id == model_id, turn_topics.c.turn_id.in_(part))
         found.update({row.turn_id: row.topic for row in conn.execute(query)})
     return found
@@ -88,5 +87,5 @@ def _embedded(query: sa.Select[*Columns], version: str) -> sa.Select[*Columns]:
 
 
 def forget_stray(conn: sa.Connection) -> int:
-    """Topics of turns that are gone."""
+    """Delete the topics of turns that were deleted; return how many."""
     return conn.execute(sa.delete(turn_topics).where(turn_topics.c.turn_id.not_in(sa.select(turns.c.id)))).rowcount

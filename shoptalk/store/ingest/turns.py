@@ -10,35 +10,35 @@ from typing import Final
 import sqlalchemy as sa
 
 from shoptalk.domain import Turn
-from shoptalk.store.database import insert_new, now, upsert
+from shoptalk.store.database import in_chunks, insert_new, now, upsert
 from shoptalk.store.schema import pii_counts, samples, turn_features, turns
 
 FEATURES: Final = "turn-2"
-"""The version of turns' features: computed anew, beside the older ones, where it changes."""
+"""The version of turns' features. Where it changes they are computed again, beside the older ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """Computed once per turn.
-
-    `embedding` is little-endian float32, L2-normalised, None for empty turns; `language` an ISO 639-1 code, None where
-    it is not certain; `sentiment` from -1 to 1, None for languages it is not known for; `mean_logprob` of the inference
-    that said it; `cluster` names the turns of the same role that say nearly the same.
-    """
+    """The features of a turn, computed once."""
 
     turn_id: str
     characters: int
     words: int
     refusal: bool
+    #: little-endian float32, L2-normalised; None for empty turns
     embedding: bytes | None
+    #: ISO 639-1 code; None where it is not certain
     language: str | None = None
+    #: -1 to 1; None for languages for which it is not known
     sentiment: float | None = None
+    #: of the inference that said it
     mean_logprob: float | None = None
+    #: id that near-duplicate turns of the same role share
     cluster: str | None = None
 
 
 def add(conn: sa.Connection, turn: Turn, seq: int, content_hash: str) -> bool:
-    """Says whether it was new."""
+    """Store a turn; return whether it was new."""
     return insert_new(
         conn, turns,
         {"id": turn.id, "seq": seq, "conversation_id": turn.conversation_id, "parent_id": turn.parent_id,
@@ -48,7 +48,7 @@ def add(conn: sa.Connection, turn: Turn, seq: int, content_hash: str) -> bool:
 
 
 def rewrite(conn: sa.Connection, turn_id: str, text: str, content_hash: str) -> None:
-    """Replace a turn's text after a later turn showed it held personal data; its features are dropped."""
+    """Replace a turn's text in which a later turn revealed personal data, and delete its features."""
     conn.execute(sa.update(turns).where(turns.c.id == turn_id).values(text=text, content_hash=content_hash))
     conn.execute(sa.delete(turn_features).where(turn_features.c.turn_id == turn_id))
 
@@ -59,10 +59,10 @@ def find(conn: sa.Connection, turn_id: str) -> Turn | None:
 
 
 def many(conn: sa.Connection, turn_ids: Sequence[str]) -> dict[str, Turn]:
-    """Those of these turns that are admitted, by id."""
+    """Return those of the turns that are admitted, by id."""
     found: dict[str, Turn] = {}
-    for start in range(0, len(turn_ids), 500):
-        query = sa.select(turns).where(turns.c.id.in_(list(turn_ids[start : start + 500])))
+    for part in in_chunks(turn_ids):
+        query = sa.select(turns).where(turns.c.id.in_(part))
         found.update({row.id: _turn(row) for row in conn.execute(query)})
     return found
 
@@ -73,7 +73,7 @@ def of_conversation(conn: sa.Connection, conversation_id: str) -> list[Turn]:
 
 
 def path_to(conn: sa.Connection, turn_id: str) -> list[Turn]:
-    """The turns from the conversation's first to this one, following parents."""
+    """Return the turns from the conversation's first to this one, along parents."""
     leaf = find(conn, turn_id)
     if leaf is None:
         return []
@@ -84,20 +84,13 @@ def path_to(conn: sa.Connection, turn_id: str) -> list[Turn]:
     return path[::-1]
 
 
-def newest(conn: sa.Connection, limit: int, *, role: str | None = None, before: int | None = None) -> list[Turn]:
-    """The latest admitted turns, newest first."""
-    query = sa.select(turns).order_by(turns.c.seq.desc(), turns.c.id).limit(limit)
-    if role:
-        query = query.where(turns.c.role == role)
-    if before is not None:
-        query = query.where(turns.c.seq <= before)
-    return [_turn(row) for row in conn.execute(query)]
-
-
 def newest_conversations(
     conn: sa.Connection, limit: int, *, admitted_until: datetime | None = None, admitted_after: datetime | None = None
 ) -> list[str]:
-    """Ids of the conversations with the latest turns, newest first; on request those that began by or after a time."""
+    """Return the ids of the conversations with the latest turns, newest first.
+
+    On request only those whose first turn was admitted by, or after, a time.
+    """
     last, first = sa.func.max(turns.c.seq), sa.func.min(turns.c.admitted_at)
     query = sa.select(turns.c.conversation_id).group_by(turns.c.conversation_id).order_by(last.desc()).limit(limit)
     if admitted_until is not None:
@@ -108,6 +101,7 @@ def newest_conversations(
 
 
 def without_features(conn: sa.Connection, version: str, limit: int) -> list[Turn]:
+    """Return the oldest turns that have a text and no features of this version."""
     missing = ~sa.exists().where(turn_features.c.turn_id == turns.c.id, turn_features.c.version == version)
     query = sa.select(turns).where(turns.c.text.is_not(None), missing).order_by(turns.c.seq).limit(limit)
     return [_turn(row) for row in conn.execute(query)]
@@ -125,8 +119,7 @@ def add_features(conn: sa.Connection, version: str, rows: Sequence[Features]) ->
 
 def features(conn: sa.Connection, version: str, turn_ids: Sequence[str]) -> dict[str, Features]:
     found: dict[str, Features] = {}
-    for start in range(0, len(turn_ids), 500):
-        part = list(turn_ids[start : start + 500])
+    for part in in_chunks(turn_ids):
         query = sa.select(turn_features).where(turn_features.c.version == version, turn_features.c.turn_id.in_(part))
         for r in conn.execute(query):
             found[r.turn_id] = Features(
@@ -139,7 +132,7 @@ def features(conn: sa.Connection, version: str, turn_ids: Sequence[str]) -> dict
 def add_pii_counts(
     conn: sa.Connection, subject: str, conversation_id: str, counts: Mapping[str, int], scrubber: str
 ) -> None:
-    """Record how many values of each type were removed from a subject (an arrival); replaces earlier counts."""
+    """Store how many values of each type were removed from an inbox entry; replaces earlier counts of it."""
     for kind, n in counts.items():
         upsert(
             conn, pii_counts,
@@ -190,7 +183,10 @@ def ids_of(conn: sa.Connection, conversations: Sequence[str]) -> list[str]:
 
 
 def erase(conn: sa.Connection, conversations: Sequence[str]) -> tuple[int, list[str]]:
-    """With features and counts of personal data; (turns that were there, clusters that have no turn any more)."""
+    """Delete turns with their features and counts of personal data.
+
+    Return the number of turns, and the clusters that have no turn any more.
+    """
     ids = ids_of(conn, conversations)
     mine = turn_features.c.turn_id.in_(ids)
     query = sa.select(turn_features.c.cluster_id).where(mine, turn_features.c.cluster_id.is_not(None)).distinct()
@@ -203,7 +199,7 @@ def erase(conn: sa.Connection, conversations: Sequence[str]) -> tuple[int, list[
 
 
 def supersede(conn: sa.Connection, conversation_id: str, turn_ids: Sequence[str]) -> list[str]:
-    """Remove turns of a conversation's former version, but those that people were asked about; which were removed."""
+    """Delete turns of a conversation's former version, except those that were sampled; return the deleted ids."""
     asked = sa.select(samples.c.turn_id).where(samples.c.conversation_id == conversation_id)
     mine = turns.c.id.in_(list(turn_ids)), turns.c.conversation_id == conversation_id
     gone = list(conn.execute(sa.select(turns.c.id).where(*mine, turns.c.id.not_in(asked))).scalars())
@@ -213,13 +209,13 @@ def supersede(conn: sa.Connection, conversation_id: str, turn_ids: Sequence[str]
 
 
 def of_customer(conn: sa.Connection, customer: str) -> list[str]:
-    """The conversations with turns of a customer."""
+    """Return the ids of the conversations with turns of a customer."""
     query = sa.select(turns.c.conversation_id).where(turns.c.customer == customer).distinct()
     return list(conn.execute(query.order_by(turns.c.conversation_id)).scalars())
 
 
 def customers(conn: sa.Connection, conversation_id: str) -> set[str]:
-    """Whose turns a conversation has."""
+    """Return the customers of a conversation's turns."""
     mine = turns.c.conversation_id == conversation_id
     return set(
         conn.execute(sa.select(turns.c.customer).where(mine, turns.c.customer.is_not(None)).distinct()).scalars()
@@ -227,7 +223,6 @@ def customers(conn: sa.Connection, conversation_id: str) -> set[str]:
 
 
 def ascribe(conn: sa.Connection, turn_ids: Sequence[str], customer: str) -> None:
-    """These turns are a customer's: they were said by this customer, or to them."""
-    for start in range(0, len(turn_ids), 500):
-        mine = turns.c.id.in_(list(turn_ids[start : start + 500]))
-        conn.execute(sa.update(turns).where(mine).values(customer=customer))
+    """Record these turns as said by, or to, a customer."""
+    for part in in_chunks(turn_ids):
+        conn.execute(sa.update(turns).where(turns.c.id.in_(part)).values(customer=customer))

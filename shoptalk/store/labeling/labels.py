@@ -31,7 +31,7 @@ class Annotation:
 
 
 def put_annotation(conn: sa.Connection, item: Annotation) -> bool:
-    """Keep the newest state of an annotation; says whether this one was news."""
+    """Store the newest state of an annotation; return whether this one is newer than what was stored."""
     known = conn.execute(sa.select(a.c.updated_at).where(a.c.id == item.id)).scalar()
     if known is not None and known >= item.updated_at:
         return False
@@ -40,6 +40,7 @@ def put_annotation(conn: sa.Connection, item: Annotation) -> bool:
 
 
 def annotations_of(conn: sa.Connection, sample_id: str) -> list[Annotation]:
+    """Return all annotations of a sample, by id."""
     query = sa.select(a).where(a.c.sample_id == sample_id).order_by(a.c.id)
     return [
         Annotation(r.id, r.sample_id, r.annotator, bool(r.skipped), r.result, r.lead_time_s, r.updated_at)
@@ -48,12 +49,13 @@ def annotations_of(conn: sa.Connection, sample_id: str) -> list[Annotation]:
 
 
 def keep_annotations(conn: sa.Connection, sample_id: str, ids: Sequence[int]) -> int:
-    """Forget the sample's annotations that are not among `ids`: they were withdrawn. Says how many."""
+    """Delete the sample's annotations that are not among `ids`: they were withdrawn. Return how many."""
     query = sa.delete(a).where(a.c.sample_id == sample_id, a.c.id.not_in(list(ids)))
     return conn.execute(query).rowcount
 
 
 def put(conn: sa.Connection, label: Label) -> None:
+    """Store a sample's label in place of its former one."""
     values = dataclasses.asdict(label)
     values.update(flags=list(label.flags))
     upsert(conn, t, values, ["sample_id"])
@@ -68,7 +70,7 @@ def everything(conn: sa.Connection) -> list[Label]:
 
 
 def count(conn: sa.Connection, round_id: str | None = None) -> int:
-    """Labels in all, or of one round's samples."""
+    """Return the number of labels, of one round's samples if a round is given."""
     query = sa.select(sa.func.count()).select_from(t)
     if round_id is not None:
         query = query.join(samples, samples.c.id == t.c.sample_id).where(samples.c.round_id == round_id)
@@ -76,7 +78,7 @@ def count(conn: sa.Connection, round_id: str | None = None) -> int:
 
 
 def count_answered(conn: sa.Connection, round_id: str) -> int:
-    """How many of a round's samples somebody answered or skipped."""
+    """Return how many of a round's samples somebody answered or skipped."""
     query = sa.select(sa.func.count(sa.distinct(a.c.sample_id))).join(samples, samples.c.id == a.c.sample_id)
     return conn.execute(query.where(samples.c.round_id == round_id)).scalar_one()
 
@@ -86,6 +88,7 @@ def count_annotations(conn: sa.Connection) -> int:
 
 
 def verdicts(conn: sa.Connection) -> dict[str, int]:
+    """Return the number of labels by verdict."""
     return {v: n for v, n in conn.execute(sa.select(t.c.verdict, sa.func.count()).group_by(t.c.verdict))}
 
 
@@ -95,12 +98,15 @@ def _label(row: sa.Row[tuple[object, ...]]) -> Label:
 
 
 def erase(conn: sa.Connection, conversations: Sequence[str]) -> tuple[int, int]:
-    """(annotations, labels) that were there, before their samples are gone."""
+    """Delete the annotations and labels of conversations; return how many (annotations, labels).
+
+    Call it before their samples are deleted: annotations are found through them.
+    """
     mine = sa.select(samples.c.id).where(samples.c.conversation_id.in_(list(conversations)))
     annotations = conn.execute(sa.delete(a).where(a.c.sample_id.in_(mine))).rowcount
     return annotations, conn.execute(sa.delete(t).where(t.c.conversation_id.in_(list(conversations)))).rowcount
 
 
 def erase_stray(conn: sa.Connection) -> int:
-    """Annotations whose sample is gone: they were on their way while it was erased."""
+    """Delete annotations whose sample is gone, pulled while it was erased; return how many."""
     return conn.execute(sa.delete(a).where(a.c.sample_id.not_in(sa.select(samples.c.id)))).rowcount

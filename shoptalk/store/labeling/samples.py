@@ -8,13 +8,13 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from shoptalk.domain import Feedback, Sample
-from shoptalk.store.database import insert_new, now, upsert
+from shoptalk.store.database import in_chunks, insert_new, now, upsert
 from shoptalk.store.schema import feedback, label_projects, turns
 from shoptalk.store.schema import samples as t
 
 
 def add(conn: sa.Connection, sample: Sample) -> bool:
-    """Says whether it was new: a turn is sampled once."""
+    """Record a sample; return whether it was new. A turn is sampled once."""
     return insert_new(
         conn, t,
         {"id": sample.id, "turn_id": sample.turn_id, "conversation_id": sample.conversation_id,
@@ -33,6 +33,7 @@ def find(conn: sa.Connection, sample_id: str) -> Sample | None:
 
 
 def unpushed(conn: sa.Connection, limit: int) -> list[Sample]:
+    """Return samples without a task in Label Studio, oldest first."""
     query = sa.select(t).where(t.c.task_id.is_(None)).order_by(t.c.created_at, t.c.id).limit(limit)
     return [_sample(row) for row in conn.execute(query)]
 
@@ -42,7 +43,7 @@ def of_round(conn: sa.Connection, round_id: str) -> list[Sample]:
 
 
 def candidates(conn: sa.Connection, limit: int) -> list[tuple[str, str, str]]:
-    """Replies never sampled, newest first: (turn id, conversation id, inference id)."""
+    """Return replies never sampled, newest first: (turn id, conversation id, inference id)."""
     taken = sa.exists().where(t.c.turn_id == turns.c.id)
     query = (
         sa.select(turns.c.id, turns.c.conversation_id, turns.c.inference_id)
@@ -54,26 +55,27 @@ def candidates(conn: sa.Connection, limit: int) -> list[tuple[str, str, str]]:
 
 
 def count(conn: sa.Connection, *, pushed: bool = False) -> int:
+    """Return the number of samples, or only of those with a task in Label Studio."""
     query = sa.select(sa.func.count()).select_from(t)
     return conn.execute(query.where(t.c.task_id.is_not(None)) if pushed else query).scalar_one()
 
 
 def project(conn: sa.Connection, name: str) -> tuple[int, datetime | None] | None:
-    """A Label Studio project's id and how far its annotations were pulled."""
+    """Return a Label Studio project's id, and up to when its annotations were pulled."""
     row = conn.execute(sa.select(label_projects).where(label_projects.c.name == name)).first()
     return (row.project_id, row.cursor) if row else None
 
 
 def set_project(conn: sa.Connection, name: str, project_id: int, cursor: datetime | None) -> None:
+    """Record a Label Studio project and up to when its annotations were pulled."""
     upsert(conn, label_projects, {"name": name, "project_id": project_id, "cursor": cursor}, ["name"])
 
 
 def first_replies(conn: sa.Connection, turn_ids: Sequence[str]) -> set[str]:
-    """Those of the turns that answer a conversation's first message."""
+    """Return those of the turns that answer a conversation's first message."""
     opening = turns.alias("opening")
     found: set[str] = set()
-    for start in range(0, len(turn_ids), 500):
-        part = list(turn_ids[start : start + 500])
+    for part in in_chunks(turn_ids):
         query = (
             sa.select(turns.c.id)
             .join(opening, opening.c.id == turns.c.parent_id)
@@ -84,20 +86,18 @@ def first_replies(conn: sa.Connection, turn_ids: Sequence[str]) -> set[str]:
 
 
 def answered(conn: sa.Connection, turn_ids: Sequence[str]) -> dict[str, str]:
-    """The turn that each of these replies answers."""
+    """Return the turn that each of these replies answers, by reply."""
     found: dict[str, str] = {}
-    for start in range(0, len(turn_ids), 500):
-        query = sa.select(turns.c.id, turns.c.parent_id).where(turns.c.id.in_(list(turn_ids[start : start + 500])))
+    for part in in_chunks(turn_ids):
+        query = sa.select(turns.c.id, turns.c.parent_id).where(turns.c.id.in_(part))
         found.update({row.id: row.parent_id for row in conn.execute(query) if row.parent_id})
     return found
 
 
 def conversation_feedback(conn: sa.Connection, conversation_ids: Sequence[str]) -> dict[str, list[Feedback]]:
-    """Feedback on whole conversations, that is without an inference."""
+    """Return feedback on whole conversations, that is without an inference, by conversation."""
     found: dict[str, list[Feedback]] = {}
-    wanted = sorted(set(conversation_ids))
-    for start in range(0, len(wanted), 500):
-        part = wanted[start : start + 500]
+    for part in in_chunks(sorted(set(conversation_ids))):
         query = sa.select(feedback).where(feedback.c.conversation_id.in_(part), feedback.c.inference_id.is_(None))
         for row in conn.execute(query):
             found.setdefault(row.conversation_id, []).append(Feedback(**row._mapping))
@@ -105,9 +105,10 @@ def conversation_feedback(conn: sa.Connection, conversation_ids: Sequence[str]) 
 
 
 def find_many(conn: sa.Connection, sample_ids: Sequence[str]) -> dict[str, Sample]:
+    """Return those of the samples that exist, by id."""
     found: dict[str, Sample] = {}
-    for start in range(0, len(sample_ids), 500):
-        query = sa.select(t).where(t.c.id.in_(list(sample_ids[start : start + 500])))
+    for part in in_chunks(sample_ids):
+        query = sa.select(t).where(t.c.id.in_(part))
         found.update({row.id: _sample(row) for row in conn.execute(query)})
     return found
 
@@ -131,9 +132,10 @@ def of_conversations(conn: sa.Connection, conversations: Sequence[str]) -> list[
 
 
 def projects(conn: sa.Connection) -> list[int]:
-    """Of Label Studio, those tasks were sent to."""
+    """Return the ids of the Label Studio projects that tasks were sent to."""
     return sorted(set(conn.execute(sa.select(label_projects.c.project_id)).scalars()))
 
 
 def erase(conn: sa.Connection, conversations: Sequence[str]) -> int:
+    """Delete the samples of conversations; return how many there were."""
     return conn.execute(sa.delete(t).where(t.c.conversation_id.in_(list(conversations)))).rowcount

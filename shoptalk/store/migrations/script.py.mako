@@ -5,7 +5,7 @@ Revision: ${up_revision}, after ${down_revision}
 
 from alembic import op
 import sqlalchemy as sa
-import shoptalk.store.schema
+import shoptalk.store.columns
 ${imports if imports else ""}
 revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}

@@ -14,7 +14,7 @@ from shoptalk.store.schema import drift_checks as t
 
 @dataclass(frozen=True, slots=True)
 class DriftCheck:
-    """One comparison of a current window with the reference. Sizes are conversations."""
+    """One comparison of a current window with the reference. `reference` and `current` are sizes, in conversations."""
 
     id: str
     statistic: float
@@ -27,9 +27,11 @@ class DriftCheck:
 
 
 def add(conn: sa.Connection, check: DriftCheck) -> bool:
+    """Record a check; return whether it was new."""
     return insert_new(conn, t, dataclasses.asdict(check))
 
 
 def newest(conn: sa.Connection, limit: int = 50) -> list[DriftCheck]:
+    """Return the latest, latest first."""
     query = sa.select(t).order_by(t.c.created_at.desc()).limit(limit)
     return [DriftCheck(**row._mapping) for row in conn.execute(query)]

@@ -1,4 +1,4 @@
-"""Reports: each stored HTML page's hash and what it found."""
+"""Reports: the hash of each stored HTML page, and its metrics."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from shoptalk.store.schema import reports as t
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A stored HTML report."""
+    """A stored HTML report. `summary` holds its metrics by name; `erased_at` is when its page was deleted."""
 
     id: str
     title: str
@@ -27,6 +27,7 @@ class Report:
 
 
 def add(conn: sa.Connection, report: Report) -> bool:
+    """Record a report; return whether it was new."""
     return insert_new(conn, t, dataclasses.asdict(report))
 
 
@@ -36,16 +37,17 @@ def find(conn: sa.Connection, report_id: str) -> Report | None:
 
 
 def newest(conn: sa.Connection, limit: int = 50) -> list[Report]:
+    """Return the latest, latest first."""
     query = sa.select(t).order_by(t.c.created_at.desc()).limit(limit)
     return [Report(**row._mapping) for row in conn.execute(query)]
 
 
 def since(conn: sa.Connection, moment: datetime) -> list[Report]:
-    """Made at or after this moment, with their page still there."""
+    """Return the reports made at or after this moment whose page is still there, oldest first."""
     query = sa.select(t).where(t.c.created_at >= moment, t.c.erased_at.is_(None))
     return [Report(**row._mapping) for row in conn.execute(query.order_by(t.c.created_at))]
 
 
 def erase_page(conn: sa.Connection, report_id: str) -> None:
-    """Its page is gone; its figures stay."""
+    """Record that a report's page was deleted; its metrics stay."""
     conn.execute(sa.update(t).where(t.c.id == report_id).values(erased_at=now(conn)))

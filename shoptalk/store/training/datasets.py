@@ -1,4 +1,4 @@
-"""Frozen datasets, which labels went where, and the sealed split of groups."""
+"""Frozen datasets, which labels went where, and the fixed split of groups."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shoptalk.store.schema import datasets as t
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """An immutable dataset; `id` is derived from its content, `manifest_sha256` names its file."""
+    """An immutable dataset. `id` is derived from its content; `manifest_sha256` is the hash of its file."""
 
     id: str
     manifest_sha256: str
@@ -28,7 +28,7 @@ class Dataset:
 
 
 def add(conn: sa.Connection, dataset: Dataset, members: Iterable[tuple[str, str, str]]) -> bool:
-    """`members` are (label id, split, conversation id). Says whether the dataset was new."""
+    """Record a dataset with its `members`: (label id, split, conversation id). Return whether it was new."""
     values = {
         "id": dataset.id,
         "manifest_sha256": dataset.manifest_sha256,
@@ -54,28 +54,29 @@ def find(conn: sa.Connection, dataset_id: str) -> Dataset | None:
 
 
 def newest(conn: sa.Connection, limit: int = 50) -> list[Dataset]:
-    """Without those that were replaced."""
+    """Return the latest, latest first, without those that were replaced."""
     query = sa.select(t).where(t.c.replaced_by.is_(None)).order_by(t.c.created_at.desc()).limit(limit)
     return [Dataset(**row._mapping) for row in conn.execute(query)]
 
 
 def conversations_of(conn: sa.Connection, dataset_id: str) -> list[str]:
+    """Return the ids of its conversations, sorted."""
     query = sa.select(dataset_examples.c.conversation_id).where(dataset_examples.c.dataset_id == dataset_id)
     return sorted(set(conn.execute(query).scalars()))
 
 
 def splits(conn: sa.Connection) -> dict[str, str]:
-    """Every group's split, as sealed."""
+    """Return every group's fixed split."""
     return {g: s for g, s in conn.execute(sa.select(holdout_groups.c.group, holdout_groups.c.split))}
 
 
 def assign(conn: sa.Connection, group: str, split: str) -> None:
-    """Fix a group's split for ever; a second call changes nothing."""
+    """Fix a group's split for good; a second call changes nothing."""
     insert_new(conn, holdout_groups, {"group": group, "split": split, "created_at": now(conn)})
 
 
 def current(conn: sa.Connection, dataset_id: str) -> Dataset | None:
-    """The dataset, or the one that took its place after erasures."""
+    """Return the dataset, or the one that replaced it after erasures."""
     found = find(conn, dataset_id)
     while found is not None and found.replaced_by:
         found = find(conn, found.replaced_by)
@@ -83,14 +84,14 @@ def current(conn: sa.Connection, dataset_id: str) -> Dataset | None:
 
 
 def holding(conn: sa.Connection, conversations: Sequence[str]) -> list[Dataset]:
-    """Those that were not replaced and hold any of these conversations."""
+    """Return the datasets, of those not replaced, that hold any of these conversations."""
     mine = sa.select(dataset_examples.c.dataset_id).where(dataset_examples.c.conversation_id.in_(list(conversations)))
     query = sa.select(t).where(t.c.id.in_(mine), t.c.replaced_by.is_(None)).order_by(t.c.created_at)
     return [Dataset(**row._mapping) for row in conn.execute(query)]
 
 
 def with_former(conn: sa.Connection, dataset_ids: Sequence[str]) -> list[str]:
-    """These and all that they took the place of, in whose files the same examples were."""
+    """Return these ids and those of all datasets they replaced, whose files held the same examples."""
     found = set(dataset_ids)
     while True:
         query = sa.select(t.c.id).where(t.c.replaced_by.in_(sorted(found)), t.c.id.not_in(sorted(found)))
@@ -101,28 +102,29 @@ def with_former(conn: sa.Connection, dataset_ids: Sequence[str]) -> list[str]:
 
 
 def of_erasure(conn: sa.Connection, erasure_id: str) -> list[Dataset]:
-    """Those it replaced."""
+    """Return the datasets that this erasure replaced."""
     query = sa.select(t).where(t.c.erasure_id == erasure_id).order_by(t.c.created_at)
     return [Dataset(**row._mapping) for row in conn.execute(query)]
 
 
 def members(conn: sa.Connection, dataset_id: str) -> list[tuple[str, str, str]]:
-    """(label, split, conversation) of each example."""
+    """Return (label id, split, conversation id) of each example."""
     query = sa.select(dataset_examples).where(dataset_examples.c.dataset_id == dataset_id)
     return [(row.label_id, row.split, row.conversation_id) for row in conn.execute(query)]
 
 
 def replace(conn: sa.Connection, dataset_id: str, by: str, erasure_id: str) -> None:
-    """Its row stays, for what refers to it; which examples it had does not."""
+    """Mark a dataset as replaced. Its row stays, for what refers to it; the list of its examples does not."""
     conn.execute(sa.update(t).where(t.c.id == dataset_id).values(replaced_by=by, erasure_id=erasure_id))
     conn.execute(sa.delete(dataset_examples).where(dataset_examples.c.dataset_id == dataset_id))
 
 
 def in_use(conn: sa.Connection, manifest_sha256: str) -> bool:
+    """Return whether a dataset that was not replaced has this file."""
     query = sa.select(t.c.id).where(t.c.manifest_sha256 == manifest_sha256, t.c.replaced_by.is_(None)).limit(1)
     return conn.execute(query).first() is not None
 
 
-def unseal(conn: sa.Connection, groups: Iterable[str]) -> int:
-    """Forget groups of which nothing is left to keep apart."""
+def forget_splits(conn: sa.Connection, groups: Iterable[str]) -> int:
+    """Delete the split of groups of which no example is left; return how many there were."""
     return conn.execute(sa.delete(holdout_groups).where(holdout_groups.c.group.in_(list(groups)))).rowcount

@@ -16,7 +16,7 @@ from shoptalk.store.schema import evaluations as t
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """A candidate judged against the adapter that was live. `evidence` is what the gate saw, all of it."""
+    """A candidate judged against the adapter that was live. `evidence` is everything that the gate saw."""
 
     id: str
     adapter: str
@@ -29,7 +29,7 @@ class Evaluation:
 
 
 def add(conn: sa.Connection, item: Evaluation) -> bool:
-    """Says whether it was new."""
+    """Record an evaluation; return whether it was new."""
     return insert_new(
         conn,
         t,
@@ -52,11 +52,13 @@ def find(conn: sa.Connection, evaluation_id: str) -> Evaluation | None:
 
 
 def newest_of(conn: sa.Connection, adapter: str) -> Evaluation | None:
+    """Return the latest evaluation of an adapter."""
     row = conn.execute(sa.select(t).where(t.c.adapter == adapter).order_by(t.c.created_at.desc())).first()
     return _evaluation(row) if row else None
 
 
 def newest(conn: sa.Connection, limit: int = 50) -> list[Evaluation]:
+    """Return the latest, latest first."""
     return [_evaluation(row) for row in conn.execute(sa.select(t).order_by(t.c.created_at.desc()).limit(limit))]
 
 

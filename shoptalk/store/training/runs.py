@@ -1,4 +1,4 @@
-"""Training runs: what was asked, how far they are, what came out."""
+"""Training runs: their configuration, progress and result."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from shoptalk.domain import RunState
 from shoptalk.store.database import insert_new, now
 from shoptalk.store.schema import runs as t
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """`state` is running, done or failed; `step` of `steps` optimizer steps are done."""
+    """A training run. `step` of `steps` optimizer steps are done."""
 
     id: str
     dataset_id: str
-    state: str
+    state: RunState
     config: Mapping[str, Any]
     step: int
     steps: int
@@ -31,7 +32,7 @@ class Run:
 
 
 def start(conn: sa.Connection, run_id: str, dataset_id: str, config: Mapping[str, Any], steps: int) -> None:
-    """Open a run, or set one that was interrupted back to its beginning."""
+    """Record a new run, or set one that was interrupted back to its beginning."""
     values = {
         "id": run_id,
         "dataset_id": dataset_id,
@@ -49,12 +50,14 @@ def start(conn: sa.Connection, run_id: str, dataset_id: str, config: Mapping[str
 
 
 def progress(conn: sa.Connection, run_id: str, step: int, metrics: Mapping[str, Any]) -> None:
+    """Record how many steps a run has done, and its metrics so far."""
     values = {"step": step, "metrics": dict(metrics), "updated_at": now(conn)}
     conn.execute(sa.update(t).where(t.c.id == run_id).values(**values))
 
 
 def finish(conn: sa.Connection, run_id: str, *, adapter: str | None = None, problem: str | None = None) -> None:
-    state = "failed" if problem else "done"
+    """Record that a run ended: as failed where there is a problem, else as done."""
+    state: RunState = "failed" if problem else "done"
     values = {"state": state, "adapter": adapter, "problem": problem, "updated_at": now(conn)}
     conn.execute(sa.update(t).where(t.c.id == run_id).values(**values))
 
@@ -65,6 +68,7 @@ def find(conn: sa.Connection, run_id: str) -> Run | None:
 
 
 def newest(conn: sa.Connection, limit: int = 50) -> list[Run]:
+    """Return the latest, latest first."""
     return [Run(**row._mapping) for row in conn.execute(sa.select(t).order_by(t.c.created_at.desc()).limit(limit))]
 
 
@@ -74,6 +78,6 @@ def of_datasets(conn: sa.Connection, dataset_ids: Sequence[str]) -> list[Run]:
 
 
 def erase_problems(conn: sa.Connection, run_ids: Sequence[str]) -> None:
-    """What a trainer said last may quote what it read."""
+    """Overwrite the problems of these runs: the last lines of a trainer's output may quote what it read."""
     failed = sa.update(t).where(t.c.id.in_(list(run_ids)), t.c.problem.is_not(None))
     conn.execute(failed.values(problem="(erased)"))

@@ -1,7 +1,7 @@
 """Made-up chat sentences of any build: a name, or a word that nobody knows, may stand wherever a noun may.
 
-Templates teach turns of phrase; these teach the rest, with slips of the keyboard that are no names. Each text comes
-with the stretches that are people's names. Knows no model; `templates` mixes them among its own.
+Templates teach set phrases; these teach the rest, with typing errors that are no names. Each text comes with the spans
+of people's names. Knows no model; `templates` mixes them among its own.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ NAMED: Final = 0.4  # of noun phrases
 
 
 class Grammar:
-    """Sentences out of one random source."""
+    """Makes sentences out of one random source."""
 
     def __init__(self, rng: random.Random, name: Callable[[], str], nouns: Callable[[], str]) -> None:
         self._rng = rng
@@ -58,7 +58,7 @@ class Grammar:
         self._nouns = nouns
 
     def sentence(self) -> tuple[str, list[tuple[int, int]]]:
-        """A text and where its names stand."""
+        """Return a text and the start and end of each name in it."""
         parts = self._clause()
         if self._rng.random() < 0.35:
             parts += [(self._rng.choice(JOINTS), False), *self._clause()]
@@ -66,14 +66,14 @@ class Grammar:
             parts.insert(0, (self._rng.choice(LEADS) + self._rng.choice(("", "", ",")), False))
         if self._rng.random() < 0.3:
             parts.append((self._rng.choice(TAILS), False))
-        text, places = "", []
+        text, spans = "", []
         for word, named in parts:
             text += " " * bool(text)
             shown = word if named or self._rng.random() > SLIP else self._slipped(word)
             if named:
-                places.append((len(text), len(text) + len(shown)))
+                spans.append((len(text), len(text) + len(shown)))
             text += shown
-        return text + self._rng.choice(("", "", "", ".", "?", "!", "...")), places
+        return text + self._rng.choice(("", "", "", ".", "?", "!", "...")), spans
 
     def _clause(self) -> list[tuple[str, bool]]:
         any_of = self._rng.choice
@@ -112,7 +112,7 @@ class Grammar:
         return [(self._rng.choice(NOISE), False)]
 
     def _slipped(self, word: str) -> str:
-        """A letter too many, too few, or two that changed places."""
+        """Return the word with a letter too many or too few, or two letters in the wrong order."""
         if len(word) < 4 or not word.isalpha():
             return word
         at = self._rng.randrange(1, len(word) - 1)

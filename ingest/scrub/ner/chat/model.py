@@ -1,4 +1,4 @@
-"""The model itself: spaCy's named-entity recognizer, small, and its file. Knows no Presidio and no sentences.
+"""The chat model: a small named-entity recognizer of spaCy's, and its file. Knows no Presidio and no sentences.
 
 The file is MessagePack as spaCy writes it, beside a fingerprint of what it was trained on; neither holds code.
 """
@@ -24,7 +24,7 @@ _PARSER: Final = {
 
 
 def blank(vocab: Any = True) -> Any:
-    """An untrained pipeline without labels."""
+    """Return an untrained pipeline without labels."""
     from spacy.lang.en import English
 
     nlp = English(vocab=vocab)
@@ -33,12 +33,12 @@ def blank(vocab: Any = True) -> Any:
 
 
 def trained(vocab: Any) -> Any:
-    """The pipeline that comes with shoptalk."""
+    """Return the pipeline that comes with shoptalk."""
     nlp = blank(vocab)
     nlp.get_pipe("ner").from_bytes((resources.files(__package__) / FILE).read_bytes(), exclude=["vocab"])
     return nlp
 
 
 def stamp() -> str:
-    """Fingerprint of the sentences that the model that comes with shoptalk was trained on."""
+    """Return the fingerprint of the sentences that the model that comes with shoptalk was trained on."""
     return (resources.files(__package__) / STAMP).read_text("ascii").strip()

@@ -1,7 +1,7 @@
 """Made-up chat sentences with their names, user names and addresses marked. Deterministic by seed.
 
 Half of the names come from the census lists, the other half are made of syllables, so that a model has to look at the
-words around a name. Knows no model. Written small throughout; `bench.retail` has phrases of its own for measuring.
+words around a name. All is in lowercase. Knows no model; `bench.retail` has phrases of its own for measuring.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ _KINDS: Final = {"n": "PERSON", "f": "PERSON", "l": "PERSON", "u": "USERNAME", "
 
 
 def sentences(count: int, seed: int, words: Sequence[str] = PLAIN) -> Iterator[Marked]:
-    """Texts, each with (start, end, kind) of what is personal in it. `words` are any that are nobody's name."""
+    """Yield texts, each with (start, end, kind) of what is personal in it. `words` are any that are nobody's name."""
     rng = random.Random(seed)
     people = _People(rng)
     fill: dict[str, Callable[[], str]] = {
@@ -189,8 +189,8 @@ def sentences(count: int, seed: int, words: Sequence[str] = PLAIN) -> Iterator[M
     grammar = Grammar(rng, people.full, lambda: rng.choice(words if rng.random() < 0.5 else PLAIN))
     for _ in range(count):
         if rng.random() < OF_ANY_BUILD:
-            text, places = grammar.sentence()
-            yield text, [(start, end, "PERSON") for start, end in places]
+            text, spans = grammar.sentence()
+            yield text, [(start, end, "PERSON") for start, end in spans]
             continue
         phrase = " ".join(rng.choices(PHRASES, k=1 if rng.random() < 0.7 else 2))
         if rng.random() < 0.25:
@@ -199,7 +199,7 @@ def sentences(count: int, seed: int, words: Sequence[str] = PLAIN) -> Iterator[M
 
 
 def fingerprint() -> str:
-    """Changes with what sentences are made of: a model trained on others is stale."""
+    """Return a hash that changes with what sentences are made of: a model trained on others is stale."""
     grammar = (
         built.VERBS,
         built.ROOTS,

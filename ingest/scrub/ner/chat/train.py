@@ -1,6 +1,6 @@
-"""Trains the chat model anew: `make chat-ner`. About five minutes on one core.
+"""Trains the chat model again: `make chat-ner`. About five minutes on one core.
 
-The same seed gives the same sentences; figures in the last bits may differ between processors.
+The same seed gives the same sentences; weights may differ in their last bits between processors.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ DROPOUT: Final = 0.2
 
 
 def train(count: int = SENTENCES, epochs: int = EPOCHS) -> Any:
-    """A trained spaCy pipeline."""
+    """Return a trained spaCy pipeline. Prints the loss of each epoch."""
     from spacy.training import Example
     from spacy.util import fix_random_seed, minibatch
 
@@ -44,7 +44,7 @@ def train(count: int = SENTENCES, epochs: int = EPOCHS) -> Any:
 
 
 def nobodys_words() -> list[str]:
-    """English words of three to ten letters that are on no list of names."""
+    """Return English words of three to ten letters that are on no list of names, sorted."""
     index = language()[1].get_table("lemma_index")
     words = {
         word for part in ("noun", "verb", "adj") for word in index[part] if word.isalpha() and 3 <= len(word) <= 10
@@ -53,7 +53,7 @@ def nobodys_words() -> list[str]:
 
 
 def score(nlp: Any, count: int = 2000) -> tuple[float, float]:
-    """Precision and recall of whole spans on sentences it has not seen."""
+    """Return precision and recall of whole spans on sentences it has not seen."""
     right = found = wanted = 0
     for text, marks in sentences(count, SEED + 1, nobodys_words()):
         got = {(ent.start_char, ent.end_char, ent.label_) for ent in nlp(text).ents}
@@ -70,6 +70,7 @@ def _example(nlp: Any, marked: Marked, example: Any) -> Any | None:
 
 
 def main() -> None:
+    """Train, measure, and write the model's file and its fingerprint."""
     nlp = train()
     precision, recall = score(nlp)
     print(f"precision {precision:.3f}, recall {recall:.3f} on sentences of the same make")

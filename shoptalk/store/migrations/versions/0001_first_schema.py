@@ -5,7 +5,7 @@ Revision: 0001, after None
 
 from alembic import op
 import sqlalchemy as sa
-import shoptalk.store.schema
+import shoptalk.store.columns
 
 revision = '0001'
 down_revision = None
@@ -25,7 +25,7 @@ def upgrade() -> None:
     sa.Column('base_sha256', sa.String(length=64), nullable=False),
     sa.Column('dataset_id', sa.String(length=80), nullable=True),
     sa.Column('run_id', sa.String(length=80), nullable=True),
-    sa.Column('created_at', shoptalk.store.schema.Time(timezone=True), nullable=False),
+    sa.Column('created_at', shoptalk.store.columns.Time(timezone=True), nullable=False),
     sa.PrimaryKeyConstraint('name', 'version', name=op.f('pk_adapters')),
     sa.UniqueConstraint('run_id', name=op.f('uq_adapters_run_id'))
     )
@@ -36,7 +36,7 @@ def upgrade() -> None:
     sa.Column('skipped', sa.Integer(), nullable=False),
     sa.Column('result', sa.JSON(), nullable=False),
     sa.Column('lead_time_s', sa.Float(), nullable=True),
-    sa.Column('updated_at', shoptalk.store.schema.Time(timezone=True), nullable=False),
+    sa.Column('updated_at', shoptalk.store.columns.Time(timezone=True), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_annotations'))
     )
     op.create_index(op.f('ix_annotations_sample_id'), 'annotations', ['sample_id'], unique=False)
@@ -45,7 +45,7 @@ def upgrade() -> None:
     sa.Column('body_sha256', sa.String(length=64), nullable=False),
     sa.Column('status', sa.Integer(), nullable=False),
     sa.Column('body', sa.LargeBinary(), nullable=False),
-    sa.Column('created_at', shoptalk.store.schema.Time(timezone=True), nullable=False),
+    sa.Column('created_at', shoptalk.store.columns.Time(timezone=True), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_answers'))
     )
     op.create_table('api_keys',
@@ -53,8 +53,8 @@ def upgrade() -> None:
     sa.Column('name', sa.String(length=200), nullable=False),
     sa.Column('sha256', sa.String(length=64), nullable=False),
     sa.Column('scopes', sa.JSON(), nullable=False),
-    sa.Column('created_at', shoptalk.store.schema.Time(timezone=True), nullable=False),
-    sa.Column('revoked_at', shoptalk.store.schema.Time(timezone=True), nullable=True),
+    sa.Column('created_at', shoptalk.store.columns.Time(timezone=True), nullable=False),
+    sa.Column('revoked_at', shoptalk.store.columns.Time(timezone=True), nullable=True),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_api_keys')),
     sa.UniqueConstraint('sha256', name=op.f('uq_api_keys_sha256'))
     )
@@ -64,7 +64,7 @@ def upgrade() -> None:
     sa.Column('kind', sa.String(length=16), nullable=False),
     sa.Column('conversation_id', sa.String(length=80), nullable=False),
     sa.Column('body', sa.LargeBinary(), nullable=False),
-    sa.Column('created_at', shoptalk.store.schema.Time(timezone=True), nullable=False),
+    sa.Column('created_at', shoptalk.store.columns.Time(timezone=True), nullable=False),
     sa.PrimaryKeyConstraint('seq', name=op.f('pk_arrivals')),
     sa.UniqueConstraint('id', name=op.f('uq_arrivals_id')),
     sqlite_autoincrement=True
@@ -75,7 +75,7 @@ def upgrade() -> None:
     sa.Column('key_id', sa.String(length=80), nullable=False),
     sa.Column('customer', sa.String(length=80), nullable=True),
     sa.Column('source', sa.String(length=32), nullable=False),
-    sa.Column('created_at', shoptalk.store.schema.Time(timezone=True), nullable=False),
+    sa.Column('created_at', shoptalk.store.columns.Time(timezone=True), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_conversations'))
     )
     op.create_index(op.f('ix_conversations_customer'), 'conversations', ['customer'], unique=False)
@@ -85,14 +85,14 @@ def upgrade() -> None:
     sa.Column('train', sa.Integer(), nullable=False),
     sa.Column('holdout', sa.Integer(), nullable=False),
     sa.Column('round_id', sa.String(length=80), nullable=True),
-    sa.Column('created_at', shoptalk.store.schema.Time(timezone=True), nullable=False),
+    sa.Column('created_at', shoptalk.store.columns.Time(timezone=True), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_datasets'))
     )
     op.create_table('desired',
     sa.Column('alias', sa.String(length=64), nullable=False),
     sa.Column('adapter', sa.String(length=80), nullable=False),
     sa.Column('previous', sa.String(length=80), nullable=True),
-    sa.Column('updated_at', shoptalk.store.schema.Time(timezone=True), nullable=False),
+    sa.Column('updated_at', shoptalk.store.columns.Time(timezone=True), nullable=False),
     sa.PrimaryKeyConstraint('alias', name=op.f('pk_desired'))
     )
     op.create_table('drift_checks',
@@ -103,7 +103,7 @@ def upgrade() -> None:
     sa.Column('current', sa.Integer(), nullable=False),
     sa.Column('current_until', sa.Integer(), nullable=False),
     sa.Column('report_id', sa.String(length=80), nullable=True),
-    sa.Column('created_at', shoptalk.store.schema.Time(timezone=True), nullable=False),
+    sa.Column('created_at', shoptalk.store.columns.Time(timezone=True), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_drift_checks'))
     )
     op.create_table('evaluations',
@@ -114,7 +114,7 @@ def upgrade() -> None:
     sa.Column('evidence', sa.JSON(), nullable=False),
     sa.Column('verdict', sa.String(length=16), nullable=False),
     sa.Column('reasons', sa.JSON(), nullable=False),
-    sa.Column('created_at', shoptalk.store.schema.Time(timezone=True), nullable=False),
+    sa.Column('created_at', shoptalk.store.columns.Time(timezone=True), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_evaluations'))
     )
     op.create_index(op.f('ix_evaluations_adapter'), 'evaluations', ['adapter'], unique=False)
@@ -125,7 +125,7 @@ def upgrade() -> None:
     sa.Column('metric', sa.String(length=16), nullable=False),
     sa.Column('value', sa.Float(), nullable=False),
     sa.Column('comment', sa.Text(), nullable=True),
-    sa.Column('created_at', shoptalk.store.schema.Time(timezone=True), nullable=False),
+    sa.Column('created_at', shoptalk.store.columns.Time(timezone=True), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_feedback'))
     )
     op.create_index(op.f('ix_feedback_conversation_id'), 'feedback', ['conversation_id'], unique=False)
@@ -134,7 +134,7 @@ def upgrade() -> None:
     op.create_table('holdout_groups',
     sa.Column('group', sa.String(length=80), nullable=False),
     sa.Column('split', sa.String(length=16), nullable=False),
-    sa.Column('created_at', shoptalk.store.schema.Time(timezone=True), nullable=False),
+    sa.Column('created_at', shoptalk.store.columns.Time(timezone=True), nullable=False),
     sa.PrimaryKeyConstraint('group', name=op.f('pk_holdout_groups'))
     )
     op.create_table('inferences',
@@ -150,7 +150,7 @@ def upgrade() -> None:
     sa.Column('latency_ms', sa.Float(), nullable=False),
     sa.Column('finish_reason', sa.String(length=16), nullable=False),
     sa.Column('mean_logprob', sa.Float(), nullable=False),
-    sa.Column('created_at', shoptalk.store.schema.Time(timezone=True), nullable=False),
+    sa.Column('created_at', shoptalk.store.columns.Time(timezone=True), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_inferences'))
     )
     op.create_index(op.f('ix_inferences_adapter'), 'inferences', ['adapter'], unique=False)
@@ -159,7 +159,7 @@ def upgrade() -> None:
     op.create_table('label_projects',
     sa.Column('name', sa.String(length=200), nullable=False),
     sa.Column('project_id', sa.Integer(), nullable=False),
-    sa.Column('cursor', shoptalk.store.schema.Time(timezone=True), nullable=True),
+    sa.Column('cursor', shoptalk.store.columns.Time(timezone=True), nullable=True),
     sa.PrimaryKeyConstraint('name', name=op.f('pk_label_projects'))
     )
     op.create_table('labels',
@@ -174,7 +174,7 @@ def upgrade() -> None:
     sa.Column('flags', sa.JSON(), nullable=False),
     sa.Column('annotators', sa.Integer(), nullable=False),
     sa.Column('agreement', sa.Float(), nullable=True),
-    sa.Column('updated_at', shoptalk.store.schema.Time(timezone=True), nullable=False),
+    sa.Column('updated_at', shoptalk.store.columns.Time(timezone=True), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_labels')),
     sa.UniqueConstraint('sample_id', name=op.f('uq_labels_sample_id'))
     )
@@ -184,7 +184,7 @@ def upgrade() -> None:
     sa.Column('alias', sa.String(length=64), nullable=False),
     sa.Column('adapter', sa.String(length=80), nullable=False),
     sa.Column('problem', sa.Text(), nullable=True),
-    sa.Column('updated_at', shoptalk.store.schema.Time(timezone=True), nullable=False),
+    sa.Column('updated_at', shoptalk.store.columns.Time(timezone=True), nullable=False),
     sa.PrimaryKeyConstraint('process', 'alias', name=op.f('pk_observed'))
     )
     op.create_table('pii_counts',
@@ -202,7 +202,7 @@ def upgrade() -> None:
     sa.Column('conversation_id', sa.String(length=80), nullable=True),
     sa.Column('reason', sa.String(length=400), nullable=False),
     sa.Column('body', sa.LargeBinary(), nullable=True),
-    sa.Column('created_at', shoptalk.store.schema.Time(timezone=True), nullable=False),
+    sa.Column('created_at', shoptalk.store.columns.Time(timezone=True), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_quarantine'))
     )
     op.create_table('release_events',
@@ -212,7 +212,7 @@ def upgrade() -> None:
     sa.Column('state', sa.String(length=16), nullable=False),
     sa.Column('actor', sa.String(length=80), nullable=False),
     sa.Column('reason', sa.Text(), nullable=False),
-    sa.Column('created_at', shoptalk.store.schema.Time(timezone=True), nullable=False),
+    sa.Column('created_at', shoptalk.store.columns.Time(timezone=True), nullable=False),
     sa.PrimaryKeyConstraint('seq', name=op.f('pk_release_events')),
     sqlite_autoincrement=True
     )
@@ -225,8 +225,8 @@ def upgrade() -> None:
     sa.Column('state', sa.String(length=16), nullable=False),
     sa.Column('evaluation_id', sa.String(length=80), nullable=True),
     sa.Column('actor', sa.String(length=80), nullable=False),
-    sa.Column('created_at', shoptalk.store.schema.Time(timezone=True), nullable=False),
-    sa.Column('updated_at', shoptalk.store.schema.Time(timezone=True), nullable=False),
+    sa.Column('created_at', shoptalk.store.columns.Time(timezone=True), nullable=False),
+    sa.Column('updated_at', shoptalk.store.columns.Time(timezone=True), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_releases'))
     )
     op.create_index(op.f('ix_releases_alias'), 'releases', ['alias'], unique=False)
@@ -235,14 +235,14 @@ def upgrade() -> None:
     sa.Column('title', sa.String(length=200), nullable=False),
     sa.Column('artifact_sha256', sa.String(length=64), nullable=False),
     sa.Column('summary', sa.JSON(), nullable=False),
-    sa.Column('created_at', shoptalk.store.schema.Time(timezone=True), nullable=False),
+    sa.Column('created_at', shoptalk.store.columns.Time(timezone=True), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_reports'))
     )
     op.create_table('round_steps',
     sa.Column('round_id', sa.String(length=80), nullable=False),
     sa.Column('step', sa.String(length=32), nullable=False),
     sa.Column('result', sa.JSON(), nullable=False),
-    sa.Column('created_at', shoptalk.store.schema.Time(timezone=True), nullable=False),
+    sa.Column('created_at', shoptalk.store.columns.Time(timezone=True), nullable=False),
     sa.PrimaryKeyConstraint('round_id', 'step', name=op.f('pk_round_steps'))
     )
     op.create_table('rounds',
@@ -251,8 +251,8 @@ def upgrade() -> None:
     sa.Column('state', sa.String(length=16), nullable=False),
     sa.Column('step', sa.String(length=32), nullable=False),
     sa.Column('problem', sa.Text(), nullable=True),
-    sa.Column('created_at', shoptalk.store.schema.Time(timezone=True), nullable=False),
-    sa.Column('updated_at', shoptalk.store.schema.Time(timezone=True), nullable=False),
+    sa.Column('created_at', shoptalk.store.columns.Time(timezone=True), nullable=False),
+    sa.Column('updated_at', shoptalk.store.columns.Time(timezone=True), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_rounds'))
     )
     op.create_table('runs',
@@ -265,8 +265,8 @@ def upgrade() -> None:
     sa.Column('metrics', sa.JSON(), nullable=False),
     sa.Column('problem', sa.Text(), nullable=True),
     sa.Column('adapter', sa.String(length=80), nullable=True),
-    sa.Column('created_at', shoptalk.store.schema.Time(timezone=True), nullable=False),
-    sa.Column('updated_at', shoptalk.store.schema.Time(timezone=True), nullable=False),
+    sa.Column('created_at', shoptalk.store.columns.Time(timezone=True), nullable=False),
+    sa.Column('updated_at', shoptalk.store.columns.Time(timezone=True), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_runs'))
     )
     op.create_table('samples',
@@ -277,7 +277,7 @@ def upgrade() -> None:
     sa.Column('inclusion_probability', sa.Float(), nullable=False),
     sa.Column('strategy', sa.String(length=32), nullable=False),
     sa.Column('task_id', sa.Integer(), nullable=True),
-    sa.Column('created_at', shoptalk.store.schema.Time(timezone=True), nullable=False),
+    sa.Column('created_at', shoptalk.store.columns.Time(timezone=True), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_samples')),
     sa.UniqueConstraint('turn_id', name=op.f('uq_samples_turn_id'))
     )
@@ -289,7 +289,7 @@ def upgrade() -> None:
     sa.Column('kind', sa.String(length=16), nullable=False),
     sa.Column('reason', sa.Text(), nullable=False),
     sa.Column('round_id', sa.String(length=80), nullable=True),
-    sa.Column('created_at', shoptalk.store.schema.Time(timezone=True), nullable=False),
+    sa.Column('created_at', shoptalk.store.columns.Time(timezone=True), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_triggers')),
     sa.UniqueConstraint('round_id', name=op.f('uq_triggers_round_id'))
     )
@@ -312,8 +312,8 @@ def upgrade() -> None:
     sa.Column('reason', sa.String(length=200), nullable=True),
     sa.Column('inference_id', sa.String(length=80), nullable=True),
     sa.Column('content_hash', sa.String(length=64), nullable=False),
-    sa.Column('at', shoptalk.store.schema.Time(timezone=True), nullable=False),
-    sa.Column('admitted_at', shoptalk.store.schema.Time(timezone=True), nullable=False),
+    sa.Column('at', shoptalk.store.columns.Time(timezone=True), nullable=False),
+    sa.Column('admitted_at', shoptalk.store.columns.Time(timezone=True), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_turns'))
     )
     op.create_index(op.f('ix_turns_at'), 'turns', ['at'], unique=False)
@@ -328,7 +328,7 @@ def upgrade() -> None:
     sa.Column('role', sa.String(length=16), nullable=False),
     sa.Column('digest', sa.String(length=64), nullable=False),
     sa.Column('inference_id', sa.String(length=80), nullable=True),
-    sa.Column('created_at', shoptalk.store.schema.Time(timezone=True), nullable=False),
+    sa.Column('created_at', shoptalk.store.columns.Time(timezone=True), nullable=False),
     sa.ForeignKeyConstraint(['conversation_id'], ['conversations.id'], name=op.f('fk_chat_turns_conversation_id')),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_chat_turns'))
     )

@@ -5,7 +5,7 @@ Revision: 0002, after 0001
 
 from alembic import op
 import sqlalchemy as sa
-import shoptalk.store.schema
+import shoptalk.store.columns
 
 revision = '0002'
 down_revision = '0001'
@@ -14,7 +14,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.add_column('arrivals', sa.Column('claimed_until', shoptalk.store.schema.Time(timezone=True), nullable=True))
+    op.add_column('arrivals', sa.Column('claimed_until', shoptalk.store.columns.Time(timezone=True), nullable=True))
     op.add_column('turn_features', sa.Column('language', sa.String(length=8), nullable=True))
     op.add_column('turn_features', sa.Column('sentiment', sa.Float(), nullable=True))
     op.add_column('turn_features', sa.Column('mean_logprob', sa.Float(), nullable=True))
@@ -24,7 +24,7 @@ def upgrade() -> None:
         'near_clusters',
         sa.Column('id', sa.String(length=80), nullable=False),
         sa.Column('signature', sa.LargeBinary(), nullable=False),
-        sa.Column('created_at', shoptalk.store.schema.Time(timezone=True), nullable=False),
+        sa.Column('created_at', shoptalk.store.columns.Time(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint('id', name=op.f('pk_near_clusters')),
     )
     op.create_table(
@@ -41,7 +41,7 @@ def upgrade() -> None:
         sa.Column('topics', sa.Integer(), nullable=False),
         sa.Column('turns', sa.Integer(), nullable=False),
         sa.Column('centroids', sa.LargeBinary(), nullable=False),
-        sa.Column('created_at', shoptalk.store.schema.Time(timezone=True), nullable=False),
+        sa.Column('created_at', shoptalk.store.columns.Time(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint('id', name=op.f('pk_topic_models')),
     )
     op.create_table(

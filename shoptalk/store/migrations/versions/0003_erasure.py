@@ -5,7 +5,7 @@ Revision: 0003, after 0002
 
 from alembic import op
 import sqlalchemy as sa
-from shoptalk.store.schema import Time
+from shoptalk.store.columns import Time
 
 revision = '0003'
 down_revision = '0002'

@@ -5,7 +5,7 @@ Revision: 0004, after 0003
 
 from alembic import op
 import sqlalchemy as sa
-from shoptalk.store.schema import Time
+from shoptalk.store.columns import Time
 
 revision = '0004'
 down_revision = '0003'
