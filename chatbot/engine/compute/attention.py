@@ -32,15 +32,15 @@ def make_attend(group: int, dim: int) -> Callable[..., Any]:
     lanes = gcd(dim, LANES)
     chunks = dim // lanes
 
-    def _vectors(builder, address, start, kind):
+    def _vectors(builder, address, start, kind) -> Any:
         """Load one head's `dim` elements."""
         return [_read(builder, address, builder.add(start, _at(c * lanes)), lanes, kind) for c in range(chunks)]
 
     @intrinsic
-    def products(typingctx, q, keys, count, scores, like):
+    def products(typingctx, q, keys, count, scores, like) -> Any:
         """Write scores[g, t] = q[g] . keys[t]."""
 
-        def code(context, builder, signature, args):
+        def code(context, builder, signature, args) -> Any:
             query = [
                 [_read(builder, args[0], _at(g * dim + c * lanes), lanes, F32) for c in range(chunks)]
                 for g in range(group)
@@ -60,10 +60,10 @@ def make_attend(group: int, dim: int) -> Callable[..., Any]:
         return types.void(types.int64, types.int64, types.int64, types.int64, like), code
 
     @intrinsic
-    def mix(typingctx, weights, values, count, out, like):
+    def mix(typingctx, weights, values, count, out, like) -> Any:
         """Write out[g] = sum over t of weights[g, t] values[t]."""
 
-        def code(context, builder, signature, args):
+        def code(context, builder, signature, args) -> Any:
             vector = ir.VectorType(F32, lanes)
             zero = ir.Constant(vector, [0.0] * lanes)
             sums = [[cgutils.alloca_once_value(builder, zero) for _ in range(chunks)] for _ in range(group)]
@@ -87,7 +87,7 @@ def make_attend(group: int, dim: int) -> Callable[..., Any]:
         return types.void(types.int64, types.int64, types.int64, types.int64, like), code
 
     @numba.njit(fastmath=FAST, error_model="numpy")
-    def attend(q, keys, values, count, scale, scores, out, like):
+    def attend(q, keys, values, count, scale, scores, out, like) -> None:
         products(q, keys, count, scores, like)
         for g in range(group):
             line, most, whole = scores + 4 * g * count, F(-3e38), F(0)

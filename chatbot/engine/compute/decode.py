@@ -6,6 +6,8 @@ Matrix products go to PyTorch's own oneDNN through its C interface for compiled 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numba
 from numba import types
 
@@ -30,7 +32,7 @@ BYTES, Y = LAYER.itemsize, int(LAYER.fields["y"][1])  # type: ignore[index]
 
 
 @numba.njit
-def _run(plan, kernel, record):
+def _run(plan, kernel, record) -> None:
     threads = int64_at(plan, THREADS)
     if threads > 1:
         _parallel(int64_at(plan, kernel), record, numba.uint32(threads), numba.uint32(0))
@@ -39,7 +41,7 @@ def _run(plan, kernel, record):
 
 
 @numba.njit
-def _product(plan, source, pair, record, kernel):
+def _product(plan, source, pair, record, kernel) -> Any:
     """Compute one matrix product, then run the kernel that takes its result; return whether the product failed."""
     handle, data = int64_at(plan, HANDLE), int64_at(plan, DATA)
     none, empty = int64_at(plan, NONE), int64_at(plan, EMPTY)
@@ -54,7 +56,7 @@ def _product(plan, source, pair, record, kernel):
 
 
 @numba.njit
-def decode(plan):
+def decode(plan) -> Any:
     """Run a plan; return 0, or the number (1 to 4) of the matrix product in its layer that failed."""
     record, weights = int64_at(plan, RECORDS), int64_at(plan, WEIGHTS)
     _run(plan, EMBED, record)
@@ -72,6 +74,6 @@ def decode(plan):
     return numba.int32(0)
 
 
-def entry(plan):
+def entry(plan) -> Any:
     """Call `decode`; the compiler takes a plain function."""
     return decode(plan)

@@ -39,21 +39,21 @@ njit = numba.njit(fastmath=FAST, error_model="numpy")
 
 
 @njit
-def _load(source, count, target, like):
+def _load(source, count, target, like) -> None:
     """Read `count` elements and write them as float32."""
     for i in range(count):
         put(target, i, get(source, i, like), F(0))
 
 
 @njit
-def _store(source, count, target, like):
+def _store(source, count, target, like) -> None:
     """Read `count` float32 and write them as elements."""
     for i in range(count):
         put(target, i, get(source, i, F(0)), like)
 
 
 @njit
-def _lora(x, columns, a, b, rank, out, outs, size, like):
+def _lora(x, columns, a, b, rank, out, outs, size, like) -> None:
     """Add B (A x) to `out`, in float32. A is [rank, columns]; B is transposed, [rank, outs]."""
     four = rank - rank % 4
     for j in range(0, four, 4):  # four at a time, so that x and out are read once for all
@@ -82,7 +82,7 @@ def _lora(x, columns, a, b, rank, out, outs, size, like):
 
 
 @njit
-def _block(r, rank):
+def _block(r, rank) -> Any:
     """Return the elements of one layer of an adapter: A of q, k, v, o, gate, up, down; then their B transposed."""
     wide, narrow = r.heads * r.dim, r.kv_heads * r.dim
     a = 3 * r.hidden + wide + 2 * r.hidden + r.inner
@@ -91,7 +91,7 @@ def _block(r, rank):
 
 
 @njit
-def _rotate(vector, dim, cos, sin):
+def _rotate(vector, dim, cos, sin) -> None:
     """Apply the rotary position embedding to one head, in place (Su et al. 2021, arXiv:2104.09864).
 
     The two halves of the head form the pairs, as in GPT-NeoX.
@@ -108,7 +108,7 @@ def make_attention(attend: Callable[..., Any]) -> Callable[..., Any]:
     """Return the kernel after the product that gives q, k and v; `attend` holds its inner loops (see `attention`)."""
 
     @njit
-    def attention(r, like):
+    def attention(r, like) -> None:
         """Add LoRA to q, k and v in `y`, rotate q and k, and write k and v to the KV cache.
 
         For decoded tokens compute the attention too; for prompt tokens write the query.
@@ -166,7 +166,7 @@ def make_attention(attend: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @njit
-def _norm(r, t, weight, like):
+def _norm(r, t, weight, like) -> None:
     """Write the residual, normalized by its root mean square, to `x` (Zhang and Sennrich 2019, arXiv:1910.07467)."""
     hidden = r.hidden
     line, out = r.residual + 4 * t * hidden, r.x + t * hidden * r.size
@@ -180,7 +180,7 @@ def _norm(r, t, weight, like):
 
 
 @njit
-def embed(r, like):
+def embed(r, like) -> None:
     """Make the tokens' embeddings the residual, then apply the first layer's norm."""
     for t in range(thread(), r.tokens, r.threads):
         _load(r.embedding + int64_at(r.ids, t) * r.hidden * r.size, r.hidden, r.residual + 4 * t * r.hidden, like)
@@ -188,7 +188,7 @@ def embed(r, like):
 
 
 @njit
-def _add(r, source, columns, offset_a, offset_b, weight, like):
+def _add(r, source, columns, offset_a, offset_b, weight, like) -> None:
     """Add y + LoRA(source) to the residual, then apply the norm that follows."""
     me = thread()
     scratch = r.scratch + me * r.scratch_size * 4
@@ -207,7 +207,7 @@ def _add(r, source, columns, offset_a, offset_b, weight, like):
 
 
 @njit
-def add_attention(r, like):
+def add_attention(r, like) -> None:
     """Add o_proj's result to the residual, then apply the norm before the feed-forward."""
     wide, narrow = r.heads * r.dim, r.kv_heads * r.dim
     after = 5 * r.hidden + wide + r.inner
@@ -215,7 +215,7 @@ def add_attention(r, like):
 
 
 @njit
-def add_feed_forward(r, like):
+def add_feed_forward(r, like) -> None:
     """Add down_proj's result to the residual, then apply the next layer's norm."""
     wide, narrow = r.heads * r.dim, r.kv_heads * r.dim
     after = 5 * r.hidden + wide
@@ -224,7 +224,7 @@ def add_feed_forward(r, like):
 
 
 @njit
-def activation(r, like):
+def activation(r, like) -> None:
     """Write silu(gate) * up, with LoRA; gate and up are the halves of `y`, [tokens, 2 inner]."""
     wide, narrow = r.heads * r.dim, r.kv_heads * r.dim
     me, inner = thread(), r.inner

@@ -22,10 +22,10 @@ def _pointer(builder: Any, address: Any, index: Any, element: Any) -> Any:
 
 
 @intrinsic
-def get(typingctx, address, index, like):
+def get(typingctx, address, index, like) -> Any:
     """Return the element at `address[index]` as float32."""
 
-    def code(context, builder, signature, args):
+    def code(context, builder, signature, args) -> Any:
         if like == types.float32:
             return builder.load(_pointer(builder, args[0], args[1], F32), align=4)
         bits = builder.zext(builder.load(_pointer(builder, args[0], args[1], I16), align=2), I32)
@@ -35,10 +35,10 @@ def get(typingctx, address, index, like):
 
 
 @intrinsic
-def put(typingctx, address, index, value, like):
+def put(typingctx, address, index, value, like) -> Any:
     """Store a float32 at `address[index]`, rounded to nearest, ties to even."""
 
-    def code(context, builder, signature, args):
+    def code(context, builder, signature, args) -> Any:
         if like == types.float32:
             builder.store(args[2], _pointer(builder, args[0], args[1], F32), align=4)
         else:
@@ -53,20 +53,20 @@ def put(typingctx, address, index, value, like):
 
 
 @intrinsic
-def int64_at(typingctx, address, index):
+def int64_at(typingctx, address, index) -> Any:
     """Return the int64 at `address[index]`."""
 
-    def code(context, builder, signature, args):
+    def code(context, builder, signature, args) -> Any:
         return builder.load(_pointer(builder, args[0], args[1], I64), align=8)
 
     return types.int64(types.int64, types.int64), code
 
 
 @intrinsic
-def set_int64(typingctx, address, index, value):
+def set_int64(typingctx, address, index, value) -> Any:
     """Store an int64 at `address[index]`."""
 
-    def code(context, builder, signature, args):
+    def code(context, builder, signature, args) -> Any:
         builder.store(args[2], _pointer(builder, args[0], args[1], I64), align=8)
         return context.get_dummy_value()
 
@@ -74,10 +74,10 @@ def set_int64(typingctx, address, index, value):
 
 
 @intrinsic
-def call(typingctx, function, argument):
+def call(typingctx, function, argument) -> Any:
     """Call machine code at an address, `void (*)(int64)`."""
 
-    def code(context, builder, signature, args):
+    def code(context, builder, signature, args) -> Any:
         kind = ir.FunctionType(ir.VoidType(), [I64])
         builder.call(builder.inttoptr(args[0], kind.as_pointer()), [args[1]])
         return context.get_dummy_value()
@@ -86,10 +86,10 @@ def call(typingctx, function, argument):
 
 
 @intrinsic
-def _power_of_two(typingctx, exponent):
+def _power_of_two(typingctx, exponent) -> Any:
     """Return 2**exponent for an int32 from -126 to 127."""
 
-    def code(context, builder, signature, args):
+    def code(context, builder, signature, args) -> Any:
         biased = builder.add(args[0], ir.Constant(I32, 127))
         return builder.bitcast(builder.shl(biased, ir.Constant(I32, 23)), F32)
 
@@ -97,7 +97,7 @@ def _power_of_two(typingctx, exponent):
 
 
 @numba.njit(inline="always", fastmath=FAST, error_model="numpy")
-def exp(x):
+def exp(x) -> Any:
     """Return e**x in float32 within 2e-7 relative; below -87 it stays at e**-87. After Cephes' expf."""
     x = min(max(x, numba.float32(-87.0)), numba.float32(88.0))
     n = numba.int32(x * numba.float32(1.44269504) + numba.float32(1024.5)) - numba.int32(1024)
@@ -116,6 +116,6 @@ _thread_number = types.ExternalFunction(THREAD, types.int32())
 
 
 @numba.njit(inline="always")
-def thread():
+def thread() -> Any:
     """Return which of the team's threads runs this, from 0."""
     return numba.int64(_thread_number())

@@ -50,7 +50,7 @@ def make_copy_kernel(kind: Any) -> Any:
     """Return the kernel for sources of this element type."""
 
     @numba.njit(fastmath=FAST, error_model="numpy")
-    def copy_all(record, like):
+    def copy_all(record, like) -> None:
         record.bad = NOTHING_BAD
         for n in range(record.count):
             copy = record.copies + n * SIZE
@@ -63,7 +63,7 @@ def make_copy_kernel(kind: Any) -> Any:
 
 
 @numba.njit(fastmath=FAST, error_model="numpy")
-def _copy_transposed(source, rows, columns, scale, target, kind, like):
+def _copy_transposed(source, rows, columns, scale, target, kind, like) -> Any:
     """Copy one matrix; return whether all its values are finite."""
     good = 0
     if columns == 1:  # the same loop, in a form that the compiler sees to be one run of memory

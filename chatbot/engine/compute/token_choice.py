@@ -5,6 +5,8 @@ A row is a sequence's row of the logits matrix.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numba
 import numpy as np
 
@@ -23,7 +25,7 @@ njit = numba.njit(fastmath=FAST, error_model="numpy")
 
 
 @njit
-def _nucleus(weights, count, share):
+def _nucleus(weights, count, share) -> Any:
     """Return the least weight in the nucleus, the smallest set of likeliest tokens that holds `share` of all weight.
 
     Found by bisection; tokens as likely as the least likely one are all in (Holtzman et al. 2020, arXiv:1904.09751).
@@ -46,7 +48,7 @@ def _nucleus(weights, count, share):
 
 
 @njit
-def _draw(weights, count, least, uniform):
+def _draw(weights, count, least, uniform) -> Any:
     """Return the token at `uniform` (0 to 1) of the cumulative weights, counting those that are at least `least`."""
     whole = F(0)
     for i in range(count):
@@ -77,7 +79,7 @@ def _draw(weights, count, least, uniform):
 
 
 @njit
-def _likeliest(r, row, most, like):
+def _likeliest(r, row, most, like) -> Any:
     """Return the likeliest token; among logits that rounding made (almost) equal, products in float32 decide."""
     logits = r.logits + row * r.vocabulary * r.size
     hidden, near = r.hidden + row * r.width * r.size, most - abs(most) * F(ROUNDING)
@@ -93,7 +95,7 @@ def _likeliest(r, row, most, like):
 
 
 @njit
-def choose_tokens(r, like):
+def choose_tokens(r, like) -> None:
     """Write `tokens` and `logprob` of every row; set the logit of each banned token to the least."""
     count, me = r.vocabulary, thread()
     weights = r.scratch + 4 * me * count
