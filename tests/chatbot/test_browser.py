@@ -273,7 +273,7 @@ def test_everything_works_from_the_keyboard(browser: Chrome, shop: Shop) -> None
     wait(browser, "document.activeElement.id === 'message'")
 
 
-def test_a_lost_connection_is_said_and_mended(browser: Chrome, shop: Shop) -> None:
+def test_a_lost_connection_is_reported_and_recovered(browser: Chrome, shop: Shop) -> None:
     browser.get(shop.url)
     browser.expected_problem = "ERR_INTERNET_DISCONNECTED"  # type: ignore[attr-defined]
     conditions = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
@@ -322,6 +322,22 @@ def test_pages_are_readable_in_light_and_dark_and_on_a_phone(browser: Chrome, sh
     sign_in(browser, shop, Scope.ADMIN)
     assert browser.execute_script(OVERFLOW) == 0
     assert browser.execute_script(CONTRAST) == []
+
+
+@pytest.mark.parametrize("colours", ["light", "dark"])
+def test_the_api_documentation_is_readable_and_opens_from_the_keyboard(
+    browser: Chrome, shop: Shop, colours: str
+) -> None:
+    scheme(browser, colours)
+    sign_in(browser, shop, Scope.READ)
+    browser.get(f"{shop.url}/docs")
+    summary = one(browser, "article details summary")
+    summary.send_keys(Keys.ENTER)
+    wait(browser, "document.querySelector('article details').open")
+    browser.execute_script("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+    assert browser.execute_script(CONTRAST) == []
+    narrow(browser)
+    assert browser.execute_script(OVERFLOW) == 0
 
 
 class TestConsole:
