@@ -155,7 +155,7 @@ def browser(tmp_path: Path) -> Iterator[Chrome]:
 
 
 def hosts(driver: Chrome) -> set[str | None]:
-    """Whom pages asked for anything."""
+    """The hosts that pages asked for anything."""
     events = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
     addresses = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
     return {urlsplit(a).hostname for a in addresses if a.startswith(("http", "ws"))}
