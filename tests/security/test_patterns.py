@@ -54,13 +54,23 @@ def _superlinear(found: Found) -> str | None:
             for way, work in _ways(found, text):
                 if _seconds(work) < FLOOR_SECONDS:
                     continue
-                half = text[: len(text) // 2] + text[-1:]
-                halves = dict(_ways(found, half))
-                # the best of a few: another process may have had the caches
-                both = min(_seconds(work) for _ in range(3)), min(_seconds(halves[way]) for _ in range(3))
-                if both[0] > FLOOR_SECONDS and both[0] > GROWTH * both[1]:
+                half = dict(_ways(found, text[: len(text) // 2] + text[-1:]))[way]
+                if (both := _grows(work, half)) is not None:
                     return f"{way} of {length} characters takes {both[0]:.2f} s, half {both[1]:.2f} s: {text[:60]!r}"
     return None
+
+
+def _grows(work: Callable[[], object], half: Callable[[], object]) -> tuple[float, float] | None:
+    """Return the seconds of both where the whole takes far longer than twice the half, three times in a row.
+
+    The best of a few counts, each time: another process may have had the caches.
+    """
+    both = 0.0, 0.0
+    for _ in range(3):
+        both = min(_seconds(work) for _ in range(3)), min(_seconds(half) for _ in range(3))
+        if both[0] <= FLOOR_SECONDS or both[0] <= GROWTH * both[1]:
+            return None
+    return both
 
 
 def _pump(named: list[str], answers: Any) -> None:
