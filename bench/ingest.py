@@ -46,6 +46,9 @@ def main() -> None:
     parser.add_argument("--no-stock", action="store_true")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    chosen = vars(options).keys() - {"limit", "misses", "no_stock", "json"}
+    if not any(getattr(options, name) for name in chosen):
+        parser.error("name something to measure, such as --retail 300, which needs no file")
     from ingest.scrub.analyzer import Analyzer
 
     scrubber = PresidioScrubber(Analyzer())

@@ -106,7 +106,8 @@ def commands_page() -> str:
 
     text = (
         "# Command line\n\n"
-        "`shoptalk --help` and `--help` after any command print the same. Errors are one line and exit status 2; "
+        "`shoptalk --help` and `--help` after any command print the same. Errors are one line, "
+        "with `fix:` on a second one where there is a fix, and exit status 2; "
         "other exit statuses are named where a command has them. `--json` prints JSON for programs.\n"
     )
     for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]

@@ -151,7 +151,7 @@ class Settings(BaseSettings):
     )
     max_rank: int = Field(16, ge=1, le=256, description="Largest LoRA rank that is served.")
 
-    # vLLM, where it is the engine
+    # the engine vLLM, where it is used
     vllm_url: str = Field("http://127.0.0.1:8100", description="Where vLLM answers.")
     vllm_api_key: SecretStr | None = Field(None, description="vLLM's API key, if it was started with one.")
     vllm_adapters: Path | None = Field(

@@ -71,7 +71,7 @@ def install(app: FastAPI) -> None:
         first = error.errors()[0]
         path = [str(p) for p in first["loc"] if p not in ("body", "query", "path")]
         field = ".".join(path) or None
-        message = f"{field or 'the request body'}: {first['msg']}"
+        message = f"{field or 'the request body'}: {first['msg'].removeprefix('Value error, ')}"
         body = {"error": {"message": message, "type": "invalid_request_error", "param": field, "code": first["type"]}}
         return _answer(request, 400, body, {})
 

@@ -16,6 +16,7 @@ from concurrent.futures import Future
 from functools import lru_cache
 from typing import TypeVar
 
+import numpy as np
 import torch
 
 from chatbot.engine.compute.autotune import chunk_within_pause, fastest_threads
@@ -171,6 +172,8 @@ class EmbeddedEngine:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         team = self._team = ThreadTeam(limits.threads or cores, limits.kernels)
         torch.set_num_threads(team.threads)
+        for kind in (np.float32, np.float64):
+            np.finfo(kind)  # kept by numpy, which warns where it first looks while denormal numbers are flushed
         torch.set_flush_denormal(True)
         weights = load_weights(self._base, self._dtype, limits.max_context)
         forward, sampler = Forward(weights, team), Sampler(team, weights.head_weight, limits.max_batch)

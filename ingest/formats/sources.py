@@ -38,7 +38,7 @@ class Source:
         if self.format == "dataset":
             return read_dataset(self.name, self.split, self.columns, self.roles)
         if not path.is_file():
-            raise InvalidInput(f"{path.name}: there is no such file", field="path")
+            raise InvalidInput(f"{path}: there is no such file", field="path")
         chosen = _guessed(path) if self.format == "auto" else self.format
         if chosen == "csv":
             return read_csv(path, self.columns, self.roles)
@@ -68,6 +68,6 @@ def pairs(words: str | None, field: str) -> dict[str, str]:
             continue
         name, equals, value = word.partition("=")
         if not equals or not name.strip() or not value.strip():
-            raise InvalidInput(f"'{word[:80]}' is not NAME=NAME", field=field)
+            raise InvalidInput(f"'{word[:80]}' is not NAME=NAME, such as text=body", field=field)
         found[name.strip()] = value.strip()
     return found

@@ -52,10 +52,10 @@ def status(json: Json = False) -> None:
 
 def server() -> None:
     """Run a local Label Studio from its own environment, until Ctrl-C."""
-
     from shoptalk.app.label_studio import label_studio_server
 
     settings = load_settings()
+    typer.echo("starting Label Studio; on a busy machine this takes a minute or two")
     with label_studio_server(settings) as running:
         typer.echo(f"Label Studio  {running.url}\nuser          {running.username}")
         typer.echo(f"password      in {settings.home / 'label-studio' / 'password'}\nCtrl-C stops it.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 
 from shoptalk.terminal import printable, printable_json
 
+WIDE = 240  # columns where no terminal says how many there are
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -36,10 +38,12 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> None:
     if not rows:
         typer.echo("none")
         return
-    table = Table(*map(str, rows[0]), box=None)
+    table = Table(box=None)
+    for name in map(str, rows[0]):  # ids are copied from here, so they are never cut
+        table.add_column(name, overflow="fold", no_wrap=name == "id")
     for row in rows:
         table.add_row(*(Text(_cell(value)) for value in row.values()))  # a plain string would be read as markup
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else WIDE).print(table)
 
 
 def _cell(value: Any) -> str:

@@ -63,6 +63,12 @@ FOLDERS = {  # folder in the home folder that no eraser covers -> what it holds
     "vllm-adapters/": "copies of adapters, deleted when these are withdrawn",
 }
 ON_SQLITE = pytest.mark.parametrize("shop", ["sqlite"], indirect=True)  # for tests that do not depend on the SQL
+NOT_FILLED = {  # covered, and empty before an erasure
+    "erasures": "written by the erasure itself",
+    "erasure_steps": "written by the erasure itself",
+    "adapter_marks": "written by the erasure itself",
+    "import_batches": "counts only; this shop imports one by one",
+}
 COUNTED = {"arrivals": 1, "turns": 4, "feedback": 1, "quarantine": 1}  # what Jo leaves in ingest
 
 
@@ -314,6 +320,20 @@ def test_a_kill_at_each_step_does_not_stop_the_erasure(shop: Shop) -> None:
     shop.serves()
     shop.parts.withdrawals.run_once()
     assert shop.left() == []
+
+
+@ON_SQLITE
+def test_every_covered_table_holds_something_to_erase(shop: Shop) -> None:
+    """An eraser that only names a table would otherwise pass: nothing of it could be left."""
+    covered: set[str] = set().union(*(eraser.covers for eraser in shop.parts.erasers()))
+    with shop.parts.store.read() as conn:
+        empty = {
+            table.name
+            for table in schema.metadata.sorted_tables
+            if table.name in covered
+            and conn.execute(sa.select(sa.literal(1)).select_from(table).limit(1)).first() is None
+        }
+    assert empty == set(NOT_FILLED)
 
 
 def test_every_table_and_folder_is_covered(shop: Shop) -> None:

@@ -9,7 +9,9 @@ import pytest
 from ingest.scrub.analyzer import Analyzer
 from ingest.scrub.ner.reading import NameModels
 from ingest.scrub.ner.standin import ModelChoice, ModelText, model_text
+from ingest.scrub.scrubber import PresidioScrubber
 from ingest.scrub.spans import Span
+from shoptalk.domain import Message
 
 
 @pytest.fixture(scope="module")
@@ -53,3 +55,18 @@ def test_a_scrubbed_text_needs_no_second_reading(models: NameModels) -> None:
     scrubbed = model_text("<PERSON_1> was helped by zorvik", [], [(0, 10)], counting.choose)
     assert counting.find([scrubbed, raw]) == [found, found]
     assert counting.asked == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("as a customer-service assistant i can help", True),
+        ("is it two-day or same-day", True),
+        ("the pre-order is half-price", True),
+        ("thanks mary-jane for the parcel", False),
+        ("i spoke to hart-dyke about it", False),
+    ],
+)
+def test_ordinary_words_with_hyphens_are_no_names(text: str, kept: bool) -> None:
+    scrubbed = PresidioScrubber(Analyzer()).scrub([Message("user", text)]).texts[0]
+    assert ("<PERSON_1>" not in scrubbed) is kept

@@ -24,6 +24,10 @@ from ingest.scrub.spans import Bounds, Span
 CHAT_SCORE: Final = 0.61
 LONGEST_CUE: Final = 16  # characters
 LANGUAGES: Final = ("de", "es", "fr", "it", "nl", "pl", "pt", "sv")  # whose commonest words are nobody's names
+PREFIXES: Final = frozenset(
+    {"anti", "co", "counter", "cross", "e", "ex", "extra", "inter", "mid", "mini", "multi", "non", "over", "post"}
+    | {"pre", "re", "self", "semi", "sub", "un"}
+)
 WORD: Final = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 NAME: Final = re.compile(r"[^\W\d_]+(?:['’.-][^\W\d_]+)*")
 _TWO_LETTERS: Final = re.compile(r"[^\W\d_]{2}")
@@ -161,7 +165,15 @@ class NameModels:
     def _strange(self, word: str) -> bool:
         if not _TWO_LETTERS.search(word):
             return False  # 'a-b-c'
+        if "-" in word and all(map(self._ordinary, word.split("-"))):
+            return False  # 'customer-service', 'two-day'
         return not self._lexicon.english(word) and plain(word) not in self._nobody
+
+    def _ordinary(self, part: str) -> bool:
+        """Return whether a part of a word with hyphens is English and nobody's first name."""
+        low = plain(part)
+        known = self._lexicon.english(part) or low in self._nobody or low in PREFIXES
+        return known and not self._lexicon.listed_first(part)
 
     def _like_a_first(self, word: str) -> bool:
         low = plain(word)
