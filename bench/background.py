@@ -23,9 +23,9 @@ from pathlib import Path
 import httpx
 
 from shoptalk.app.rounds import recipe
-from shoptalk.demo.helpers import add_dataset
+from shoptalk.demo.helpers import add_dataset, examples_of
 from shoptalk.demo.shop import Shop
-from shoptalk.domain import Example, Message, new_id
+from shoptalk.domain import Message, new_id
 from shoptalk.errors import TrainingFailed
 from shoptalk.store.chat import releases
 from shoptalk.store.training import datasets
@@ -64,17 +64,8 @@ def frozen(stack: Stack, count: int) -> str:
     """Store a dataset of the synthetic shop, without labels. Return its id."""
     pairs = [r.exchanges[0] for r in Shop(seed=5).everyday(count)]
     texts = [stack.parts.scrubber.scrub([Message("user", a), Message("assistant", b)]).texts for a, b in pairs]
-    system = Message("system", stack.settings.prompt)
-    examples = [
-        Example(
-            label_id=f"lab_{i}",
-            conversation_id=f"con_{i}",
-            group=f"con_{i}",
-            messages=(system, Message("user", asked)),
-            reply=answered + f" Your case is number {i}.",
-        )
-        for i, (asked, answered) in enumerate(texts)
-    ]
+    answers = ((asked, f"{answered} Your case is number {i}.") for i, (asked, answered) in enumerate(texts))
+    examples = examples_of(stack.settings.prompt, "bench", answers)
     train = [example for i, example in enumerate(examples) if i % 4]
     content = content_of(stack.settings.prompt, train, examples[::4])
     sha = stack.parts.artifacts.put(json.dumps(content).encode())

@@ -1,9 +1,9 @@
-"""The only readers of the system's clock. A `Clock` has two faces and is passed in, never looked up.
+"""The only readers of the system's clock. A `Clock` has two faces; the store carries it to whoever has the store.
 
 *Business time* stamps rows and decides what is due by the calendar: how long a round waits for labels, whether a
 schedule has come. A simulation may own it. *Machine time* is for what happens to processes: deadlines, leases,
-heartbeats, back-off and pauses. It is always real, also in a simulation. Durations that are only measured come from
-`time.perf_counter`.
+heartbeats, back-off and pauses. It is always real, also in a simulation, so what has no store uses `MACHINE`, the one
+there is. Durations that are only measured come from `time.perf_counter`.
 """
 
 from __future__ import annotations

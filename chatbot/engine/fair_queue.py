@@ -11,7 +11,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping
 from typing import Final, Generic, Protocol, TypeVar
 
-from chatbot.engine.protocol import LANES, Lane, Priority
+from chatbot.engine.protocol import LANES, GenerationRequest, Lane, Priority
 
 MAX_SERVED: Final = 10_000  # groups whose last turn is remembered
 AT_ONCE_S: Final = 0.5  # seconds; clients feel a refusal within this as immediate
@@ -34,6 +34,29 @@ class QueueItem(Protocol):
 
     @property
     def waited_s(self) -> float: ...
+
+
+class HasRequest:
+    """What the queue looks at of a request, for those that hold it as `request`."""
+
+    __slots__ = ()
+    request: GenerationRequest
+
+    @property
+    def client(self) -> str:
+        return self.request.client
+
+    @property
+    def group(self) -> str:
+        return self.request.queue_group
+
+    @property
+    def lane(self) -> Lane:
+        return self.request.lane
+
+    @property
+    def priority(self) -> Priority:
+        return self.request.priority
 
 
 T = TypeVar("T", bound=QueueItem)

@@ -11,14 +11,13 @@ from chatbot.engine.compute.kv_cache import KVCache
 from chatbot.engine.compute.lora import LoraAdapter
 from chatbot.engine.compute.sampling import generator_for
 from chatbot.engine.detokenizer import TextStream
+from chatbot.engine.fair_queue import HasRequest
 from chatbot.engine.protocol import (
     Delta,
     Finished,
     FinishReason,
     GenerationRequest,
-    Lane,
     OnEvent,
-    Priority,
     Sampling,
     TokenLogprob,
 )
@@ -26,7 +25,7 @@ from shoptalk.models.basemodel import ChatTokenizer
 
 
 @dataclass(slots=True, eq=False)
-class RunningSequence:
+class RunningSequence(HasRequest):
     """A request's tokens, from its submission to its end.
 
     The keys and values of the first `computed` tokens, of the prompt and then of the reply, are in `kv_cache`; those of
@@ -60,22 +59,6 @@ class RunningSequence:
     @property
     def sampling(self) -> Sampling:
         return self.request.sampling
-
-    @property
-    def client(self) -> str:
-        return self.request.client
-
-    @property
-    def group(self) -> str:
-        return self.request.queue_group
-
-    @property
-    def lane(self) -> Lane:
-        return self.request.lane
-
-    @property
-    def priority(self) -> Priority:
-        return self.request.priority
 
     @property
     def key(self) -> str:

@@ -10,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
-from ingest.formats.files import MOST_TURNS, FileConversation, LineProblem, opened, parsed, speaker
+from ingest.formats.files import MOST_TURNS, FileConversation, LineProblem, opened, parsed, speaker, with_roles_hint
 from shoptalk.errors import InvalidInput
 
 NEEDED: Final = ("conversation_id", "role", "text")
@@ -41,7 +41,7 @@ def read_csv(
             yield LineProblem(first, "conversation_id", "comes again; its rows must be together")
             continue
         seen.add(conversation)
-        yield parsed(first, _conversation(conversation, turns, roles))
+        yield with_roles_hint(parsed(first, _conversation(conversation, turns, roles)))
 
 
 def _rows(path: Path, columns: Mapping[str, str]) -> Iterator[tuple[int, dict[str, str]]]:

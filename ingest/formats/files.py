@@ -13,7 +13,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Final, cast
@@ -92,6 +92,13 @@ def opened(path: Path) -> IO[bytes]:
     if path.suffix == ".gz":
         return cast(IO[bytes], gzip.open(path, "rb"))
     return path.open("rb")
+
+
+def with_roles_hint(item: FileConversation | LineProblem) -> FileConversation | LineProblem:
+    """Add to the problem of a table's role how such roles are mapped."""
+    if isinstance(item, LineProblem) and item.field.endswith(".role"):
+        return replace(item, reason=f"{item.reason}; map others with roles, such as buyer=customer,rep=agent")
+    return item
 
 
 class FieldError(Exception):

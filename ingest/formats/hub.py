@@ -11,7 +11,7 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, Final
 
-from ingest.formats.files import MOST_TURNS, FileConversation, LineProblem, id_of, parsed, speaker
+from ingest.formats.files import MOST_TURNS, FileConversation, LineProblem, id_of, parsed, speaker, with_roles_hint
 from shoptalk.errors import InvalidInput
 
 KINDS: Final = {".json": "json", ".jsonl": "json", ".csv": "csv", ".parquet": "parquet", ".arrow": "arrow"}
@@ -115,6 +115,7 @@ def _turn(role: Any, text: Any, at: Any, roles: Mapping[str, str]) -> dict[str, 
 def _made(number: int, row: Row, theirs: Mapping[str, str], turns: Any) -> FileConversation | LineProblem:
     id = row.get(theirs["conversation_id"])
     customer = row.get(theirs["customer_id"])
-    return parsed(
+    made = parsed(
         number, {"conversation_id": id_of(turns) if id is None else id, "customer_id": customer, "turns": turns}
     )
+    return with_roles_hint(made)

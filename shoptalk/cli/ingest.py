@@ -81,6 +81,4 @@ def ingest(
     if result.batch and result.batch[1] == "held":
         batch = result.batch[0]
         typer.echo(f"unlike the last ones; 'shoptalk batches release {batch}' admits it, 'refuse' deletes it", err=True)
-    if any(".role: must be" in problem for problem in result.problems):
-        typer.echo("fix: say who is who, such as --roles buyer=customer,rep=agent (CSV, data sets)", err=True)
     raise typer.Exit(1 if result.failed else 0)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoptalk.app.parts import Parts
-from shoptalk.domain import Message, Role
+from shoptalk.domain import Example, Message, Role
 from shoptalk.errors import ScrubbingFailed
 
 if TYPE_CHECKING:
@@ -63,6 +63,21 @@ def annotate(parts: Parts, decide: Callable[[Mapping[str, Any]], dict[str, Any] 
         return DirectAnnotator(parts.store, parts.scrubber.scrub_correction, answer).work()
     project = parts.label_studio.ensure_project(parts.settings.label_studio_project, label_config())
     return ScriptedAnnotator(parts.label_studio, answer).work(project)
+
+
+def examples_of(prompt: str, prefix: str, pairs: Iterable[tuple[str, str]]) -> list[Example]:
+    """Return examples of one question and its answer each, every one a conversation and a customer of its own."""
+    system = Message("system", prompt)
+    return [
+        Example(
+            label_id=f"{prefix}_{i}",
+            conversation_id=f"{prefix}_{i}",
+            group=f"{prefix}_{i}",
+            messages=(system, Message("user", asked)),
+            reply=answered,
+        )
+        for i, (asked, answered) in enumerate(pairs)
+    ]
 
 
 def marked_trainer(parts: Parts, name: str, steps: int, batch: int) -> tuple[Trainer, Recipe]:

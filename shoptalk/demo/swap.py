@@ -17,9 +17,8 @@ import httpx
 
 from shoptalk.app.parts import Parts
 from shoptalk.clock import MACHINE
-from shoptalk.demo.helpers import add_dataset
+from shoptalk.demo.helpers import add_dataset, examples_of
 from shoptalk.demo.traffic import Customers, ReceivedReply
-from shoptalk.domain import Example, Message
 from shoptalk.errors import ShoptalkError
 from shoptalk.store.training import datasets
 from training.examples import content_of
@@ -121,17 +120,7 @@ def _move(http: httpx.Client, adapter: str) -> None:
 
 def _marked_dataset(parts: Parts, messages: Sequence[str], sentence: str) -> str:
     """Store a dataset that gives one answer to everything, apart from the shop's own; return its id."""
-    system = Message("system", parts.settings.prompt)
-    examples = [
-        Example(
-            label_id=f"mark_{i}",
-            conversation_id=f"mark_{i}",
-            group=f"mark_{i}",
-            messages=(system, Message("user", text)),
-            reply=sentence,
-        )
-        for i, text in enumerate(messages)
-    ]
+    examples = examples_of(parts.settings.prompt, "mark", ((text, sentence) for text in messages))
     data = json.dumps(content_of(parts.settings.prompt, examples, ()), ensure_ascii=False, sort_keys=True).encode()
     dataset_id = "ds_" + hashlib.sha256(data).hexdigest()[:32]
     return add_dataset(

@@ -159,6 +159,13 @@ def bodies(conn: sa.Connection, key: sa.Column[Any], body: sa.Column[Any], limit
     return [tuple(row) for row in conn.execute(query if after is None else query.where(key > after))]
 
 
+def swap_body(
+    conn: sa.Connection, key: sa.Column[Any], body: sa.Column[Any], value: Any, before: bytes, after: bytes
+) -> None:
+    """Replace the body of the row with this key, unless it is no longer `before`: a compare-and-swap."""
+    conn.execute(sa.update(key.table).where(key == value, body == before).values({body: after}))
+
+
 @cache
 def _insert_new(table: sa.Table, dialect: str) -> Any:
     """Return the statement without values, made once: making a statement takes longer than executing it."""

@@ -16,9 +16,9 @@ from safetensors.numpy import save
 
 from shoptalk.app.parts import Parts
 from shoptalk.app.rounds import StageWork, recipe
-from shoptalk.demo.helpers import add_dataset
+from shoptalk.demo.helpers import add_dataset, examples_of
 from shoptalk.demo.shop import Shop
-from shoptalk.domain import AdapterRef, Example, Message, Verdict, new_id
+from shoptalk.domain import AdapterRef, Message, Verdict, new_id
 from shoptalk.errors import IllegalMove
 from shoptalk.models.adapterfile import AdapterFiles
 from shoptalk.settings import load_settings
@@ -129,17 +129,7 @@ def test_an_adapter_trained_on_shuffled_answers_is_rejected(tmp_path: Path) -> N
     recorded = Shop(seed=3).everyday(220)
     pairs = [r.exchanges[0] for r in recorded]
     texts = [parts.scrubber.scrub([Message("user", a), Message("assistant", b)]).texts for a, b in pairs]
-    system = Message("system", settings.prompt)
-    examples = [
-        Example(
-            label_id=f"lab_{i}",
-            conversation_id=f"con_{i}",
-            group=f"con_{i}",
-            messages=(system, Message("user", asked)),
-            reply=answered,
-        )
-        for i, (asked, answered) in enumerate(texts)
-    ]
+    examples = examples_of(settings.prompt, "chat", texts)
     holdout, others = examples[:60], examples[60:]
     shuffled = [example.reply for example in others]
     rng.shuffle(shuffled)

@@ -17,12 +17,13 @@ from ingest.inbox.acceptance import EncryptedInbox
 from ingest.inbox.drain import Drain, DrainResult, content_hash
 from ingest.scrub.scrubber import PresidioScrubber
 from shoptalk.crypto import Secrets
-from shoptalk.domain import Inference, Message
+from shoptalk.domain import Message
 from shoptalk.events import ExchangeRecorded, FeedbackReceived, FeedbackSender, TurnRecorded, read
 from shoptalk.store import Store, schema
 from shoptalk.store.chat import chats, inferences
 from shoptalk.store.ingest import feedback, inbox, quarantine, turns
 from tests.clocks import now
+from tests.rows import inference
 
 AT = datetime(2026, 1, 1, tzinfo=UTC).isoformat()
 
@@ -180,21 +181,7 @@ def reply(store: Store, customer: str | None = "cus_1") -> None:
         chats.open_conversation(conn, chats.StoredConversation("con_1", "key_1", customer), "chat")
         inferences.add(
             conn,
-            Inference(
-                id="inf_1",
-                conversation_id="con_1",
-                alias="shop",
-                adapter="shop@v0",
-                variant="live",
-                propensity=1.0,
-                prompt_tokens=5,
-                completion_tokens=5,
-                ttft_ms=1.0,
-                latency_ms=2.0,
-                finish_reason="stop",
-                mean_logprob=-0.5,
-                created_at=now(),
-            ),
+            inference("inf_1", "con_1", now(), adapter="shop@v0"),
         )
 
 

@@ -10,11 +10,12 @@ import pytest
 
 from ingest.features.computer import DIMENSIONS, Embedder, FeatureComputer, refuses
 from ingest.inbox.drain import content_hash
-from shoptalk.domain import Inference, Role, Turn
+from shoptalk.domain import Role, Turn
 from shoptalk.store import Store
 from shoptalk.store.chat import inferences
 from shoptalk.store.ingest import turns
 from tests.clocks import now
+from tests.rows import inference
 
 
 class Ones:
@@ -68,21 +69,7 @@ def test_what_else_is_computed(store: Store) -> None:
     with store.write() as conn:
         inferences.add(
             conn,
-            Inference(
-                id="inf_1",
-                conversation_id="con_1",
-                alias="shop",
-                adapter="shop@v1",
-                variant="live",
-                propensity=1.0,
-                prompt_tokens=5,
-                completion_tokens=5,
-                ttft_ms=1.0,
-                latency_ms=2.0,
-                finish_reason="stop",
-                mean_logprob=-0.75,
-                created_at=now(),
-            ),
+            inference("inf_1", "con_1", now(), mean_logprob=-0.75),
         )
         said = Turn(
             id="t4",

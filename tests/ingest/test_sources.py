@@ -61,7 +61,7 @@ def test_csv_that_is_wrong(tmp_path: Path) -> None:
     path.write_text("conversation_id,role,text\nc1,customer,hi\nc2,robot,zanzibar\nc1,agent,again\n,customer,x\n")
     assert read(path) == [
         ("c1", None, [("user", "hi")]),
-        "line 3: turns.0.role: must be 'customer' or 'agent'",
+        "line 3: turns.0.role: must be 'customer' or 'agent'; map others with roles, such as buyer=customer,rep=agent",
         "line 4: conversation_id: comes again; its rows must be together",
         "line 5: conversation_id: must be a string that is not empty",
     ]

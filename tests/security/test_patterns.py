@@ -61,16 +61,13 @@ def _superlinear(found: Found) -> str | None:
 
 
 def _grows(work: Callable[[], object], half: Callable[[], object]) -> tuple[float, float] | None:
-    """Return the seconds of both where the whole takes far longer than twice the half, three times in a row.
+    """Return the seconds of both where the whole takes far longer than twice the half.
 
-    The best of a few counts, each time: another process may have had the caches.
+    The best of several counts, taken by turns: another process may have had the caches.
     """
-    both = 0.0, 0.0
-    for _ in range(3):
-        both = min(_seconds(work) for _ in range(3)), min(_seconds(half) for _ in range(3))
-        if both[0] <= FLOOR_SECONDS or both[0] <= GROWTH * both[1]:
-            return None
-    return both
+    pairs = [(_seconds(work), _seconds(half)) for _ in range(7)]
+    whole, part = min(pair[0] for pair in pairs), min(pair[1] for pair in pairs)
+    return (whole, part) if whole > FLOOR_SECONDS and whole > GROWTH * part else None
 
 
 def _pump(named: list[str], answers: Any) -> None:

@@ -14,14 +14,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chatbot.engine.detokenizer import TextStream
+from chatbot.engine.fair_queue import HasRequest
 from chatbot.engine.protocol import (
     Delta,
     Finished,
     FinishReason,
     GenerationRequest,
-    Lane,
     OnEvent,
-    Priority,
     TokenLogprob,
 )
 from chatbot.engine.vllm.client import GeneratedToken, VllmClient
@@ -34,7 +33,7 @@ NEUTRAL = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0, "presence_penalt
 
 
 @dataclass(eq=False)
-class Job:
+class Job(HasRequest):
     """A request and the state of its reply. All but the constructor runs in the engine's event loop."""
 
     request: GenerationRequest
@@ -62,22 +61,6 @@ class Job:
     def __post_init__(self) -> None:
         self._text = TextStream(self.tokenizer, self.request.sampling.stop)
         self._most = min(self.request.sampling.max_tokens, self.room)
-
-    @property
-    def client(self) -> str:
-        return self.request.client
-
-    @property
-    def group(self) -> str:
-        return self.request.queue_group
-
-    @property
-    def lane(self) -> Lane:
-        return self.request.lane
-
-    @property
-    def priority(self) -> Priority:
-        return self.request.priority
 
     @property
     def seconds(self) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from shoptalk.store.database import bodies, insert_new, now
+from shoptalk.store.database import bodies, insert_new, now, swap_body
 from shoptalk.store.schema import answers as t
 
 
@@ -29,7 +29,7 @@ def encrypted(conn: sa.Connection, limit: int, after: str | None = None) -> list
 
 def replace_body(conn: sa.Connection, id: str, before: bytes, body: bytes) -> None:
     """Replace a body, unless it is no longer `before`."""
-    conn.execute(sa.update(t).where(t.c.id == id, t.c.body == before).values(body=body))
+    swap_body(conn, t.c.id, t.c.body, id, before, body)
 
 
 def erase(conn: sa.Connection, conversations: Sequence[str]) -> int:

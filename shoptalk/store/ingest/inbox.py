@@ -9,7 +9,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from shoptalk.store.database import bodies, insert_new, machine_now, now
+from shoptalk.store.database import bodies, insert_new, machine_now, now, swap_body
 from shoptalk.store.schema import arrivals as t
 
 COLUMNS: Final = (t.c.seq, t.c.id, t.c.kind, t.c.conversation_id, t.c.body, t.c.created_at, t.c.customer)
@@ -116,7 +116,7 @@ def encrypted(conn: sa.Connection, limit: int, after: int | None = None) -> list
 
 def replace_body(conn: sa.Connection, seq: int, before: bytes, body: bytes) -> None:
     """Replace a body, unless it is no longer `before`."""
-    conn.execute(sa.update(t).where(t.c.seq == seq, t.c.body == before).values(body=body))
+    swap_body(conn, t.c.seq, t.c.body, seq, before, body)
 
 
 def erase(conn: sa.Connection, conversations: Sequence[str]) -> int:
