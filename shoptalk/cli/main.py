@@ -56,10 +56,10 @@ def main() -> None:
     private_umask()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # an engine's thread that waits for another sleeps soon: where it spins, and a busy neighbour keeps the other from a
-    # core, a step takes up to fifty times as long (docs/log.md)
+    # an engine's thread that waits for another spins for about 0.2 ms, then sleeps: libgomp's default, some
+    # milliseconds, makes a step up to fifty times as long beside a busy neighbour (docs/log.md)
     if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     for line in unknown_variables(os.environ):
         sys.stderr.write(f"shoptalk: warning: {line}\n")
     try:
