@@ -51,13 +51,13 @@ class Withdrawals:
         """Withdraw what the erasure marked; return the outcome for each adapter."""
         self.run_once()
         with self._store.read() as conn:
-            mine = [mark for mark in adapters.all_marks(conn) if mark.erasure_id == what.erasure]
+            mine = adapters.marks_of(conn, what.erasure)
         return {str(mark.ref): "withdrawn" if mark.withdrawn_at else "serves until replaced" for mark in mine}
 
     def run_once(self) -> int:
         """Withdraw marked adapters and delete files, as far as possible now; return how many were dealt with."""
         with self._store.read() as conn:
-            marks = adapters.all_marks(conn)
+            marks = adapters.open_marks(conn)
             served = {AdapterRef.parse(row.adapter) for row in releases.all_desired(conn)}
             observed = {AdapterRef.parse(row.adapter) for row in releases.all_observed(conn)}
         count = 0

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from shoptalk.domain import BASE_VERSION, AdapterRef
+from shoptalk.domain import BASE_VERSION, EXACT_VARIANT, AdapterRef
 from shoptalk.errors import ModelNotFound
 
 
@@ -82,7 +82,7 @@ class Router:
         except ValueError:
             exact = None
         if exact is not None and ((exact.is_base and exact.name in self._splits) or allowed(exact)):
-            return Route(exact.name, exact, "exact", 1.0)
+            return Route(exact.name, exact, EXACT_VARIANT, 1.0)
         raise unknown_model(model)
 
 

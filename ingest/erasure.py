@@ -22,11 +22,11 @@ from shoptalk.errors import NotFound, ShoptalkError
 from shoptalk.moves import ERASURE
 from shoptalk.owners import IMPORT
 from shoptalk.ports import Erased, Eraser
-from shoptalk.store import Store, erasures
+from shoptalk.store import Store, counters, erasures
 from shoptalk.store.chat import chats, inferences
 from shoptalk.store.conversation_ids import tombstone
 from shoptalk.store.database import clean
-from shoptalk.store.ingest import clusters, feedback, imports, inbox, quarantine, topics, turns
+from shoptalk.store.ingest import clusters, conversations, feedback, imports, inbox, quarantine, topics, turns
 
 log = structlog.get_logger(__name__)
 AGAIN: Final = ", once more"
@@ -177,8 +177,8 @@ class IngestEraser:
 
     name: Final = "ingest"
     covers: Final = frozenset({
-        "arrivals", "turns", "turn_features", "turn_topics", "near_clusters", "near_bands", "pii_counts", "feedback",
-        "quarantine", "imported", "import_batches", "erasures", "erasure_steps",
+        "arrivals", "turns", "admitted_conversations", "feature_queue", "turn_features", "turn_topics", "near_clusters",
+        "near_bands", "pii_counts", "feedback", "quarantine", "imported", "import_batches", "erasures", "erasure_steps",
     })  # fmt: skip
 
     def __init__(self, store: Store) -> None:
@@ -189,15 +189,19 @@ class IngestEraser:
         ids = [*what.conversations, *what.inferences]  # early feedback knows only the inference
         with self._store.write() as conn:
             topics.forget(conn, turns.ids_of(conn, what.conversations))
-            gone, empty = turns.erase(conn, what.conversations)
+            replies = inferences.admitted(conn, what.conversations)
+            changes, empty = turns.erase(conn, what.conversations)
             clusters.erase(conn, empty)
-            topics.forget_stray(conn)
             imports.forget(conn, what.conversations)
+            votes, of_votes = feedback.erase(conn, ids)
+            begun = conversations.erase(conn, what.conversations)
             counts = {
                 "arrivals": inbox.erase(conn, ids),
-                "turns": gone,
-                "feedback": feedback.erase(conn, ids),
+                "turns": -round(changes[turns.TURNS]),
+                "feedback": votes,
                 "quarantine": quarantine.erase(conn, ids),
             }
+            changes |= {f"{inferences.REPLIES}:{adapter}": -n for adapter, n in replies.items()}
+            counters.add(conn, {**changes, **of_votes, conversations.TOTAL: -begun})
             what.done(conn, counts)
         return counts

@@ -51,5 +51,5 @@ class DirectAnnotator:
             labels.put_annotation(conn, annotation)
             if label := combine(sample, path[-1].text, [annotation]):
                 labels.put(conn, label)
-            samples.set_task(conn, sample.id, number)
+            samples.set_tasks(conn, {sample.id: number})
         return 1

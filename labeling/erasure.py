@@ -43,7 +43,6 @@ class LabelEraser:
         with self._store.write() as conn:
             annotations, made = labels.erase(conn, what.conversations)
             gone = samples.erase(conn, what.conversations)
-            annotations += labels.erase_stray(conn)
             counts = {"tasks": len(tasks), "samples": gone, "annotations": annotations, "labels": made}
             what.done(conn, counts)
         return counts

@@ -171,7 +171,10 @@ class Pull:
         if not changed:
             return PullResult()
         with self.store.write() as conn:
+            there = samples.find_many(conn, [sample.id for sample, *_ in changed])
             for sample, path, ids, annotations in changed:
+                if sample.id not in there:  # erased meanwhile
+                    continue
                 news += sum(labels.put_annotation(conn, a) for a in annotations)
                 news += labels.keep_annotations(conn, sample.id, ids)
                 label = combine(sample, path[-1].text if path else None, labels.annotations_of(conn, sample.id))

@@ -66,8 +66,7 @@ class Push:
             for task_id in duplicates:
                 self.client.delete_task(task_id)
         with self.store.write() as conn:
-            for sample_id, (task_id, *_) in there.items():
-                samples.set_task(conn, sample_id, task_id)
+            samples.set_tasks(conn, {sample_id: task_id for sample_id, (task_id, *_) in there.items()})
         return len(there)
 
 

@@ -8,7 +8,7 @@ transaction.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import sqlalchemy as sa
@@ -34,19 +34,21 @@ def sample(
     novelty: Mapping[str, float] | None = None,
     per_conversation: int = PER_CONVERSATION,
     limit: int = POPULATION,
+    joined: Callable[[sa.Connection, int], None] | None = None,
 ) -> list[Sample]:
     """Sample about `size` replies for a round, at most `per_conversation` of one conversation.
 
     `novelty` (0 to 1 by turn id) raises the weight of what changed, after drift. A round that has samples already keeps
-    them. Returns fewer where there are not enough replies. See `selection` for the method.
+    them and gets no more, unless a trigger joined it: then `joined` records that, with the number added, in the same
+    transaction. Returns all of the round's; fewer where there are not enough replies. See `selection` for the method.
     """
     with store.read() as conn:
-        if done := samples.of_round(conn, round_id):
+        if joined is None and (done := samples.of_round(conn, round_id)):
             return done
         population = _distinct(conn, samples.candidates(conn, limit))
         signals = _signals(store, population, novelty or {})
     if not population or size <= 0:
-        return []
+        return _add(store, round_id, [], joined)
     weights = [usefulness(signals[turn]) for turn, _, _ in population]
     conversations = [conversation for _, conversation, _ in population]
     probabilities = inclusion_probabilities(weights, conversations, size, per_conversation)
@@ -62,10 +64,17 @@ def sample(
         )
         for i in draw(probabilities, conversations, rng)
     ]
+    return _add(store, round_id, chosen, joined)
+
+
+def _add(
+    store: Store, round_id: str, chosen: Sequence[Sample], joined: Callable[[sa.Connection, int], None] | None
+) -> list[Sample]:
     with store.write() as conn:
-        if not samples.of_round(conn, round_id):  # unless another process was first
-            for item in chosen:
-                samples.add(conn, item)
+        if joined is not None:
+            joined(conn, samples.add(conn, *chosen))
+        elif not samples.count_of_round(conn, round_id):  # unless another process was first
+            samples.add(conn, *chosen)
         return samples.of_round(conn, round_id)
 
 

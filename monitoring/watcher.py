@@ -1,102 +1,95 @@
-"""Compares the windows, tests for drift, writes reports and raises triggers. Starts no round itself.
+"""Compares the windows, tests for drift, writes reports and asks for rounds. Starts no round itself.
 
-One test decides (MMD on whole conversations). A trigger is raised where its p-value is at or below the limit, once per
-reference: until a new dataset moves the reference, the same drift raises no second one.
+One test decides (MMD on whole conversations). Looks are paid for: each conversation is in one look only, and there is
+one look for each full window, so the number of false alarms grows with traffic and not with how often the watcher
+runs. Drift that was found asks for a round unless one that it asked for waits or runs; a look after a round that
+changed nothing asks again.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from dataclasses import dataclass
 
 import numpy as np
-import sqlalchemy as sa
 import structlog
 
 from monitoring.mmd import mmd_test
-from monitoring.windows import EmbeddedConversation, Windows, feedback_of, read_windows
-from shoptalk.domain import TriggerKind, new_id
+from monitoring.windows import REFERENCE, EmbeddedConversation, Windows, feedback_of, find_reference, read_windows
+from shoptalk.domain import AdapterRef, new_id
 from shoptalk.errors import NotEnoughData
 from shoptalk.models.artifacts import Artifacts
-from shoptalk.store import Store, rounds
-from shoptalk.store.database import exclusively
-from shoptalk.store.ingest import topics, turns
-from shoptalk.store.monitoring import drift_checks, reports, triggers
+from shoptalk.rounds.requests import RoundRequests
+from shoptalk.store import Store, triggers
+from shoptalk.store.ingest import conversations, feature_queue, topics, turns
+from shoptalk.store.ingest.conversations import Place
+from shoptalk.store.monitoring import drift_checks, reports
 from shoptalk.store.monitoring.drift_checks import DriftCheck
 from shoptalk.store.monitoring.reports import Report
-from shoptalk.store.monitoring.triggers import Trigger
-from shoptalk.store.training import datasets
 
 log = structlog.get_logger(__name__)
 
 
-class Watcher:
-    """Watches for drift. `window` is the size of the current window in conversations, `limit` a p-value."""
+@dataclass(frozen=True, slots=True)
+class WatchPlan:
+    """The settings of the watch."""
 
-    def __init__(self, store: Store, artifacts: Artifacts, window: int, limit: float) -> None:
-        self._store, self._artifacts, self._window, self._limit = store, artifacts, window, limit
+    #: the alias whose customers are watched
+    alias: str
+    #: conversations in a look
+    window: int
+    #: the p-value at or below which there is drift
+    limit: float
+    #: conversations of the reference, at most
+    reference: int = REFERENCE
+
+
+class Watcher:
+    """Watches for drift. `served` returns the adapter that the alias serves."""
+
+    def __init__(self, store: Store, artifacts: Artifacts, plan: WatchPlan, served: Callable[[], AdapterRef]) -> None:
+        self._store, self._artifacts, self._plan, self._served = store, artifacts, plan, served
+        self._requests = RoundRequests(store)
 
     def run_once(self) -> DriftCheck | None:
-        """Test for drift if there are new turns; where there is drift, write a report and raise a trigger.
+        """Look at the next full window of new conversations; where there is drift, write a report and ask for a round.
 
-        Return the check, or None where nothing was tested.
+        Return the check, or None where no window is full.
         """
-        windows = self._windows()
+        windows = self._next()
         if windows is None:
             return None
+        check = self._test(windows, asked=False)
+        drifted = check.p_value <= self._plan.limit
         with self._store.read() as conn:
-            last = drift_checks.newest(conn, 1)
-        if last and last[0].current_until == windows.until:
-            return None
-        check = self._test(windows)
-        drifted = check.p_value <= self._limit and not self._raised()
-        report = self._report(windows, f"Drift, p = {check.p_value:.3f}") if drifted else None
-        check = self._keep(check, report)
-        if drifted:
-            reason = f"customers write differently: p = {check.p_value:.3f} in {check.current} conversations"
-            self._trigger_unless(self._raised_in, "drift", reason)
+            asks = drifted and not triggers.is_open(conn, "drift")
+        check = self._keep(check, self._report(windows, f"Drift, p = {check.p_value:.2g}") if asks else None)
+        if asks:
+            reason = f"customers write differently: p = {check.p_value:.2g} in {check.current} conversations"
+            self._requests.ask("drift", f"{reason}, against {check.against}")
         return check
 
     def check(self) -> DriftCheck | None:
-        """Test for drift now and record the check; None where there are not enough conversations."""
-        windows = self._windows()
-        return self._keep(self._test(windows), None) if windows else None
+        """Test the newest conversations for drift now and record the check; None where there are not enough."""
+        windows = self._newest()
+        return self._keep(self._test(windows, asked=True), None) if windows else None
 
     def report(self, title: str = "Current window against reference") -> Report:
-        """Write a report now. Raises NotEnoughData."""
-        windows = self._windows()
+        """Write a report on the newest conversations now. Raises NotEnoughData."""
+        windows = self._newest()
         if windows is None:
             raise NotEnoughData(
-                "not enough conversations yet", fix=f"wait for {self._window} of them (SHOPTALK_DRIFT_WINDOW)"
+                "not enough conversations yet", fix=f"wait for {self._plan.window} of them (SHOPTALK_DRIFT_WINDOW)"
             )
         return self._report(windows, title)
 
-    def trigger(self, kind: TriggerKind, reason: str) -> Trigger:
-        """Ask for a round."""
-        made = self._trigger_unless(lambda _: False, kind, reason)
-        assert made is not None
-        return made
+    def novelty(self) -> Mapping[str, float] | None:
+        """Return how far the conversation of each of the newest turns is from the reference, 0 to 1, by turn id.
 
-    def on_schedule(self, every_s: float) -> Trigger | None:
-        """Ask for a round where the last one began longer ago than `every_s` seconds."""
-
-        def early(conn: sa.Connection) -> bool:
-            last = triggers.newest(conn, 1)
-            return bool(last) and self._store.now() - last[0].created_at < timedelta(seconds=every_s)
-
-        return self._trigger_unless(early, "schedule", f"every {every_s:.0f} s")
-
-    def novelty(self, round_id: str) -> Mapping[str, float] | None:
-        """Return how far the conversation of each current turn is from the reference, 0 to 1, by turn id.
-
-        None for a round that drift did not start, or without enough conversations.
+        None where there are not enough conversations.
         """
-        with self._store.read() as conn:
-            found = rounds.find(conn, round_id)
-            raised = {t.id: t for t in triggers.newest(conn, 500)}
-        trigger = raised.get(found.trigger_id or "") if found else None
-        windows = self._windows() if trigger and trigger.kind == "drift" else None
+        windows = self._newest()
         if windows is None:
             return None
         reference = np.stack([c.embedding for c in windows.reference])
@@ -107,40 +100,51 @@ class Watcher:
         scores = (far - far.min()) / span
         return {t.id: float(s) for c, s in zip(windows.current, scores, strict=True) for t in c.turns}
 
-    def _windows(self) -> Windows | None:
-        """Return both windows; None where too few of their conversations have embeddings."""
-        windows = read_windows(self._store, self._window, turns.FEATURES)
-        enough = windows and min(len(windows.reference), len(windows.current)) >= self._window // 2
-        return windows if enough else None
-
-    def _test(self, windows: Windows) -> DriftCheck:
-        both = [np.stack([c.embedding for c in window]) for window in (windows.reference, windows.current)]
-        found = mmd_test(*both, seed=windows.until)
-        sizes = (len(windows.reference), len(windows.current))
-        return DriftCheck(new_id("chk"), found.statistic, found.p_value, *sizes, windows.until, None, self._store.now())
-
-    def _trigger_unless(self, known: Callable[[sa.Connection], bool], kind: TriggerKind, reason: str) -> Trigger | None:
-        """Raise a trigger unless `known` holds; of several workers that try at once, one does."""
-        trigger = Trigger(new_id("trg"), kind, reason, None, self._store.now())
-        with self._store.write() as conn:
-            exclusively(conn, "triggers")
-            if known(conn):
-                return None
-            triggers.add(conn, trigger)
-        log.info("round triggered", kind=kind, reason=reason)
-        return trigger
-
-    def _raised(self) -> bool:
-        """Return whether drift against this reference has raised a trigger already."""
+    def _next(self) -> Windows | None:
+        """Return the windows of the next look; None where that is not full, or where features are still computed."""
+        traffic, size, served = conversations.customers_of(self._plan.alias), self._plan.window, self._served()
         with self._store.read() as conn:
-            return self._raised_in(conn)
+            reference = find_reference(conn, traffic, served, size, self._plan.reference)
+            last = drift_checks.last_look(conn)
+            if reference is None:
+                return None
+            current = conversations.oldest(conn, traffic, size, after=_later(reference.end, last))
+            if len(current) < size:
+                return None
+            windows = read_windows(conn, reference, current, turns.FEATURES)
+            if len(windows.current) < len(current) and feature_queue.waiting(conn, 1):
+                return None
+        return self._enough(windows)
 
-    @staticmethod
-    def _raised_in(conn: sa.Connection) -> bool:
-        frozen = datasets.newest(conn, 1)
-        raised = [t for t in triggers.newest(conn, 500) if t.kind == "drift"]
-        since = frozen[0].created_at if frozen else None
-        return any(since is None or t.created_at > since for t in raised)
+    def _newest(self) -> Windows | None:
+        """Return the reference and the newest conversations after it; None where these are too few."""
+        traffic, size, served = conversations.customers_of(self._plan.alias), self._plan.window, self._served()
+        with self._store.read() as conn:
+            reference = find_reference(conn, traffic, served, size, self._plan.reference)
+            if reference is None or conversations.count_after(conn, traffic, reference.end, size) < size:
+                return None
+            current = conversations.newest(conn, traffic, size)[::-1]
+            return self._enough(read_windows(conn, reference, current, turns.FEATURES))
+
+    def _enough(self, windows: Windows) -> Windows | None:
+        """Return the windows; None where too few of their conversations have embeddings."""
+        return windows if min(len(windows.reference), len(windows.current)) >= self._plan.window // 2 else None
+
+    def _test(self, windows: Windows, *, asked: bool) -> DriftCheck:
+        both = [np.stack([c.embedding for c in window]) for window in (windows.reference, windows.current)]
+        found = mmd_test(*both, limit=self._plan.limit)
+        return DriftCheck(
+            id=new_id("chk"),
+            statistic=found.statistic,
+            p_value=found.p_value,
+            against=windows.against,
+            reference=len(windows.reference),
+            current=len(windows.current),
+            asked=asked,
+            end=windows.end,
+            report_id=None,
+            created_at=self._store.now(),
+        )
 
     def _keep(self, check: DriftCheck, report: Report | None) -> DriftCheck:
         if report:
@@ -167,10 +171,16 @@ class Watcher:
     def _topics(self, windows: Windows) -> dict[str, int]:
         ids = [turn.id for window in (windows.reference, windows.current) for c in window for turn in c.turns]
         with self._store.read() as conn:
-            model = topics.newest_model(conn, turns.FEATURES)
-            return topics.of_turns(conn, model.id, ids) if model else {}
+            return topics.of_turns(conn, ids)
 
     def _features(self, window: Sequence[EmbeddedConversation]) -> dict[str, turns.Features]:
         ids = [turn.id for c in window for turn in c.turns]
         with self._store.read() as conn:
             return turns.features(conn, turns.FEATURES, ids)
+
+
+def _later(end: Place, last: DriftCheck | None) -> Place:
+    """Return where the next look begins: after the reference, and after the last look."""
+    if last is None or last.end is None or last.end.at < end.at:
+        return end
+    return last.end

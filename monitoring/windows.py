@@ -1,25 +1,39 @@
 """The two windows that monitoring compares, as conversations. Reads the store; judges nothing.
 
-Conversations are ordered by their latest turns. Of those first admitted before the newest dataset was frozen, the
-latest REFERENCE are the reference window; of those after it, the latest are the current window. Before there is a
-dataset, the latest are the current window and those before them the reference.
+Only customers' own conversations with the shop's alias count: no imports, no requests for an exact adapter version, no
+tests. They are in the order in which they began to be admitted. The reference is pinned: it is what the adapter that
+is served learned from, the latest REFERENCE conversations when its dataset was frozen. For the base model, which
+learned nothing here, and for an adapter from before the shop's traffic, it is the first conversations.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
 
-from shoptalk.domain import Feedback, Turn
-from shoptalk.store import Store
-from shoptalk.store.ingest import feedback, turns
+from shoptalk.domain import AdapterRef, Feedback, Turn
+from shoptalk.store import Store, adapters
+from shoptalk.store.ingest import conversations, feedback, turns
+from shoptalk.store.ingest.conversations import Admitted, Place
 from shoptalk.store.training import datasets
 
-REFERENCE = 400  # conversations at most
+REFERENCE: Final = 400  # conversations at most
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The conversations that others are compared with."""
+
+    #: in words: what was learned from them
+    name: str
+    ids: Sequence[str]
+    #: where those that come after them begin
+    end: Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,30 +47,45 @@ class EmbeddedConversation:
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """The reference window and the current one. `until` is the newest turn's sequence number."""
+    """The reference window and the current one, and the place of the current one's last conversation."""
 
+    against: str
     reference: Sequence[EmbeddedConversation]
     current: Sequence[EmbeddedConversation]
-    until: int
+    end: Place
 
 
-def read_windows(store: Store, size: int, features: str) -> Windows | None:
-    """Return both windows, with embeddings of the version `features`.
+def find_reference(
+    conn: sa.Connection, traffic: str, served: AdapterRef, size: int, most: int = REFERENCE
+) -> Reference | None:
+    """Return the reference for the adapter that is served, at most so many conversations; None where there are too few.
 
-    None where there are too few conversations: the current window needs `size`, the reference half as many.
+    `size` is that of the current window.
     """
-    with store.read() as conn:
-        if frozen := datasets.newest(conn, 1):
-            moment = frozen[0].created_at
-            reference = turns.newest_conversations(conn, REFERENCE, admitted_until=moment)[::-1]  # oldest first
-            current = turns.newest_conversations(conn, size, admitted_after=moment)[::-1]
-        else:
-            ids = turns.newest_conversations(conn, REFERENCE + size)[::-1]
-            reference, current = ids[:-size], ids[-size:]
-        if len(reference) < size // 2 or len(current) < size:
-            return None
-        until = turns.last_seq(conn)
-        return Windows(_conversations(conn, reference, features), _conversations(conn, current, features), until)
+    adapter = None if served.is_base else adapters.find(conn, served)
+    frozen = datasets.find(conn, adapter.dataset_id) if adapter and adapter.dataset_id else None
+    if frozen is not None:
+        ids = conversations.newest(conn, traffic, most, until=frozen.created_at)[::-1]
+        if len(ids) >= size // 2:
+            return Reference(f"what {served} learned from", _ids(ids), Place(frozen.created_at, None))
+    first = conversations.oldest(conn, traffic, size)
+    if len(first) < size // 2:
+        return None
+    return Reference("the first conversations", _ids(first), first[-1].place)
+
+
+def read_windows(conn: sa.Connection, reference: Reference, current: Sequence[Admitted], features: str) -> Windows:
+    """Return both windows, with embeddings of the version `features`; conversations without one are left out."""
+    return Windows(
+        reference.name,
+        _conversations(conn, reference.ids, features),
+        _conversations(conn, _ids(current), features),
+        current[-1].place if current else reference.end,
+    )
+
+
+def _ids(found: Sequence[Admitted]) -> list[str]:
+    return [item.id for item in found]
 
 
 def _conversations(conn: sa.Connection, ids: Sequence[str], version: str) -> list[EmbeddedConversation]:

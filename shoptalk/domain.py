@@ -15,18 +15,20 @@ from typing import Any, Final, Literal, Self
 from uuid import uuid4
 
 Role = Literal["system", "user", "assistant"]
-RoundState = Literal["running", "waiting", "done", "failed"]
+RoundState = Literal["running", "waiting", "done", "failed", "cancelled"]
 RunState = Literal["running", "done", "failed"]
 ErasureState = Literal["running", "done"]
 ErasurePolicy = Literal["now", "when_replaced"]
 BatchState = Literal["open", "held", "accepted", "refused"]
-TriggerKind = Literal["drift", "labels", "schedule", "person"]
+TriggerKind = Literal["drift", "labels", "schedule", "person", "erasure"]
 LabelVerdict = Literal["good", "fixable", "bad"]
 FeedbackMetric = Literal["thumbs", "rating", "resolved", "correction"]
 SampleStrategy = Literal["usefulness", "novelty"]
 ArrivalKind = Literal["exchange", "feedback"]
 """What the inbox holds; see `shoptalk.events`."""
 
+EXACT_VARIANT: Final = "exact"
+"""The variant of a request for an exact adapter version."""
 BASE_VERSION: Final = 0
 ADAPTER: Final = re.compile(r"([A-Za-z0-9_.-]{1,64})@v(0|[1-9][0-9]{0,8})", re.ASCII)  # one spelling per version
 

@@ -145,6 +145,10 @@ class NotEnoughData(ShoptalkError):
     """There are not enough labels to go on."""
 
 
+class RoundCancelled(ShoptalkError):
+    """The round was cancelled."""
+
+
 class TrainingFailed(ShoptalkError):
     """The training process ended with an error."""
 

@@ -93,6 +93,8 @@ class ExchangeRecorded(_Model):
     superseded: Annotated[list[Id], Field(max_length=MOST_TURNS)] = []
     #: checks of `ingest.inbox.validation` that failed
     failures: Annotated[list[Reason], Field(max_length=20)] = []
+    #: whether the client said that this is a test, and no customer's
+    test: bool = False
 
 
 class FeedbackSender(_Model):

@@ -88,6 +88,8 @@ ROUND: Final[Machine[RoundState]] = Machine(
         "wait": Move(("running", "waiting"), "waiting"),
         "finish": Move(("running", "waiting"), "done"),
         "fail": Move(("running", "waiting"), "failed"),
+        # a person ends it
+        "cancel": Move(("running", "waiting"), "cancelled"),
     },
 )
 BATCH: Final[Machine[BatchState]] = Machine(

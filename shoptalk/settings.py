@@ -9,11 +9,14 @@ import difflib
 import ipaddress
 import tomllib
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Literal, Self
+from typing import Final, Literal, Self
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from cronsim import CronSim, CronSimError
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import (
@@ -27,6 +30,7 @@ from pydantic_settings import (
 from shoptalk.errors import ConfigurationError
 
 PREFIX = "SHOPTALK_"
+EPOCH: Final = datetime(2020, 1, 1, tzinfo=UTC)  # a time from which to try a cron expression
 DEFAULT_PROMPT = (
     "You are the customer-service assistant of {shop}, an online shop. Be friendly, brief and concrete. "
     "Words in angle brackets such as <ORDER_ID_1> stand for the customer's own data; use them as they are."
@@ -181,6 +185,13 @@ class Settings(BaseSettings):
         description="When an adapter trained on what was erased is withdrawn: now, or when its successor is live.",
     )
 
+    # workers
+    worker_host: str = Field("127.0.0.1", description="Address a worker's metrics listen on.")
+    worker_port: int = Field(8002, ge=0, le=65535, description="Port of a worker's metrics; 0: none.")
+    takeover_s: float = Field(
+        60.0, ge=15, description="A worker without a sign of life for this long is gone; others take over its rounds."
+    )
+
     # the loop
     sample_size: int = Field(100, ge=1, description="Replies sent to annotators per round.")
     labels_wanted: int = Field(100, ge=1, description="Labels a round waits for before it trains.")
@@ -193,9 +204,15 @@ class Settings(BaseSettings):
     gate_min_examples: int = Field(30, ge=2, description="Held-out examples the gate needs to decide.")
     auto_promote: bool = Field(True, description="Release by itself what the gate promotes.")
     drift_window: int = Field(200, ge=20, description="Conversations in the current window.")
-    drift_check_s: float = Field(60.0, gt=0, description="Seconds between drift checks.")
-    drift_p_value: float = Field(0.05 / 30, gt=0, lt=1, description="A drift check below this starts a round.")
-    round_every_s: float = Field(0.0, ge=0, description="Seconds between rounds that are started by schedule; 0: none.")
+    drift_check_s: float = Field(
+        60.0, gt=0, description="Seconds after which the watcher asks again whether a window is full."
+    )
+    drift_p_value: float = Field(
+        0.05 / 30, ge=1e-6, lt=1, description="Drift at this p-value or below starts a round; one look for each window."
+    )
+    round_schedule: str = Field("", description="Cron expression of rounds, such as '0 3 * * MON'; empty: none.")
+    round_timezone: str = Field("UTC", description="Time zone of the schedule, such as 'Europe/Berlin'.")
+    round_budget: int = Field(0, ge=0, description="Replies sent to annotators a week, at most; 0: no limit.")
 
     @field_validator("trusted_proxies")
     @classmethod
@@ -207,6 +224,28 @@ class Settings(BaseSettings):
                 raise PydanticCustomError(
                     "network", "'{each}' is no address and no network; write 10.0.0.7 or 10.0.0.0/8", {"each": each}
                 ) from None
+        return value
+
+    @field_validator("round_schedule")
+    @classmethod
+    def _cron(cls, value: str) -> str:
+        try:
+            if value:
+                CronSim(value, EPOCH)
+        except CronSimError as error:
+            text = "'{value}' is no cron expression ({why}); write '0 3 * * MON'"
+            raise PydanticCustomError("cron", text, {"value": value, "why": str(error)}) from None
+        return value
+
+    @field_validator("round_timezone")
+    @classmethod
+    def _zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError):
+            raise PydanticCustomError(
+                "zone", "'{value}' is no time zone; write UTC or Europe/Berlin", {"value": value}
+            ) from None
         return value
 
     @model_validator(mode="after")

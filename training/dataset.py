@@ -19,7 +19,8 @@ from shoptalk.domain import Example, Label, Message
 from shoptalk.errors import LeakageError, NotEnoughData, NotFound
 from shoptalk.minhash import ALIKE, Signature, bands, signatures, similarity
 from shoptalk.models.artifacts import Artifacts
-from shoptalk.store import Store
+from shoptalk.rounds.requests import FROZEN
+from shoptalk.store import Store, cursors, erasures
 from shoptalk.store.chat import chats
 from shoptalk.store.database import exclusively
 from shoptalk.store.ingest import turns
@@ -49,32 +50,32 @@ class Datasets:
         self._prompt, self._share = system_prompt, holdout_share
 
     def freeze(self, round_id: str | None = None) -> datasets.Dataset:
-        """Make a dataset of every usable label, and return it. Raises NotEnoughData for too few labels."""
-        with self._store.read() as conn:
-            examples = [e for label in labels.everything(conn) if (e := self._example(conn, label))]
-        train, holdout = self._split(examples)
-        content = content_of(self._prompt, train, holdout)
-        frozen = _store(content, self._artifacts, len(train), len(holdout), round_id, self._store.now())
-        with self._store.write() as conn:
-            members = [(row["label_id"], row["split"], row["conversation_id"]) for row in content["examples"]]
-            datasets.add(conn, frozen, members)
-            return datasets.find(conn, frozen.id) or frozen
+        """Make a dataset of every usable label, and return it. Raises NotEnoughData for too few labels.
 
-    def _split(self, examples: Sequence[Example]) -> tuple[list[Example], list[Example]]:
-        """Return (training examples, held-out examples), and fix the split of new groups.
-
-        Of two processes that freeze at once, one waits for the other.
+        Everything is computed before the transaction. Where an erasure went on meanwhile, or another process fixed the
+        split of one of these customers, it is computed again.
         """
-        with self._store.write() as conn:
-            exclusively(conn, HOLDOUT)
-            split = assign({e.group for e in examples}, datasets.splits(conn), self._share)
-            holdout = [e for e in examples if split[e.group] == HOLDOUT]
-            train = capped(without_overlap([e for e in examples if split[e.group] == TRAIN], holdout))
-            if not train or not holdout:  # and no split is fixed
-                raise NotEnoughData(f"{len(train)} labels to train on and {len(holdout)} held out are not enough")
-            for group, part in split.items():
-                datasets.assign(conn, group, part)
-        return train, holdout
+        while True:
+            with self._store.read() as conn:
+                erased, fixed = erasures.last_change(conn), datasets.splits(conn)
+                found = labels.everything(conn)
+                examples = [e for label in found if (e := self._example(conn, label))]
+            split = assign({e.group for e in examples}, fixed, self._share)
+            train, holdout = _divided(examples, split)
+            content = content_of(self._prompt, train, holdout)
+            frozen = _store(content, self._artifacts, len(train), len(holdout), round_id, self._store.now())
+            members = [(row["label_id"], row["split"], row["conversation_id"]) for row in content["examples"]]
+            fresh = {group: part for group, part in split.items() if group not in fixed}
+            with self._store.write() as conn:
+                exclusively(conn, HOLDOUT)
+                if erasures.last_change(conn) == erased and not datasets.fixed_otherwise(conn, fresh):
+                    datasets.assign(conn, fresh)
+                    datasets.add(conn, frozen, members)
+                    cursors.put(conn, FROZEN, labels.count(conn))
+                    return datasets.find(conn, frozen.id) or frozen
+                unknown = datasets.find(conn, frozen.id) is None
+            if unknown:  # its file may hold what was erased
+                self._artifacts.delete(frozen.manifest_sha256)
 
     def read(self, dataset_id: str) -> FrozenDataset:
         """Return a dataset, or the one that replaced it after an erasure.
@@ -106,6 +107,15 @@ class Datasets:
         return Example(
             label_id=label.id, conversation_id=label.conversation_id, group=group, messages=tuple(messages), reply=reply
         )
+
+
+def _divided(examples: Sequence[Example], split: Mapping[str, str]) -> tuple[list[Example], list[Example]]:
+    """Return (training examples, held-out examples). Raises NotEnoughData where either is empty."""
+    holdout = [e for e in examples if split[e.group] == HOLDOUT]
+    train = capped(without_overlap([e for e in examples if split[e.group] == TRAIN], holdout))
+    if not train or not holdout:
+        raise NotEnoughData(f"{len(train)} labels to train on and {len(holdout)} held out are not enough")
+    return train, holdout
 
 
 def rewrite_without(old: datasets.Dataset, artifacts: Artifacts, gone: set[str], at: datetime) -> datasets.Dataset:

@@ -15,7 +15,7 @@ from fastapi import APIRouter, FastAPI
 from chatbot.api import errors, openapi
 from chatbot.api.guard import Guard
 from chatbot.api.limits.gate import Gate
-from chatbot.api.routes import chat, erasures, feedback, health, imports, models, registry, releases
+from chatbot.api.routes import chat, erasures, feedback, health, imports, models, registry, releases, rounds
 from chatbot.api.services import Services
 
 BODY_BESIDE = 2**16  # bytes of a request besides its messages, whose characters may be written as twelve
@@ -45,7 +45,7 @@ def make_app(services: Services, pages: APIRouter) -> FastAPI:
     app.state.services = services
     errors.install(app)
     openapi.install(app)
-    for module in (health, chat, feedback, models, registry, releases, erasures, imports):
+    for module in (health, chat, feedback, models, registry, releases, rounds, erasures, imports):
         app.include_router(module.router)
     app.include_router(pages)
 

@@ -23,6 +23,7 @@ from shoptalk.ports import CustomerRecord, ScrubbedConversation
 
 log = structlog.get_logger(__name__)
 CONVERSATION = "conversation_id"
+TEST = "test"  # "true": no customer's, so it counts neither for drift nor as the shop's traffic
 CHARACTERS_PER_TOKEN = 32  # several times what any language has
 
 
@@ -65,7 +66,7 @@ async def prepare(
         )
     return Exchange(
         conversation, public, caller.owner, customer, raw, prompt, scrubbed, _reason(problem), route, bool(named),
-        repeatable,
+        repeatable, test=(body.metadata or {}).get(TEST) == "true",
     )  # fmt: skip
 
 

@@ -168,6 +168,13 @@ class ReleaseRequest(BaseModel):
     alias: str | None = Field(None, pattern=r"^[a-z][a-z0-9_-]{0,31}$")
 
 
+class RoundRequest(BaseModel):
+    """The body of a request for a round of learning."""
+
+    model_config = Strict
+    reason: str = Field("", max_length=400, pattern=STORABLE)
+
+
 class MoveRequest(BaseModel):
     """The body of a release's promote, abort and rollback."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from chatbot.api.answers import AdapterName, ListAnswer, Moment, StoredAnswer
-from shoptalk.domain import ReleaseState, RoundState, RunState, Verdict
+from shoptalk.domain import ReleaseState, RoundState, RunState, TriggerKind, Verdict
 
 
 class AdapterAnswer(StoredAnswer):
@@ -76,8 +76,27 @@ class RoundAnswer(StoredAnswer):
     state: RoundState
     step: str
     problem: str | None
+    learn_now: bool
     created_at: Moment
     updated_at: Moment
+
+
+class TriggerAnswer(StoredAnswer):
+    """A request for a round; `round_id` is the round that it started or joined."""
+
+    id: str
+    kind: TriggerKind
+    reason: str
+    round_id: str | None
+    created_at: Moment
+
+
+class RoundDetailAnswer(StoredAnswer):
+    """A round with the requests it answers, and what each of its steps left."""
+
+    round: RoundAnswer
+    triggers: list[TriggerAnswer]
+    steps: dict[str, dict[str, Any]]
 
 
 class ReportAnswer(StoredAnswer):

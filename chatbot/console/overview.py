@@ -12,20 +12,20 @@ from chatbot.console.drawing import Bar, Sparkline, bars, sparkline
 from chatbot.console.progress import OpenRound, open_rounds
 from shoptalk.domain import BASE_VERSION, Adapter, AdapterRef, Release
 from shoptalk.settings import Settings
-from shoptalk.store import Store, adapters, rounds
-from shoptalk.store.chat import chats, inferences, keys, releases
+from shoptalk.store import Store, adapters, rounds, triggers
+from shoptalk.store.chat import inferences, keys, releases
 from shoptalk.store.chat.releases import Observed, ReleaseEvent
-from shoptalk.store.ingest import feedback, inbox, quarantine, turns
+from shoptalk.store.ingest import conversations, feedback, inbox, quarantine, turns
 from shoptalk.store.labeling import labels, samples
-from shoptalk.store.monitoring import drift_checks, reports, triggers  # fmt: skip
+from shoptalk.store.monitoring import drift_checks, reports  # fmt: skip
 from shoptalk.store.monitoring.drift_checks import DriftCheck
 from shoptalk.store.monitoring.reports import Report
-from shoptalk.store.monitoring.triggers import Trigger
 from shoptalk.store.rounds import Round
 from shoptalk.store.training import datasets, evaluations, runs
 from shoptalk.store.training.datasets import Dataset
 from shoptalk.store.training.evaluations import Evaluation
 from shoptalk.store.training.runs import Run
+from shoptalk.store.triggers import Trigger
 
 SHOWN = 12  # of each list, newest first
 CHECKS = 60
@@ -83,6 +83,8 @@ class Drift:
     checks: list[DriftCheck]
     line: Sparkline | None
     trigger: float
+    #: how many more conversations the next look waits for; 0 where it is due
+    missing: int
     reports: list[Report]
 
 
@@ -121,7 +123,7 @@ def read_overview(store: Store, settings: Settings) -> Overview:
             rounds=rounds.newest(conn, SHOWN),
             triggers=triggers.newest(conn, SHOWN),
             counts={
-                "conversations": chats.count(conn),
+                "conversations": conversations.count(conn),
                 "turns": turns.count(conn),
                 "waiting": inbox.count(conn),
             },
@@ -136,10 +138,17 @@ def read_overview(store: Store, settings: Settings) -> Overview:
             runs=runs.newest(conn, SHOWN),
             candidates=_candidates(conn),
             releases=_releases(conn),
-            drift=Drift(checks, line, settings.drift_p_value, reports.newest(conn, SHOWN)),
+            drift=Drift(checks, line, settings.drift_p_value, _missing(conn, settings), reports.newest(conn, SHOWN)),
             quarantine=bars(quarantine.reasons(conn)),
             actors={key.id: key.name for key in keys.everyone(conn)},
         )  # fmt: skip
+
+
+def _missing(conn: sa.Connection, settings: Settings) -> int:
+    """Return how many more conversations the next look for drift waits for."""
+    last, size = drift_checks.last_look(conn), settings.drift_window
+    traffic = conversations.customers_of(settings.model_alias)
+    return size - conversations.count_after(conn, traffic, last.end if last else None, size)
 
 
 def _served(conn: sa.Connection, default: str) -> list[Served]:
@@ -157,7 +166,7 @@ def _served(conn: sa.Connection, default: str) -> list[Served]:
 
 def _candidates(conn: sa.Connection) -> list[Candidate]:
     replies = inferences.by_adapter(conn)
-    newest = adapters.everything(conn)[::-1][:SHOWN]
+    newest = adapters.newest(conn, SHOWN)
     return [Candidate(a, evaluations.newest_of(conn, str(a.ref)), replies.get(str(a.ref), 0)) for a in newest]
 
 

@@ -11,10 +11,11 @@ import sqlalchemy as sa
 from shoptalk.domain import id_of_round
 from shoptalk.rounds.steps import STEPS
 from shoptalk.settings import Settings
-from shoptalk.store import rounds
+from shoptalk.store import rounds, triggers
 from shoptalk.store.labeling import labels
 from shoptalk.store.rounds import Round
 from shoptalk.store.training import runs
+from shoptalk.store.triggers import Trigger
 
 DOING = {
     "start": "Starting",
@@ -41,6 +42,7 @@ class OpenRound:
     """A round in progress. `done` of `of` units of the present step are done; `of` is 0 where that is not known."""
 
     round: Round
+    reasons: tuple[Trigger, ...]
     doing: str
     steps: tuple[RoundStep, ...]
     done: int
@@ -67,7 +69,8 @@ def _open(conn: sa.Connection, settings: Settings, item: Round) -> OpenRound:
         done, of, unit = min(labels.count(conn, item.id), wanted), wanted, "labels"
     elif item.step == "train" and (run := runs.find(conn, id_of_round(item.id, "run"))):
         done, of, unit = run.step, run.steps, "steps"
-    return OpenRound(item, DOING.get(item.step, item.step), steps, done, of, unit)
+    reasons = tuple(triggers.of_round(conn, item.id))
+    return OpenRound(item, reasons, DOING.get(item.step, item.step), steps, done, of, unit)
 
 
 def _state(step: str, present: str, results: Mapping[str, Any]) -> str:

@@ -62,7 +62,7 @@ class ReleaseFollower:
         """Read what is desired, load and point once, and record what is served."""
         with self._store.read() as conn:
             wanted = releases.all_desired(conn)
-            erased, marks = erasures.last_change(conn), adapters.all_marks(conn)
+            erased, gone = erasures.last_change(conn), adapters.withdrawn(conn, self._engine.resident())
         self._forget(erased)
         desired = {(row.alias, row.adapter) for row in wanted}
         self._failed = {what: failed for what, failed in self._failed.items() if what in desired}
@@ -72,7 +72,7 @@ class ReleaseFollower:
             self._hold(former)
         self._held = formers
         served = set(self._router.aliases.values())
-        for ref in {mark.ref for mark in marks if mark.withdrawn_at} & set(self._engine.resident()) - served:
+        for ref in gone - served:
             self._engine.unload(ref)  # or the next time, when the last reply in progress has ended
         self._report(problems)
 

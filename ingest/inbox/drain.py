@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final, Protocol
@@ -20,12 +20,13 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from shoptalk.crypto import Secrets
+from shoptalk.domain import EXACT_VARIANT, Inference
 from shoptalk.errors import ConfigurationError, InvalidInput, ScrubbingFailed
 from shoptalk.events import ExchangeRecorded, FeedbackReceived, FeedbackSender, Payload, read
-from shoptalk.store import Store
+from shoptalk.store import Store, counters
 from shoptalk.store.chat import chats, inferences
 from shoptalk.store.conversation_ids import erased_on_its_way
-from shoptalk.store.ingest import feedback, inbox, quarantine, topics, turns
+from shoptalk.store.ingest import conversations, feedback, inbox, quarantine, topics, turns
 from shoptalk.store.ingest.inbox import InboxEntry
 
 log = structlog.get_logger(__name__)
@@ -217,28 +218,49 @@ def _write(conn: sa.Connection, plan: _Plan, secrets: Secrets) -> DrainResult:
 
 
 def _write_feedback(conn: sa.Connection, plan: _Plan, received: FeedbackReceived) -> DrainResult:
-    new = feedback.add(conn, received.feedback(plan.conversation))
-    if new:
+    changes = feedback.add(conn, received.feedback(plan.conversation))
+    if new := changes is not None:
         turns.add_pii_counts(conn, plan.entry.id, plan.conversation, received.pii, received.scrubber)
+        counters.add(conn, {**changes, **_removed(received.pii)})
     return DrainResult(feedback=int(new), duplicates=int(not new))
 
 
 def _write_exchange(conn: sa.Connection, plan: _Plan, exchange: ExchangeRecorded) -> DrainResult:
     entry = plan.entry
-    admitted, counts = 0, Counter[str]()
+    removed, fresh = Counter[str](), []
     for turn in exchange.turns:
         # a turn without text has the hash of nothing
         digest = plan.hashes.get(turn.id) or content_hash(None)
         if turns.add(conn, turn.turn(entry.conversation_id, entry.customer), entry.seq, digest):
-            admitted += 1
-            counts.update(turn.pii)
+            fresh.append(turn)
+            removed.update(turn.pii)
     _revise(conn, plan, exchange)
     if exchange.superseded and inbox.waits_before(conn, entry.conversation_id, entry.seq):
         raise _NotYet  # the former version is still with another drain
-    for turn_id in turns.supersede(conn, entry.conversation_id, exchange.superseded):
-        topics.forget(conn, [turn_id])
-    turns.add_pii_counts(conn, entry.id, entry.conversation_id, counts, exchange.scrubber)
-    return DrainResult(turns=admitted, duplicates=len(exchange.turns) - admitted)
+    gone = turns.supersede(conn, entry.conversation_id, exchange.superseded)
+    topics.forget(conn, gone)
+    turns.add_pii_counts(conn, entry.id, entry.conversation_id, removed, exchange.scrubber)
+    made = inferences.many(conn, [turn.inference_id for turn in fresh if turn.inference_id])
+    new = bool(fresh) and conversations.add(conn, entry.conversation_id, _traffic(exchange, made.values()))
+    replies = Counter(f"{inferences.REPLIES}:{inference.adapter}" for inference in made.values())
+    changes = {conversations.TOTAL: int(new), turns.TURNS: len(fresh) - len(gone)}
+    counters.add(conn, {**changes, **replies, **_removed(removed)})
+    return DrainResult(turns=len(fresh), duplicates=len(exchange.turns) - len(fresh))
+
+
+def _traffic(exchange: ExchangeRecorded, made: Iterable[Inference]) -> str:
+    """Return what traffic a conversation belongs to that begins with this exchange."""
+    if exchange.source == "import":
+        return conversations.IMPORT
+    if exchange.test:
+        return conversations.TEST
+    by_alias = [inference for inference in made if inference.variant != EXACT_VARIANT]
+    return conversations.customers_of(by_alias[0].alias) if by_alias else conversations.EXACT
+
+
+def _removed(counts: Mapping[str, int]) -> dict[str, int]:
+    """Return how much scrubbing removed, as changes of totals."""
+    return {f"{turns.PII}:{kind}": n for kind, n in counts.items()}
 
 
 def _revise(conn: sa.Connection, plan: _Plan, exchange: ExchangeRecorded) -> None:

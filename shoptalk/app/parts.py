@@ -20,7 +20,6 @@ from shoptalk.models.registry import Registry
 from shoptalk.settings import Settings
 from shoptalk.store import Store
 from shoptalk.store.chat import chats, releases
-from shoptalk.store.ingest import turns
 
 if TYPE_CHECKING:
     from chatbot.erasure import Withdrawals
@@ -35,6 +34,8 @@ if TYPE_CHECKING:
     from labeling.push import Push
     from monitoring.watcher import Watcher
     from shoptalk.ports import Eraser
+    from shoptalk.rounds.control import RoundControl
+    from shoptalk.rounds.requests import RoundRequests
     from training.dataset import Datasets
     from training.trainer import Trainer
 
@@ -151,10 +152,24 @@ class Parts:
 
     @cached_property
     def watcher(self) -> Watcher:
-        from monitoring.watcher import Watcher
+        from monitoring.watcher import Watcher, WatchPlan
 
         s = self.settings
-        return Watcher(self.store, self.artifacts, s.drift_window, s.drift_p_value)
+        return Watcher(
+            self.store, self.artifacts, WatchPlan(s.model_alias, s.drift_window, s.drift_p_value), self.served
+        )
+
+    @cached_property
+    def round_control(self) -> RoundControl:
+        from shoptalk.rounds.control import RoundControl
+
+        return RoundControl(self.store)
+
+    @cached_property
+    def requests(self) -> RoundRequests:
+        from shoptalk.rounds.requests import RoundRequests
+
+        return RoundRequests(self.store)
 
     @cached_property
     def erasures(self) -> Erasures:
@@ -209,11 +224,6 @@ class Parts:
         tables = {"arrivals": inbox, "quarantine": quarantine, "answers": answers}
         file = None if self.settings.secret_key is not None else key_file(self.settings.home)
         return rotate(self.store, self.secrets, tables, file)
-
-    @property
-    def feature_version(self) -> str:
-        """The version of the features of turns that this program computes."""
-        return turns.FEATURES
 
     def served(self) -> AdapterRef:
         """Return the adapter that the shop's alias should serve now."""

@@ -9,11 +9,17 @@ from typing import TYPE_CHECKING
 from shoptalk.app.engines import offline_engine
 from shoptalk.app.parts import Parts
 from shoptalk.domain import AdapterRef, GateDecision, ReleaseState, Verdict
+from shoptalk.rounds.requests import BUDGETED
 from shoptalk.settings import Settings
 from shoptalk.store.chat import releases
+from shoptalk.store.labeling import samples
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shoptalk.rounds.steps import Joined
     from shoptalk.store.training.evaluations import Evaluation
+    from shoptalk.store.triggers import Trigger
     from training.evaluate import Evaluator, OnProgress, Scorer
     from training.recipe import Recipe
     from training.trainer import OnStep
@@ -27,20 +33,28 @@ class StageWork:
     on_step: OnStep | None = None
     on_progress: OnProgress | None = None
 
-    def sample(self, round_id: str) -> int:
+    def sample(self, round_id: str, trigger: Trigger, joined: Joined | None = None) -> int:
         from labeling.sampling import sample
 
-        novelty = self.parts.watcher.novelty(round_id)
-        chosen = sample(
-            self.parts.store, round_id, self.parts.settings.sample_size, random.Random(round_id), novelty=novelty
-        )
-        return len(chosen)
+        settings, store = self.parts.settings, self.parts.store
+        size = settings.sample_size
+        if budget := settings.round_budget:
+            with store.read() as conn:
+                size = min(size, budget - samples.count_since(conn, store.now() - BUDGETED, budget))
+        novelty = self.parts.watcher.novelty() if trigger.kind == "drift" else None
+        rng = random.Random(f"{round_id} {trigger.id}")
+        return len(sample(store, round_id, size, rng, novelty=novelty, joined=joined))
 
     def freeze(self, round_id: str) -> str:
         return self.parts.datasets.freeze(round_id).id
 
-    def train(self, run_id: str, dataset_id: str) -> str:
-        return str(self.parts.trainer.train(run_id, dataset_id, recipe(self.parts.settings), self.on_step).ref)
+    def train(self, run_id: str, dataset_id: str, go_on: Callable[[], None]) -> str:
+        def on_step(step: int, steps: int, loss: float) -> None:
+            go_on()
+            if self.on_step:
+                self.on_step(step, steps, loss)
+
+        return str(self.parts.trainer.train(run_id, dataset_id, recipe(self.parts.settings), on_step).ref)
 
     def evaluate(self, evaluation_id: str, adapter: str, dataset_id: str) -> Verdict:
         with offline_engine(self.parts) as engine:

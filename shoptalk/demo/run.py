@@ -28,8 +28,7 @@ from shoptalk.domain import Scope
 from shoptalk.errors import InvalidInput, ShoptalkError
 from shoptalk.processes.supervisor import Supervisor, hand_over
 from shoptalk.settings import Settings
-from shoptalk.store.chat import chats
-from shoptalk.store.ingest import turns
+from shoptalk.store.ingest import conversations, turns
 from shoptalk.store.labeling import labels, samples
 from shoptalk.store.training import evaluations
 from shoptalk.terminal import printable
@@ -109,7 +108,7 @@ def _perform(demo: Demo, label_studio: bool) -> dict[str, Any]:
         with store.read() as conn:
             demo.say(f"removed: {_counts(turns.pii_totals(conn))}")
     with demo.stage("label", "The most useful replies go to annotators, who correct them"):
-        trigger = demo.parts.watcher.trigger("person", "the demo asks for a first round")
+        trigger = demo.parts.requests.ask("person", "the demo asks for a first round")
         round_id = stages.round_of(demo, trigger.id)
         annotated = stages.annotate(demo, round_id, label_studio)
         demo.say(f"{annotated} replies annotated")
@@ -126,7 +125,7 @@ def _perform(demo: Demo, label_studio: bool) -> dict[str, Any]:
         first = sum(len(e.messages) == 2 for e in held)  # the system prompt and one message; evaluated first
         losses = {side: evaluation.evidence[side]["losses"][:first] for side in ("live", "candidate")}
         return {
-            "conversations": chats.count(conn),
+            "conversations": conversations.count(conn),
             "turns_stored": turns.count(conn),
             "pii_removed": turns.pii_totals(conn),
             "tasks_pushed": samples.count(conn, pushed=True),

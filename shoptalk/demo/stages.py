@@ -18,11 +18,11 @@ from shoptalk.demo.stage import Demo
 from shoptalk.demo.traffic import Customers
 from shoptalk.domain import id_of_round
 from shoptalk.errors import ShoptalkError
-from shoptalk.store import rounds
+from shoptalk.store import rounds, triggers
 from shoptalk.store.chat import releases
-from shoptalk.store.ingest import inbox, turns
+from shoptalk.store.ingest import feature_queue, inbox
 from shoptalk.store.labeling import samples
-from shoptalk.store.monitoring import reports, triggers
+from shoptalk.store.monitoring import reports
 from shoptalk.store.training import evaluations, runs
 
 LONGEST_ROUND_S = 3600.0
@@ -45,7 +45,7 @@ def chat(demo: Demo, conversations: Sequence[Recorded], max_tokens: int, at_once
 def drained(demo: Demo) -> None:
     """Wait until the worker has admitted everything in the inbox and computed its features."""
     demo.until("the worker to admit what is in the inbox", lambda conn: inbox.count(conn) == 0)
-    demo.until("features", lambda conn: not turns.without_features(conn, demo.parts.feature_version, 1))
+    demo.until("features", lambda conn: not feature_queue.waiting(conn, 1))
 
 
 def round_of(demo: Demo, trigger_id: str) -> str:
@@ -134,10 +134,12 @@ def find_drift(demo: Demo) -> dict[str, Any]:
     demo.say(f"before: p = {before.p_value:.3f} ({before.reference} conversations against {before.current})")
     chat(demo, demo.news, demo.plan.reply_tokens)
     drained(demo)
-    after = watcher.run_once()
+    after = watcher.check()
     if after is None:
         raise ShoptalkError("the new topic's conversations did not arrive")
     demo.say(f"after:  p = {after.p_value:.3f}")
+    while watcher.run_once():  # the worker looks too, and each of them at windows that the other did not
+        pass
     with demo.parts.store.read() as conn:
         raised = [t for t in triggers.newest(conn) if t.kind == "drift"]
         report = reports.newest(conn, 1)

@@ -94,9 +94,9 @@ class Registry:
         """Delete a withdrawn adapter's files, but those that another adapter shares."""
         adapter = self.find(ref)
         with self._store.read() as conn:
-            others = [other for other in adapters.everything(conn) if other.ref != ref]
-        kept = {sha for other in others for sha in (other.weights_sha256, other.config_sha256)}
-        for sha in {adapter.weights_sha256, adapter.config_sha256} - kept:
-            self._artifacts.delete(sha)
+            files = {adapter.weights_sha256, adapter.config_sha256}
+            gone = [sha256 for sha256 in sorted(files) if not adapters.shares(conn, ref, sha256)]
+        for sha256 in gone:
+            self._artifacts.delete(sha256)
         with self._store.write() as conn:
             adapters.deleted(conn, ref)

@@ -1,38 +1,71 @@
-"""A worker's heartbeat: a file it touches between its other work, which `shoptalk worker --check` looks at.
+"""Signs of life of this host's workers: a file each, in which a worker writes what its lanes do.
 
-Knows nothing of what the worker does. Workers of one host share the file, so it shows that one of them works.
+`shoptalk worker --check` reads them. Knows nothing of what lanes work on.
 """
 
 from __future__ import annotations
 
-import socket
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from shoptalk.clock import MACHINE
+from shoptalk.executors import Executors
+from shoptalk.processes.lanes import LaneState
 
-EVERY_S: Final = 5.0
-STALE_S: Final = 300.0  # longer than a reconciler takes: the pull of some hundred tasks on a busy machine
+STALE_S: Final = 60.0  # a worker writes every 5 s, and a busy machine may delay it
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """A worker's last sign of life."""
+
+    worker: str
+    #: seconds since then
+    age_s: float
+    lanes: tuple[LaneState, ...]
+
+    @property
+    def works(self) -> bool:
+        """Return whether it is recent, and no lane hangs."""
+        return self.age_s < STALE_S and not any(lane.hangs for lane in self.lanes)
 
 
 class Heartbeat:
-    """The heartbeat of this host's workers, in a folder that workers of several hosts may share."""
+    """The signs of workers, beside the locks of their ids."""
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / f"{socket.gethostname()}.alive"
+    def __init__(self, executors: Executors) -> None:
+        self._executors = executors
 
-    def beat(self) -> None:
-        """Record that the worker is alive."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.touch()
+    def beat(self, worker: str, lanes: Sequence[LaneState]) -> None:
+        """Record that a worker is alive, and what its lanes do."""
+        path = self._path(worker)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(".new")
+        draft.write_text(json.dumps([dataclasses.asdict(lane) for lane in lanes]))
+        draft.replace(path)
 
-    def age_s(self) -> float | None:
-        """Return the seconds since the last beat; None where there was none."""
+    def stop(self, worker: str) -> None:
+        """Remove a worker's sign, when it ends in order."""
+        self._path(worker).unlink(missing_ok=True)
+
+    def signs(self) -> list[Sign]:
+        """Return the signs of this host's workers, without those whose process has ended."""
+        found = (self._read(path) for path in sorted(self._executors.folder.glob(f"{self._executors.prefix}*.alive")))
+        return [sign for sign in found if sign is not None]
+
+    def _path(self, worker: str) -> Path:
+        return self._executors.folder / f"{worker}.alive"
+
+    def _read(self, path: Path) -> Sign | None:
         try:
-            return max(0.0, MACHINE.unix() - self.path.stat().st_mtime)
-        except FileNotFoundError:
+            lanes: list[dict[str, Any]] = json.loads(path.read_text())
+            age = max(0.0, MACHINE.unix() - path.stat().st_mtime)
+        except FileNotFoundError:  # it ended in between
             return None
-
-    def stop(self) -> None:
-        """Remove the file, when the worker ends in order."""
-        self.path.unlink(missing_ok=True)
+        if not self._executors.runs(path.stem):
+            return None
+        return Sign(path.stem, age, tuple(LaneState(**lane) for lane in lanes))

@@ -1,102 +1,94 @@
-"""The worker's loop: idempotent reconcilers, each at its own pace, and the rounds. Decides nothing itself.
-
-Any reconciler may fail (Label Studio away, disk full): it is tried again with exponential backoff; the others go on. A
-problem is logged when it begins and when it is over, not at every attempt between.
-"""
+"""A worker process: its lanes as threads, its signs of life, and the executor of its rounds. Decides nothing itself."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import Final
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from shoptalk.domain import new_id
 from shoptalk.errors import ShoptalkError
+from shoptalk.processes.heartbeat import Heartbeat
+from shoptalk.processes.lanes import Lane, LaneState
 from shoptalk.rounds.workflow import Jobs
-from shoptalk.store import Store, rounds
-from shoptalk.store.database import exclusively
+from shoptalk.store import Store, workers
 from shoptalk.store.failures import explain
 
 log = structlog.get_logger(__name__)
-LONGEST_PAUSE_S = 60.0
-
-
-@dataclass(slots=True)
-class Reconciler:
-    """One piece of the worker's work: `run` is called every `every_s` seconds and does what is due."""
-
-    name: str
-    every_s: float
-    run: Callable[[], object]
-    due: float = 0.0
-    failures: int = 0
-    problem: str | None = None  # as it was logged; None when it works
+BEAT_S: Final = 5.0
+PATIENCE_S: Final = 10.0  # how long a stopping worker waits for its lanes
 
 
 class Worker:
-    """One worker process."""
+    """Runs lanes until it is stopped. Other workers, on this host or others, may run beside it."""
 
-    def __init__(self, store: Store, jobs: Jobs, reconcilers: Sequence[Reconciler]) -> None:
-        self._store, self._jobs, self._machine = store, jobs, store.clock.machine
-        self._reconcilers = [
-            *reconcilers,
-            Reconciler("rounds", 1.0, self._rounds),
-            Reconciler("sweep", 30.0, jobs.sweep),
-        ]
+    def __init__(
+        self,
+        store: Store,
+        jobs: Jobs,
+        lanes: Sequence[Lane],
+        heartbeat: Heartbeat,
+        serve_metrics: Callable[[Worker], Callable[[], None]] = lambda _: lambda: None,
+    ) -> None:
+        """`serve_metrics` is called when the worker starts, and what it returns when it stops."""
+        self._store, self._jobs, self._lanes, self._heartbeat = store, jobs, list(lanes), heartbeat
+        self._serve_metrics = serve_metrics
         self._stopping = threading.Event()
+        self._silent = False  # whether the last sign of life could not be written
 
     def run(self) -> None:
-        """Work until `stop` is called, from a signal handler or another thread."""
+        """Work until `stop` is called, from a signal handler or another thread. Raises where a lane's thread ends."""
         self._jobs.start()
-        log.info("worker started", executor=self._jobs.executor)
+        self._beat()
+        threads = [
+            threading.Thread(target=lane.run, args=(self._stopping,), name=f"lane {lane.name}", daemon=True)
+            for lane in self._lanes
+        ]
+        for thread in threads:
+            thread.start()
+        stop_metrics = self._serve_metrics(self)
+        log.info("worker started", executor=self._jobs.executor, lanes=[lane.name for lane in self._lanes])
         try:
-            while not self._stopping.is_set():
-                self._stopping.wait(max(0.0, self.run_due() - self._machine.monotonic()))
+            while not self._stopping.wait(BEAT_S):
+                self._beat()
+                if ended := [thread.name for thread in threads if not thread.is_alive()]:
+                    raise ShoptalkError(f"{', '.join(ended)} ended", fix="start the worker again")
         finally:
+            self._stopping.set()
+            for thread in threads:
+                thread.join(PATIENCE_S / len(threads))
+            stop_metrics()
             self._jobs.stop()
+            self._leave()
             log.info("worker stopped")
 
     def stop(self) -> None:
         self._stopping.set()
 
-    def run_due(self) -> float:
-        """Run every reconciler that is due; return the machine time when the next one is."""
-        for item in self._reconcilers:
-            if self._machine.monotonic() >= item.due and not self._stopping.is_set():
-                self._attempt(item)
-        return min(item.due for item in self._reconcilers)
+    def states(self) -> list[LaneState]:
+        """Return what each lane does now."""
+        return [lane.state() for lane in self._lanes]
 
-    def _attempt(self, item: Reconciler) -> None:
+    def _beat(self) -> None:
+        """Give a sign of life: to this host's checks, and to the workers of all hosts."""
         try:
-            item.run()
-        except Exception as error:  # noqa: BLE001 - one reconciler's fault must not end the others; its type is logged
-            item.failures += 1
-            pause = min(LONGEST_PAUSE_S, item.every_s * 2 ** min(item.failures, 30))
-            problem = error.message if isinstance(error, ShoptalkError) else type(error).__name__
-            if isinstance(error, SQLAlchemyError | OSError):
-                problem = explain(error).message
-            if problem != item.problem:
-                log.warning("reconciler failed", reconciler=item.name, problem=problem, again_in_s=round(pause, 1))
-                item.problem = problem
-            item.due = self._machine.monotonic() + pause
-            return
-        if item.failures:
-            log.info("reconciler works again", reconciler=item.name, failures=item.failures)
-        item.failures, item.problem = 0, None
-        item.due = self._machine.monotonic() + item.every_s
+            self._heartbeat.beat(self._jobs.executor, self.states())
+            with self._store.write() as conn:
+                workers.beat(conn, self._jobs.executor)
+        except (SQLAlchemyError, OSError) as error:
+            if not self._silent:
+                log.warning("no sign of life written", problem=explain(error).message)
+            self._silent = True
+        else:
+            self._silent = False
 
-    def _rounds(self) -> None:
-        """Start a round for each trigger that has none, and make sure each open round's workflow exists."""
-        with self._store.write() as conn:
-            exclusively(conn, "rounds")  # several workers: one round at a time all the same
-            waiting, unfinished = rounds.untaken_triggers(conn), rounds.unfinished(conn)
-            if waiting and not unfinished:  # one round at a time: a later trigger waits for its turn
-                round_id = new_id("rnd")
-                rounds.open_for(conn, waiting[0], round_id)
-                log.info("round started", round=round_id, trigger=waiting[0])
-                unfinished = rounds.unfinished(conn)
-        for item in unfinished:
-            self._jobs.ensure(item.id)
+    def _leave(self) -> None:
+        """Free what this worker holds, so that the others need not wait until it is silent for long."""
+        self._heartbeat.stop(self._jobs.executor)
+        try:
+            with self._store.write() as conn:
+                workers.forget(conn, self._jobs.executor)
+        except SQLAlchemyError as error:
+            log.warning("leases not freed; others take them over in time", problem=explain(error).message)

@@ -6,35 +6,43 @@ step's result is a row keyed by (round, step), so a step that has finished is no
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol
 
+import sqlalchemy as sa
 import structlog
 
 from shoptalk.domain import Verdict, id_of_round
-from shoptalk.errors import NotEnoughData, NotFound
-from shoptalk.store import Store, rounds
+from shoptalk.errors import NotEnoughData, NotFound, RoundCancelled
+from shoptalk.moves import ROUND
+from shoptalk.rounds.requests import asks_people
+from shoptalk.store import Store, rounds, triggers
 from shoptalk.store.labeling import labels
+from shoptalk.store.triggers import Trigger
 
 log = structlog.get_logger(__name__)
+Joined = Callable[[sa.Connection, int], None]
 STEPS = ("sample", "labels", "dataset", "train", "evaluate", "release")
 
 
 class Work(Protocol):
     """The stages' part of each step; `shoptalk.app.rounds` implements it. Each call is idempotent by its ids."""
 
-    def sample(self, round_id: str) -> int:
-        """Choose replies for annotators; return how many."""
+    def sample(self, round_id: str, trigger: Trigger, joined: Joined | None = None) -> int:
+        """Choose replies for annotators, those that the trigger is about first; return how many the round has.
+
+        A trigger that joined adds some, and calls `joined` with their number in the transaction that adds them.
+        """
         ...
 
     def freeze(self, round_id: str) -> str:
         """Freeze the labels into a dataset; return its id."""
         ...
 
-    def train(self, run_id: str, dataset_id: str) -> str:
-        """Train and publish an adapter; return its name and version."""
+    def train(self, run_id: str, dataset_id: str, go_on: Callable[[], None]) -> str:
+        """Train and publish an adapter; return its name and version. Calls `go_on`, which may raise, now and then."""
         ...
 
     def evaluate(self, evaluation_id: str, adapter: str, dataset_id: str) -> Verdict:
@@ -66,10 +74,13 @@ class RoundSteps:
     def run(self, name: str, round_id: str) -> Mapping[str, Any]:
         """Run a step unless it has finished; return its result. See `shoptalk.rounds.workflow.Steps`."""
         with self._store.read() as conn:
-            known = rounds.result(conn, round_id, name)
-            done = rounds.results(conn, round_id)
-        if known is not None:
-            return known
+            found, done = rounds.find(conn, round_id), rounds.results(conn, round_id)
+        if found is None:
+            raise NotFound(f"there is no round {round_id}")
+        if found.state in ROUND.final:  # cancelled, or a step of a process that was believed dead
+            return {"end": found.state}
+        if name in done:
+            return done[name]
         self._move(round_id, "step", name)
         try:
             result: dict[str, Any] = getattr(self, f"_{name}")(round_id, done)
@@ -79,7 +90,7 @@ class RoundSteps:
             self._move(round_id, "wait", name)
             return result
         with self._store.write() as conn:
-            rounds.set_result(conn, round_id, name, result)
+            result = rounds.set_result(conn, round_id, name, result)
         log.info("round step done", round=round_id, step=name, **result)
         return result
 
@@ -88,19 +99,38 @@ class RoundSteps:
         self._move(round_id, "fail" if outcome == "failed" else "finish", outcome, problem)
 
     def _sample(self, round_id: str, _: Mapping[str, Any]) -> dict[str, Any]:
-        return {"samples": self._work.sample(round_id)}
+        with self._store.read() as conn:
+            first, *_rest = triggers.of_round(conn, round_id)
+        return {"samples": self._work.sample(round_id, first) if asks_people(first) else 0}
 
-    def _labels(self, round_id: str, done: Mapping[str, Any]) -> dict[str, Any]:
-        """Wait for enough labels of this round's samples, at most as long as planned."""
+    def _joined(self, round_id: str) -> int:
+        """Sample for triggers that joined since; return how many samples the round has."""
+        with self._store.read() as conn:
+            _, *joined = triggers.of_round(conn, round_id)
+            done = rounds.results(conn, round_id)
+        for trigger in joined:
+            step = f"join {trigger.id[-20:]}"
+            if step not in done and trigger.kind == "drift":
+
+                def record(conn: sa.Connection, added: int, step: str = step) -> None:
+                    rounds.set_result(conn, round_id, step, {"samples": added})
+
+                self._work.sample(round_id, trigger, record)
+        with self._store.read() as conn:
+            done = rounds.results(conn, round_id)
+        return sum(int(result.get("samples", 0)) for result in done.values())
+
+    def _labels(self, round_id: str, _: Mapping[str, Any]) -> dict[str, Any]:
+        """Wait for enough labels of this round's samples, at most as long as planned, or until a person says so."""
+        sampled = self._joined(round_id)
         with self._store.read() as conn:
             here, total = labels.count(conn, round_id), labels.count(conn)
             answered, found = labels.count_answered(conn, round_id), rounds.find(conn, round_id)
         if found is None:
             raise NotFound(f"there is no round {round_id}")
-        sampled = done["sample"]["samples"]
         if not sampled and not total:
             return {"end": "nothing_to_label"}
-        late = self._store.now() - found.created_at > timedelta(seconds=self._plan.labels_wait_s)
+        late = found.learn_now or self._store.now() - found.created_at > timedelta(seconds=self._plan.labels_wait_s)
         if here >= min(self._plan.labels_wanted, sampled) or answered >= sampled or (late and total):
             if not total:
                 return {"end": "no_labels"}
@@ -114,7 +144,14 @@ class RoundSteps:
 
     def _train(self, round_id: str, done: Mapping[str, Any]) -> dict[str, Any]:
         run_id = id_of_round(round_id, "run")
-        return {"run": run_id, "adapter": self._work.train(run_id, done["dataset"]["dataset"])}
+
+        def go_on() -> None:
+            with self._store.read() as conn:
+                found = rounds.find(conn, round_id)
+            if found is None or found.state in ROUND.final:
+                raise RoundCancelled
+
+        return {"run": run_id, "adapter": self._work.train(run_id, done["dataset"]["dataset"], go_on)}
 
     def _evaluate(self, round_id: str, done: Mapping[str, Any]) -> dict[str, Any]:
         evaluation_id = id_of_round(round_id, "evl")

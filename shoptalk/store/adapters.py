@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -65,8 +65,17 @@ def of_run(conn: sa.Connection, run_id: str) -> Adapter | None:
     return _adapter(row) if row else None
 
 
-def everything(conn: sa.Connection) -> list[Adapter]:
-    return [_adapter(row) for row in conn.execute(sa.select(t).order_by(t.c.created_at, t.c.version))]
+def shares(conn: sa.Connection, ref: AdapterRef, sha256: str) -> bool:
+    """Return whether an adapter besides this one has the file."""
+    query = sa.select(t.c.version).where(sa.or_(t.c.weights_sha256 == sha256, t.c.config_sha256 == sha256))
+    others = query.where(sa.or_(t.c.name != ref.name, t.c.version != ref.version))
+    return conn.execute(others.limit(1)).first() is not None
+
+
+def newest(conn: sa.Connection, limit: int) -> list[Adapter]:
+    """Return the latest, latest first."""
+    query = sa.select(t).order_by(t.c.created_at.desc(), t.c.version.desc()).limit(limit)
+    return [_adapter(row) for row in conn.execute(query)]
 
 
 def _adapter(row: sa.Row[tuple[object, ...]]) -> Adapter:
@@ -102,8 +111,22 @@ def mark_of(conn: sa.Connection, ref: AdapterRef) -> Mark | None:
     return _mark(row) if row else None
 
 
-def all_marks(conn: sa.Connection) -> list[Mark]:
-    return [_mark(row) for row in conn.execute(sa.select(marks).order_by(marks.c.created_at, marks.c.version))]
+def open_marks(conn: sa.Connection) -> list[Mark]:
+    """Return the marks of adapters whose files are still there, oldest first."""
+    query = sa.select(marks).where(marks.c.deleted_at.is_(None))
+    return [_mark(row) for row in conn.execute(query.order_by(marks.c.created_at, marks.c.version))]
+
+
+def withdrawn(conn: sa.Connection, refs: Iterable[AdapterRef]) -> set[AdapterRef]:
+    """Return those of the adapters that must not be served any more."""
+    found = {ref: mark_of(conn, ref) for ref in refs if not ref.is_base}
+    return {ref for ref, mark in found.items() if mark is not None and mark.withdrawn_at is not None}
+
+
+def marks_of(conn: sa.Connection, erasure_id: str) -> list[Mark]:
+    """Return the marks that an erasure made."""
+    query = sa.select(marks).where(marks.c.erasure_id == erasure_id)
+    return [_mark(row) for row in conn.execute(query.order_by(marks.c.created_at, marks.c.version))]
 
 
 def withdraw(conn: sa.Connection, ref: AdapterRef) -> None:

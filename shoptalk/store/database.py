@@ -128,6 +128,11 @@ def exclusively(conn: sa.Connection, what: str) -> None:
         conn.execute(sa.text("select pg_advisory_xact_lock(hashtextextended(:what, 7034001))"), {"what": what})
 
 
+def count_up_to(conn: sa.Connection, query: sa.Select[Any], most: int) -> int:
+    """Return how many rows a query finds, at most `most`, without reading more."""
+    return conn.execute(sa.select(sa.func.count()).select_from(query.limit(most).subquery())).scalar_one()
+
+
 def in_chunks(ids: Sequence[T]) -> Iterator[list[T]]:
     """Divide ids, in order, into lists that are short enough for one statement."""
     for start in range(0, len(ids), MOST_BOUND):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Float, ForeignKey, Index, Integer, LargeBinary, String, Table, Text
+from sqlalchemy import BigInteger, Column, Float, ForeignKey, Index, Integer, LargeBinary, String, Table, Text, and_
 
 from shoptalk.store.columns import ID, Json, Time, id_column, metadata, time_column
 
@@ -144,6 +144,18 @@ turns = Table(
     Column("admitted_at", Time(), nullable=False),
     Column("customer", ID, index=True),  # keyed hash
 )  # fmt: skip
+admitted_conversations = Table(  # when the first turn of each conversation was admitted
+    "admitted_conversations", metadata,
+    Column("conversation_id", ID, primary_key=True),
+    Column("traffic", String(80), nullable=False),  # see `shoptalk.store.ingest.conversations`
+    Column("admitted_at", Time(), nullable=False),
+)  # fmt: skip
+feature_queue = Table(  # turns whose features are to be computed
+    "feature_queue", metadata,
+    Column("turn_id", ID, primary_key=True),
+    Column("seq", Integer, nullable=False, index=True),
+    Column("claimed_until", Time()),  # by one of several workers
+)  # fmt: skip
 turn_features = Table(
     "turn_features", metadata,
     Column("turn_id", ID, primary_key=True),
@@ -174,12 +186,12 @@ topic_models = Table(
     Column("topics", Integer, nullable=False),
     Column("turns", Integer, nullable=False),
     Column("centroids", LargeBinary, nullable=False),  # float32, little-endian
+    Column("names", Json, nullable=False),  # the number of the topic of each centroid, which later models keep
     time_column(),
 )  # fmt: skip
 turn_topics = Table(
     "turn_topics", metadata,
     Column("turn_id", ID, primary_key=True),
-    Column("model_id", ID, nullable=False, index=True),
     Column("topic", Integer, nullable=False),
 )  # fmt: skip
 feedback = Table(
@@ -357,7 +369,10 @@ drift_checks = Table(
     Column("p_value", Float, nullable=False),
     Column("reference", Integer, nullable=False),
     Column("current", Integer, nullable=False),
-    Column("current_until", Integer, nullable=False),  # the newest turn's seq
+    Column("against", String(120), nullable=False),  # the reference, in words
+    Column("asked", Integer, nullable=False),  # 1 where a person asked for it
+    Column("end_at", Time()),  # the place of the current window's last conversation
+    Column("end_id", ID),
     Column("report_id", ID),
     time_column(),
 )  # fmt: skip
@@ -365,7 +380,7 @@ triggers = Table(
     "triggers", metadata, id_column(),
     Column("kind", String(16), nullable=False),
     Column("reason", Text, nullable=False),
-    Column("round_id", ID, unique=True),
+    Column("round_id", ID, index=True),
     time_column(),
 )  # fmt: skip
 
@@ -376,6 +391,7 @@ rounds = Table(
     Column("state", String(16), nullable=False),
     Column("step", String(32), nullable=False),
     Column("problem", Text),
+    Column("learn_now", Integer, nullable=False),  # 1: train on the labels that are there
     time_column(), time_column("updated_at"),
 )  # fmt: skip
 round_steps = Table(
@@ -385,5 +401,48 @@ round_steps = Table(
     Column("result", Json, nullable=False),
     time_column(),
 )  # fmt: skip
+counters = Table(  # totals, see `shoptalk.store.counters`
+    "counters", metadata,
+    Column("day", String(10), primary_key=True),
+    Column("name", String(120), primary_key=True),
+    Column("shard", Integer, primary_key=True),
+    Column("value", Float, nullable=False),
+)  # fmt: skip
+cursors = Table(  # how far work that goes through a table in order has come
+    "cursors", metadata,
+    Column("name", String(80), primary_key=True),
+    Column("position", BigInteger, nullable=False),
+)  # fmt: skip
+workers = Table(  # worker processes that run, on any host
+    "workers", metadata, id_column(),
+    Column("beat_at", Time(), nullable=False),  # its last sign of life, machine time
+)  # fmt: skip
+leases = Table(  # what only one worker does at a time
+    "leases", metadata,
+    Column("name", String(32), primary_key=True),
+    Column("holder", ID, nullable=False),
+)  # fmt: skip
 
+# what is read by itself, or for a page, finds its rows by an index and not by a scan
 Index("ix_arrivals_conversation", arrivals.c.conversation_id)
+_FREE = arrivals.c.batch_id.is_(None)
+Index("ix_arrivals_free", arrivals.c.seq, sqlite_where=_FREE, postgresql_where=_FREE)
+_REPLY = and_(turns.c.role == "assistant", turns.c.inference_id.is_not(None))
+Index("ix_turns_replies", turns.c.seq, sqlite_where=_REPLY, postgresql_where=_REPLY)
+_ADMITTED = admitted_conversations.c
+Index("ix_admitted_conversations_place", _ADMITTED.traffic, _ADMITTED.admitted_at, _ADMITTED.conversation_id)
+_UNPUSHED = samples.c.task_id.is_(None)
+Index("ix_samples_created_at", samples.c.created_at)
+Index("ix_samples_unpushed", samples.c.created_at, sqlite_where=_UNPUSHED, postgresql_where=_UNPUSHED)
+_KEPT = adapter_marks.c.deleted_at.is_(None)
+Index("ix_adapter_marks_kept", adapter_marks.c.created_at, sqlite_where=_KEPT, postgresql_where=_KEPT)
+Index("ix_erasures_updated_at", erasures.c.updated_at)
+for _column in (adapters.c.weights_sha256, adapters.c.config_sha256):
+    Index(f"ix_adapters_{_column.name}", _column)
+for _table in (erasures, rounds):
+    Index(f"ix_{_table.name}_state", _table.c.state)
+for _table in (
+    quarantine, topic_models, releases, datasets, runs, adapters, evaluations, reports, drift_checks, triggers, rounds,
+    erasures, import_batches,
+):  # fmt: skip
+    Index(f"ix_{_table.name}_created_at", _table.c.created_at)

@@ -19,13 +19,14 @@ from shoptalk.domain import (  # fmt: skip
     id_of_round,
     new_id,
 )
-from shoptalk.store import Store, adapters, rounds
+from shoptalk.store import Store, adapters, rounds, totals, triggers
 from shoptalk.store.chat import chats, inferences, releases
-from shoptalk.store.ingest import feedback, quarantine, turns
+from shoptalk.store.ingest import conversations, feedback, quarantine, turns
 from shoptalk.store.labeling import labels, samples
-from shoptalk.store.monitoring import drift_checks, reports, triggers
+from shoptalk.store.monitoring import drift_checks, reports
 from shoptalk.store.training import datasets, evaluations, runs
 from tests.clocks import now
+from tests.rows import drift_check
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{7*7}}"
 P_VALUES = (0.62, 0.31, 0.84, 0.45, 0.12, 0.55, 0.2, 0.071, 0.34, 0.018, 0.0061, 0.0004, 2e-6, 0.4, 0.73)
@@ -47,6 +48,7 @@ def fill(store: Store, *, alias: str = "shop") -> dict[str, str]:
         quarantine.add(conn, new_id("qua"), "exchange", None, "the second scan found PERSON", None)
         quarantine.add(conn, new_id("qua"), "exchange", None, "the second scan found PERSON, PHONE_NUMBER", None)
         quarantine.add(conn, new_id("qua"), "feedback", None, "invalid: value: not a number", None)
+        totals.recount(conn)
     return ids
 
 
@@ -88,6 +90,7 @@ def add_conversations(store: Store, count: int, alias: str = "shop") -> None:
                 at=at,
                 inference_id=made.id,
             )
+            conversations.add(conn, conversation, conversations.customers_of(alias))
             turns.add(conn, question, 2 * n + 1, sha(question.id))
             turns.add(conn, answer, 2 * n + 2, sha(answer.id))
             counts = {"ORDER_ID": 1, "EMAIL_ADDRESS": n % 2, "PERSON": n % 3, "PHONE_NUMBER": int(n % 7 == 0)}
@@ -248,7 +251,7 @@ def add_drift(store: Store, report_id: str) -> None:
         for n, p in enumerate(P_VALUES):
             at = now() - timedelta(minutes=len(P_VALUES) - n)
             report = report_id if p < 1e-5 else None
-            drift_checks.add(conn, drift_checks.DriftCheck(f"chk_{n}", 0.02, p, 400, 200, 2 * n, report, at))
+            drift_checks.add(conn, drift_check(f"chk_{n}", p, at, report_id=report))
 
 
 def fill_with_hostile_text(store: Store) -> None:
@@ -299,7 +302,7 @@ def fill_with_hostile_text(store: Store) -> None:
         rounds.set_result(conn, "rnd_h", "sample", {"samples": f"left {text}"})
         rounds.move(conn, "rnd_h", "step", f"step {text}"[:32], f"stuck {text}")
         reports.add(conn, reports.Report(f"rep_{text}", f"title {text}", sha("r"), {}, now()))
-        drift_checks.add(conn, drift_checks.DriftCheck("chk_h", 0.1, 1e-9, 5, 5, 1, f"rep_{text}", now()))
+        drift_checks.add(conn, drift_check("chk_h", 1e-9, now(), report_id=f"rep_{text}", against=text[:120]))
         quarantine.add(conn, "qua_h", "exchange", None, f"quarantined {text}", None)
         turns.add_pii_counts(conn, "arr_h", "con_h", {f"TYPE {text}"[:64]: 2}, "1")
         chats.open_conversation(conn, chats.StoredConversation("con_h", "web", None), "chat")
@@ -344,3 +347,4 @@ def fill_with_hostile_text(store: Store) -> None:
                 updated_at=now(),
             ),
         )
+        totals.recount(conn)

@@ -17,7 +17,7 @@ from chatbot.api.auth import CONSOLE_COOKIE, COOKIE, console_session
 from chatbot.api.services import Services
 from chatbot.console import words
 from chatbot.console.assets import FILES
-from chatbot.console.dashboard import MOVES, moves_of
+from chatbot.console.dashboard import MOVES, ROUND_MOVES, offers_of
 from chatbot.console.drawing import bars, sparkline
 from chatbot.engine.null import NullEngine
 from chatbot.keys import create_key
@@ -26,8 +26,9 @@ from shoptalk.app.api import build_api
 from shoptalk.domain import ReleaseState, Scope
 from shoptalk.models.registry import Registry
 from shoptalk.moves import RELEASE_MOVES_BY_HAND
+from shoptalk.rounds import control
 from shoptalk.settings import Settings
-from shoptalk.store import Store
+from shoptalk.store import Store, rounds
 from shoptalk.store.chat import keys, releases
 from shoptalk.store.ingest import inbox
 from tests.chatbot.pages_world import HOSTILE, fill, fill_with_hostile_text
@@ -366,6 +367,56 @@ class TestMoves:
             assert client.get(address).status_code == 404
             assert client.post(address, headers=OURS, data={"reason": ""}).status_code == 404
 
+    def test_a_round_can_be_cancelled_and_its_learning_hurried(self, client: TestClient, services: Services) -> None:
+        ids = fill(services.store)
+        sign_in(client, services, Scope.READ)
+        assert "/console/rounds/" not in client.get("/console").text
+        address = f"/console/rounds/{ids['round']}"
+        assert client.post(f"{address}/cancel", headers=OURS, data={"reason": ""}).status_code == 403
+        sign_in(client, services, Scope.READ, Scope.RELEASE)
+        html = client.get("/console").text
+        assert f'action="{address}/cancel"' in html
+        assert "learn-now" not in html  # it does not wait for labels
+        with services.store.write() as conn:
+            rounds.move(conn, ids["round"], "wait", "labels")
+        assert f'action="{address}/learn-now"' in client.get("/console").text
+        assert "waits for no more labels" in client.get(f"{address}/learn-now").text
+        hurried = client.post(f"{address}/learn-now", headers=OURS, data={"reason": ""})
+        assert hurried.headers["location"] == "/console?moved=learn-now"
+        html = client.get("/console?moved=learn-now").text
+        assert "The round goes on within a minute." in html
+        assert f'action="{address}/learn-now"' not in html
+        assert client.post(f"{address}/cancel", headers=OURS, data={"reason": ""}).status_code == 303
+        with services.store.read() as conn:
+            found = rounds.find(conn, ids["round"])
+        assert found is not None
+        assert found.state == "cancelled"
+        assert client.post(f"{address}/cancel", headers=OURS, data={"reason": ""}).status_code == 409
+        assert client.post("/console/rounds/rnd_none/cancel", headers=OURS, data={"reason": ""}).status_code == 404
+        assert client.get(f"{address}/explode").status_code == 404
+
+    def test_rounds_over_http(self, client: TestClient, services: Services) -> None:
+        ids = fill(services.store)
+        _, secret = create_key(services.store, "engineer", [Scope.READ, Scope.RELEASE])
+        _, other = create_key(services.store, "reader", [Scope.READ])
+        may, reads = ({"Authorization": f"Bearer {key}"} for key in (secret, other))
+        [newest, *_] = client.get("/v1/rounds", headers=reads).json()["data"]
+        assert newest["id"] == ids["round"]
+        shown = client.get(f"/v1/rounds/{ids['round']}", headers=reads).json()
+        assert (shown["round"]["state"], shown["triggers"][0]["kind"]) == ("running", "drift")
+        assert set(shown["steps"]) >= {"sample", "labels"}
+        assert client.get("/v1/rounds/rnd_none", headers=reads).status_code == 404
+        assert client.post("/v1/rounds", headers=reads, json={"reason": "new prices"}).status_code == 403
+        asked = client.post("/v1/rounds", headers=may, json={"reason": "new prices"})
+        assert (asked.status_code, asked.json()["kind"]) == (201, "person")
+        moved = client.post(f"/v1/rounds/{ids['round']}/learn-now", headers=may)
+        assert (moved.status_code, moved.json()["learn_now"]) == (200, True)
+        assert client.post(f"/v1/rounds/{ids['round']}/cancel", headers=reads).status_code == 403
+        assert client.post(f"/v1/rounds/{ids['round']}/cancel", headers=may).json()["state"] == "cancelled"
+        assert client.post(f"/v1/rounds/{ids['round']}/cancel", headers=may).status_code == 409
+        wrong = client.post(f"/v1/rounds/{ids['round']}/explode", headers=may)
+        assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "move")
+
     @pytest.mark.parametrize("origin", [None, "null", "https://evil.example"])
     def test_other_sites_cannot_move_anything(self, client: TestClient, services: Services, origin: str | None) -> None:
         ids = fill(services.store)
@@ -387,14 +438,15 @@ class TestMoves:
 
     def test_every_move_has_its_words_and_buttons_follow_the_state(self, services: Services) -> None:
         assert set(MOVES) == set(RELEASE_MOVES_BY_HAND)
+        assert set(ROUND_MOVES) == set(control.MOVES)
         ids = fill(services.store)
         with services.store.read() as conn:
             pending, live = releases.find(conn, ids["pending"]), releases.find(conn, ids["live"])
         assert pending is not None
         assert live is not None
-        assert moves_of(pending) == ["promote", "abort"]
-        assert moves_of(live) == ["rollback"]
-        assert moves_of(dataclasses.replace(live, state=ReleaseState.ROLLED_BACK)) == []
+        assert [offer.label for offer in offers_of(pending)] == ["Promote", "Abort"]
+        assert [offer.label for offer in offers_of(live)] == ["Roll back"]
+        assert offers_of(dataclasses.replace(live, state=ReleaseState.ROLLED_BACK)) == []
 
 
 class TestApiDocs:

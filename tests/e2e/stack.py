@@ -42,7 +42,14 @@ class Stack:
     """A running shoptalk. Its settings are both an object for the test and the environment of the processes."""
 
     def __init__(self, home: Path, **values: Any) -> None:
-        values = {"home": home, "port": free_port(), "engine": "null", "models": ROOT / "data" / "models", **values}
+        values = {
+            "home": home,
+            "port": free_port(),
+            "worker_port": 0,
+            "engine": "null",
+            "models": ROOT / "data" / "models",
+            **values,
+        }
         self.settings: Settings = load_settings(**values)
         self.environment = {
             **os.environ,

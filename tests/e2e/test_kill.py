@@ -44,7 +44,7 @@ def test_a_round_continues_after_its_worker_was_killed_in_training(tmp_path: Pat
                 return inbox.count(conn) == 0
 
         until(drained, "the drain")
-        trigger = stack.parts.watcher.trigger("person", "test")
+        trigger = stack.parts.requests.ask("person", "test")
         round_id = str(until(lambda: _round_of(stack, trigger.id), "the round"))
         until(lambda: "sample" in _results(stack, round_id), "samples")
         annotate(

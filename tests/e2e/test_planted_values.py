@@ -13,7 +13,7 @@ import pytest
 
 from labeling.label_studio.server import LabelStudioServer
 from shoptalk.demo.helpers import annotate
-from shoptalk.store.ingest import inbox, quarantine, turns
+from shoptalk.store.ingest import conversations, inbox, quarantine
 from shoptalk.store.labeling import labels, samples
 from tests.e2e.stack import LABEL_STUDIO, Stack, need, until
 
@@ -85,7 +85,7 @@ def test_planted_values_are_nowhere(running: Stack) -> None:
 
     until(drained, "the drain", 240)
     with store.read() as conn:
-        assert turns.count_conversations(conn) >= 0.95 * CONVERSATIONS, quarantine.reasons(conn)
+        assert conversations.count(conn) >= 0.95 * CONVERSATIONS, quarantine.reasons(conn)
     _annotate(running, planted)
     for name in list(running.processes):
         running.stop(name)
@@ -119,7 +119,7 @@ def _converse(http: Any, i: int, p: Planted) -> None:
 def _annotate(running: Stack, planted: list[Planted]) -> None:
     """Let a round send replies to Label Studio, and annotators write planted values into their corrections."""
     store = running.parts.store
-    running.parts.watcher.trigger("person", "test")
+    running.parts.requests.ask("person", "test")
 
     def pushed() -> int:
         with store.read() as conn:

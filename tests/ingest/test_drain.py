@@ -23,7 +23,7 @@ from shoptalk.store import Store, schema
 from shoptalk.store.chat import chats, inferences
 from shoptalk.store.ingest import feedback, inbox, quarantine, turns
 from tests.clocks import now
-from tests.rows import inference
+from tests.rows import inference, number
 
 AT = datetime(2026, 1, 1, tzinfo=UTC).isoformat()
 
@@ -61,7 +61,7 @@ def put(
 
 def counts(store: Store) -> tuple[int, int, int]:
     with store.read() as conn:
-        return inbox.count(conn), turns.count(conn), feedback.count(conn)
+        return inbox.count(conn), turns.count(conn), number(conn, schema.feedback)
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ def add_conversation(
     replies: list[str] = []
     parent: str | None = None
     with store.write() as conn:
-        seq = turns.count(conn)
+        seq = turns.last_seq(conn)
         for n, (question, reply) in enumerate(exchanges):
             at = START + timedelta(minutes=seq + 2 * n)
             inference = Inference(

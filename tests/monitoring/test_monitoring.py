@@ -12,20 +12,22 @@ import numpy as np
 import pytest
 
 from monitoring.mmd import mmd_test
-from monitoring.watcher import Watcher
-from monitoring.windows import read_windows
-from shoptalk.domain import Feedback, Turn
+from monitoring.watcher import Watcher, WatchPlan
+from monitoring.windows import find_reference
+from shoptalk.domain import Adapter, AdapterRef, Feedback, Turn
 from shoptalk.errors import NotEnoughData
 from shoptalk.models.artifacts import Artifacts
-from shoptalk.store import Store, rounds
-from shoptalk.store.ingest import feedback, turns
-from shoptalk.store.monitoring import reports, triggers
+from shoptalk.rounds.requests import RoundRequests
+from shoptalk.store import Store, adapters, rounds, triggers
+from shoptalk.store.ingest import conversations, feature_queue, feedback, turns
+from shoptalk.store.monitoring import reports
 from shoptalk.store.training import datasets
 from tests.clocks import now
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 DIM = 16
 WINDOW = 20
+TRAFFIC = conversations.customers_of("shop")
 
 
 class TestTwoSamples:
@@ -34,7 +36,7 @@ class TestTwoSamples:
         low = 0
         for seed in range(120):
             rows = rng.normal(size=(50, 8)).astype(np.float32)
-            low += mmd_test(rows[:30], rows[30:], permutations=99, seed=seed).p_value <= 0.05
+            low += mmd_test(rows[:30], rows[30:], limit=0.05, seed=seed).p_value <= 0.05
         assert low <= 13  # of 120 at 5 %: more than 13 happens once in a hundred times
 
     def test_a_shift_is_found(self) -> None:
@@ -43,8 +45,7 @@ class TestTwoSamples:
         for seed in range(20):
             shifted = rng.normal(loc=0.8, size=(25, 8)).astype(np.float32)
             found += (
-                mmd_test(rng.normal(size=(40, 8)).astype(np.float32), shifted, permutations=199, seed=seed).p_value
-                <= 0.01
+                mmd_test(rng.normal(size=(40, 8)).astype(np.float32), shifted, limit=0.01, seed=seed).p_value <= 0.01
             )
         assert found == 20
 
@@ -52,15 +53,25 @@ class TestTwoSamples:
         near, far = np.zeros((10, 4), np.float32), np.ones((10, 4), np.float32)
         first = mmd_test(near, far)
         assert first == mmd_test(near, far)
-        assert first.p_value == pytest.approx(1 / 1000, rel=1)
+        assert 0 < first.p_value < 0.01
         assert mmd_test(near, near).p_value == 1.0
+
+    def test_as_many_permutations_are_drawn_as_the_limit_needs(self) -> None:
+        rng = np.random.default_rng(5)
+        one, other = rng.normal(size=(2, 30, 4)).astype(np.float32)
+        far = mmd_test(one, one + 5, limit=1e-4)
+        assert far.p_value <= 1e-4
+        assert far.permutations >= 200_000
+        assert mmd_test(one, other, limit=1e-4).permutations < 20_000  # nothing there: few say so
 
     def test_one_row_is_not_a_sample(self) -> None:
         with pytest.raises(ValueError, match="two rows"):
             mmd_test(np.zeros((1, 4), np.float32), np.zeros((5, 4), np.float32))
 
 
-def chat(store: Store, count: int, *, topic: int, text: str = "Where is my order?", start: int = 0) -> None:
+def chat(
+    store: Store, count: int, *, topic: int, text: str = "Where is my order?", start: int = 0, traffic: str = TRAFFIC
+) -> None:
     """Conversations of one exchange each; messages of a topic have similar embeddings."""
     rng = np.random.default_rng(start + 1000 * topic)
     with store.write() as conn:
@@ -83,8 +94,10 @@ def chat(store: Store, count: int, *, topic: int, text: str = "Where is my order
             vector = rng.normal(scale=0.3, size=DIM)
             vector[topic] += 2.0
             vector /= np.linalg.norm(vector)
+            conversations.add(conn, asked.conversation_id, traffic)
             for i, turn in enumerate((asked, said)):
                 turns.add(conn, turn, seq + 1 + i, f"{turn.id:0>64}")
+                feature_queue.done(conn, [turn.id])
                 row = turns.Features(turn.id, 20, 4 + n % 5, n % 7 == 0, vector.astype("<f4").tobytes())
                 turns.add_features(conn, turns.FEATURES, [row])
             feedback.add(
@@ -101,9 +114,30 @@ def chat(store: Store, count: int, *, topic: int, text: str = "Where is my order
             )
 
 
-def freeze(store: Store, name: str) -> None:
-    with store.write() as conn:
-        datasets.add(conn, datasets.Dataset(name, "a" * 64, 1, 1, None, now()), [])
+class Shop:
+    """An adapter that is served, each trained on what was there when its dataset was frozen."""
+
+    def __init__(self, store: Store) -> None:
+        self._store, self.served, self._made = store, AdapterRef("shop", 0), 0
+
+    def freeze(self) -> AdapterRef:
+        """Freeze a dataset and register an adapter that was trained on it; it is not served yet."""
+        self._made += 1
+        made = AdapterRef("shop", self._made)
+        with self._store.write() as conn:
+            datasets.add(conn, datasets.Dataset(f"ds_{made.version}", "a" * 64, 1, 1, None, now()), [])
+            adapters.add(
+                conn,
+                Adapter(
+                    ref=made, weights_sha256="b" * 64, config_sha256="c" * 64, size_bytes=1, rank=1,
+                    base_sha256="d" * 64, dataset_id=f"ds_{made.version}", run_id=f"run_{made.version}",
+                    created_at=now(),
+                ),
+            )  # fmt: skip
+        return made
+
+    def serve(self) -> None:
+        self.served = self.freeze()
 
 
 @pytest.fixture
@@ -112,8 +146,13 @@ def artifacts(tmp_path: Path) -> Artifacts:
 
 
 @pytest.fixture
-def watcher(sqlite_store: Store, artifacts: Artifacts) -> Watcher:
-    return Watcher(sqlite_store, artifacts, WINDOW, 0.01)
+def shop(sqlite_store: Store) -> Shop:
+    return Shop(sqlite_store)
+
+
+@pytest.fixture
+def watcher(sqlite_store: Store, artifacts: Artifacts, shop: Shop) -> Watcher:
+    return Watcher(sqlite_store, artifacts, WatchPlan("shop", WINDOW, 0.01, reference=40), lambda: shop.served)
 
 
 def raised(store: Store) -> list[str]:
@@ -121,134 +160,165 @@ def raised(store: Store) -> list[str]:
         return [t.kind for t in triggers.newest(conn)]
 
 
-def test_too_few_conversations_make_no_windows(sqlite_store: Store, watcher: Watcher) -> None:
+def reference(store: Store, served: AdapterRef, most: int = 400) -> list[str]:
+    with store.read() as conn:
+        found = find_reference(conn, TRAFFIC, served, WINDOW, most)
+        return [] if found is None else list(found.ids)
+
+
+def test_too_few_conversations_are_not_looked_at(sqlite_store: Store, watcher: Watcher) -> None:
     assert watcher.run_once() is None
-    chat(sqlite_store, WINDOW, topic=0)
-    assert read_windows(sqlite_store, WINDOW, turns.FEATURES) is None
+    chat(sqlite_store, 2 * WINDOW - 1, topic=0)
+    assert watcher.run_once() is None
     assert watcher.check() is None
     with pytest.raises(NotEnoughData, match="SHOPTALK_DRIFT_WINDOW"):
         watcher.report()
 
 
-def test_windows_meet_where_the_dataset_was_frozen(sqlite_store: Store) -> None:
+def test_the_reference_is_what_the_served_adapter_learned_from(sqlite_store: Store, shop: Shop) -> None:
     chat(sqlite_store, 30, topic=0)
-    freeze(sqlite_store, "ds_1")
+    assert reference(sqlite_store, shop.served) == [f"con_0_{n}" for n in range(WINDOW)]  # the first ones
+    shop.serve()
     chat(sqlite_store, 25, topic=1)
-    windows = read_windows(sqlite_store, WINDOW, turns.FEATURES)
-    assert windows is not None
-    assert {c.id[4] for c in windows.reference} == {"0"}
-    assert [c.id for c in windows.current] == [f"con_1_{n}" for n in range(5, 25)]
-    assert windows.until == 110
-    assert len(windows.reference) == 30
-    assert np.linalg.norm(windows.current[0].embedding) == pytest.approx(1.0, abs=1e-5)
+    assert reference(sqlite_store, shop.served) == [f"con_0_{n}" for n in range(30)]
+    shop.freeze()  # of a candidate that is not served
+    assert reference(sqlite_store, shop.served) == [f"con_0_{n}" for n in range(30)]
 
 
-def test_a_conversation_that_goes_on_stays_on_its_side(sqlite_store: Store) -> None:
+def test_the_reference_is_found_however_much_came_since(sqlite_store: Store, shop: Shop) -> None:
     chat(sqlite_store, 30, topic=0)
-    freeze(sqlite_store, "ds_1")
-    chat(sqlite_store, 25, topic=1)
+    shop.serve()
+    chat(sqlite_store, 120, topic=1)
+    assert reference(sqlite_store, shop.served, most=25) == [f"con_0_{n}" for n in range(5, 30)]
+
+
+def test_an_adapter_from_before_the_traffic_is_compared_with_the_first_conversations(
+    sqlite_store: Store, shop: Shop
+) -> None:
+    chat(sqlite_store, 3, topic=1)
+    shop.serve()
+    chat(sqlite_store, 30, topic=0)
+    assert len(reference(sqlite_store, shop.served)) == WINDOW
+
+
+def test_a_conversation_that_goes_on_stays_on_its_side(sqlite_store: Store, shop: Shop, watcher: Watcher) -> None:
+    chat(sqlite_store, 30, topic=0)
+    shop.serve()
+    chat(sqlite_store, 19, topic=1)
     with sqlite_store.write() as conn:
         for n in range(10):
             more = Turn(
                 id=f"m{n}", conversation_id=f"con_0_{n}", parent_id=f"a0_{n}", role="user", text="And now?", at=now()
             )
             turns.add(conn, more, turns.last_seq(conn) + 1, f"{n:0>64}")
-    windows = read_windows(sqlite_store, WINDOW, turns.FEATURES)
-    assert windows is not None
-    assert {c.id[4] for c in windows.reference} == {"0"}
-    assert {c.id[4] for c in windows.current} == {"1"}
+            conversations.add(conn, more.conversation_id, TRAFFIC)
+    assert watcher.run_once() is None  # 19 are not 20
 
 
-def test_the_reference_is_found_however_much_came_since(sqlite_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_customers_of_the_alias_count(sqlite_store: Store, shop: Shop, watcher: Watcher) -> None:
     chat(sqlite_store, 30, topic=0)
-    freeze(sqlite_store, "ds_1")
-    chat(sqlite_store, 120, topic=1)
-    monkeypatch.setattr("monitoring.windows.REFERENCE", 25)
-    windows = read_windows(sqlite_store, WINDOW, turns.FEATURES)
-    assert windows is not None
-    assert [c.id for c in windows.reference] == [f"con_0_{n}" for n in range(5, 30)]
-    assert [c.id for c in windows.current] == [f"con_1_{n}" for n in range(100, 120)]
+    shop.serve()
+    for traffic in (conversations.IMPORT, conversations.EXACT, conversations.TEST, "alias other"):
+        chat(sqlite_store, 30, topic=1, start=100 * len(traffic), traffic=traffic)
+    assert watcher.run_once() is None
+    assert watcher.check() is None
+    assert raised(sqlite_store) == []
 
 
-def test_of_workers_that_see_the_same_one_asks_for_a_round(store: Store, artifacts: Artifacts) -> None:
+def test_of_workers_that_ask_at_once_one_asks(store: Store) -> None:
     ready = threading.Barrier(4)
 
     def work() -> None:
-        watcher = Watcher(store, artifacts, WINDOW, 0.01)
+        requests = RoundRequests(store)
         ready.wait()
-        watcher.on_schedule(3600.0)
+        requests.ask("drift", "test")
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert raised(store) == ["schedule"]
+    assert raised(store) == ["drift"]
 
 
-def test_conversations_without_embeddings_are_left_out(sqlite_store: Store) -> None:
+def test_a_look_waits_for_features(sqlite_store: Store, watcher: Watcher) -> None:
     chat(sqlite_store, 60, topic=0)
-    assert read_windows(sqlite_store, WINDOW, "another-version") is not None
-    windows = read_windows(sqlite_store, WINDOW, "another-version")
-    assert windows is not None
-    assert len(windows.current) == 0
-    assert Watcher(sqlite_store, Artifacts("memory://none"), WINDOW, 0.01).check() is not None  # with its own version
+    with sqlite_store.write() as conn:
+        turns.rewrite(conn, "u0_25", "something else", "0" * 64)
+    assert watcher.run_once() is None
+    with sqlite_store.write() as conn:
+        feature_queue.done(conn, ["u0_25"])
+    look = watcher.run_once()
+    assert look is not None
+    assert look.current == WINDOW - 1
 
 
-def test_no_drift_raises_nothing(sqlite_store: Store, watcher: Watcher) -> None:
-    chat(sqlite_store, 60, topic=0)
-    check = watcher.run_once()
-    assert check is not None
-    assert check.p_value > 0.01
-    assert watcher.run_once() is None  # nothing new to look at
+def test_each_conversation_is_in_one_look(sqlite_store: Store, watcher: Watcher) -> None:
+    chat(sqlite_store, 59, topic=0)
+    looks = [watcher.run_once() for _ in range(3)]
+    assert [look is not None for look in looks] == [True, False, False]  # 20 are the reference, and 19 do not fill one
+    chat(sqlite_store, 41, topic=0, start=59)
+    looks = [watcher.run_once() for _ in range(4)]
+    assert [look is not None for look in looks] == [True, True, True, False]
+    assert all(look is None or look.p_value > 0.01 for look in looks)
     assert raised(sqlite_store) == []
 
 
+def test_a_person_who_looks_changes_nothing(sqlite_store: Store, watcher: Watcher) -> None:
+    chat(sqlite_store, 60, topic=0)
+    assert watcher.check() is not None
+    assert watcher.check() is not None
+    assert [watcher.run_once() is not None for _ in range(3)] == [True, True, False]
+
+
 @pytest.mark.slow
-def test_drift_raises_one_trigger_until_there_is_a_new_reference(sqlite_store: Store, watcher: Watcher) -> None:
+def test_drift_asks_until_a_round_changed_something(sqlite_store: Store, shop: Shop, watcher: Watcher) -> None:
+    def finish(outcome: str) -> None:
+        with sqlite_store.write() as conn:
+            [(trigger, _)] = rounds.untaken_triggers(conn)
+            rounds.open_for(conn, trigger, f"rnd_{trigger}")
+            rounds.move(conn, f"rnd_{trigger}", "finish", outcome)
+
     chat(sqlite_store, 40, topic=0)
-    freeze(sqlite_store, "ds_1")
-    chat(sqlite_store, 25, topic=1)
-    check = watcher.run_once()
-    assert check is not None
-    assert check.p_value <= 0.01
-    assert check.report_id is not None
+    shop.serve()
+    chat(sqlite_store, 20, topic=1)
+    look = watcher.run_once()
+    assert look is not None
+    assert look.p_value <= 0.01
+    assert look.report_id is not None
+    assert look.against == "what shop@v1 learned from"
     assert raised(sqlite_store) == ["drift"]
-    chat(sqlite_store, 5, topic=1, start=25)
+    chat(sqlite_store, 20, topic=1, start=20)
     again = watcher.run_once()
     assert again is not None
-    assert (again.p_value <= 0.01, again.report_id) == (True, None)
+    assert (again.p_value <= 0.01, again.report_id) == (True, None)  # the round that was asked for is to come
     assert raised(sqlite_store) == ["drift"]
-    freeze(sqlite_store, "ds_2")
-    chat(sqlite_store, 25, topic=2)
+    finish("inconclusive")
+    shop.freeze()  # the candidate's, which is not served
+    chat(sqlite_store, 20, topic=1, start=40)
     watcher.run_once()
+    assert raised(sqlite_store) == ["drift", "drift"]  # nothing changed
+    finish("promote")
+    shop.serve()
+    chat(sqlite_store, 20, topic=1, start=60)
+    after = watcher.run_once()
+    assert after is not None
+    assert after.p_value > 0.01  # the served adapter knows these customers
     assert raised(sqlite_store) == ["drift", "drift"]
 
 
-def test_a_round_for_drift_asks_for_what_is_new(sqlite_store: Store, watcher: Watcher) -> None:
+def test_what_is_new_is_known_by_turn(sqlite_store: Store, shop: Shop, watcher: Watcher) -> None:
+    assert watcher.novelty() is None
     chat(sqlite_store, 40, topic=0)
-    freeze(sqlite_store, "ds_1")
+    shop.serve()
     chat(sqlite_store, 5, topic=0, start=40)
     chat(sqlite_store, 15, topic=1)
-    trigger = watcher.trigger("drift", "test")
-    other = watcher.trigger("person", "test")
-    with sqlite_store.write() as conn:
-        rounds.open_for(conn, trigger.id, "rnd_1")
-        rounds.open_for(conn, other.id, "rnd_2")
-    novelty = watcher.novelty("rnd_1")
+    novelty = watcher.novelty()
     assert novelty is not None
     known, new = ([v for k, v in novelty.items() if k[1] == topic] for topic in "01")
     assert max(known) < min(new)
     assert min(known) >= 0
     assert max(new) <= 1
-    assert watcher.novelty("rnd_2") is None
-    assert watcher.novelty("rnd_9") is None
-
-
-def test_the_clock_asks_once_in_its_time(sqlite_store: Store, watcher: Watcher) -> None:
-    assert watcher.on_schedule(3600.0) is not None
-    assert watcher.on_schedule(3600.0) is None
-    assert raised(sqlite_store) == ["schedule"]
 
 
 ATTACK = "<script>alert(1)</script><img src=x onerror=alert(2)></script><!--"
@@ -271,10 +341,10 @@ class Page(HTMLParser):
 
 @pytest.mark.slow
 def test_a_report_is_one_page_that_opens_offline_and_runs_nothing_a_customer_wrote(
-    sqlite_store: Store, watcher: Watcher, artifacts: Artifacts
+    sqlite_store: Store, shop: Shop, watcher: Watcher, artifacts: Artifacts
 ) -> None:
     chat(sqlite_store, 40, topic=0, text=ATTACK)
-    freeze(sqlite_store, "ds_1")
+    shop.serve()
     chat(sqlite_store, 25, topic=1, text=ATTACK)
     state = np.random.get_state()[1]
     report = watcher.report(f"Drift {ATTACK}"[:200])

@@ -19,7 +19,7 @@ from shoptalk.domain import Scope
 from shoptalk.settings import load_settings
 from shoptalk.store import schema
 from shoptalk.store.ingest import turns
-from tests.rows import newest_turns
+from tests.rows import newest_turns, number
 
 pytestmark = pytest.mark.slow
 
@@ -111,7 +111,7 @@ def test_turns_in_a_chat_that_was_opened_without_a_customer(world: World) -> Non
     world.erase("jo")
     assert world.left("jo") == []
     with world.parts.store.read() as conn:
-        assert turns.count(conn) == 0  # messages of one conversation quote each other
+        assert number(conn, schema.turns) == 0  # messages of one conversation quote each other
 
 
 def test_the_customer_of_a_conversation_is_named_only_later(world: World) -> None:
@@ -158,7 +158,7 @@ def test_what_is_another_customers_is_refused_with_its_line(world: World) -> Non
     assert world.left("jo") == []
     world.erase("al")
     with world.parts.store.read() as conn:
-        assert turns.count(conn) == 0
+        assert number(conn, schema.turns) == 0
 
 
 def test_it_is_refused_over_http_too(world: World) -> None:

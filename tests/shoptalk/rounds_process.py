@@ -1,7 +1,8 @@
 """A process with real durable rounds and made-up steps, for `test_jobs`: it can be asked to die at a step.
 
 Arguments: folder, mode, and the URL of DBOS's database unless that is SQLite in the folder. `work` starts a round
-and runs until it ends; `sweep` runs until a round was taken over and ended. The step named in `die.txt` kills this
+and runs until it ends, `elsewhere` does so as another host with a folder of its own; `sweep` runs until a round was
+taken over and ended. The step named in `die.txt` kills this
 process after its effect, before DBOS hears of it.
 """
 
@@ -16,7 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from shoptalk.errors import NotEnoughData
+from shoptalk.errors import LeakageError, NotEnoughData
+from shoptalk.executors import Executors
 from shoptalk.rounds.workflow import Jobs
 
 LONGEST_S = 60.0
@@ -46,8 +48,15 @@ class FakeSteps:
             raise OSError("the database is away")
         if waits and self.calls(name) < (9 if (self._folder / "stumble.txt").exists() else 3):
             return {"wait": True}
-        if (self._folder / f"fail-{name}.txt").exists():
-            raise NotEnoughData("there are 3 labels")
+        fail = self._folder / f"fail-{name}.txt"
+        if fail.exists():
+            kind = fail.read_text()
+            if kind == "passing" and self.calls(name) < 6:
+                raise OSError("the disk is full")
+            if kind == "final":
+                raise LeakageError("train and holdout share 2 of group")
+            if not kind:
+                raise NotEnoughData("there are 3 labels")
         if (self._folder / f"end-{name}.txt").exists():
             return {"end": "rejected"}
         return {"step": name}
@@ -76,11 +85,13 @@ class FakeSteps:
 def main(folder: Path, mode: str, url: str | None = None) -> None:
     """Until the round ended."""
     steps = FakeSteps(folder)
-    jobs = Jobs(url or f"sqlite:///{folder / 'jobs.db'}", folder / "executors", steps)
+    executors = Executors(folder / ("elsewhere" if mode == "elsewhere" else "executors"))
+    url = url or f"sqlite:///{folder / 'jobs.db'}"
+    jobs = Jobs(url, executors, steps, lambda _: not (folder / "silent.txt").exists())
     jobs.start()
     sys.stdout.write(f"{jobs.executor}\n")
     sys.stdout.flush()
-    if mode in ("work", "stop"):
+    if mode in ("work", "stop", "elsewhere"):
         for _ in range(2):  # asking twice starts it once
             jobs.ensure("rnd_1")
     deadline = time.monotonic() + LONGEST_S

@@ -16,12 +16,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from shoptalk.errors import ConfigurationError
-from shoptalk.store import Store
+from shoptalk.store import Store, schema
 from shoptalk.store.chat import keys
 from shoptalk.store.columns import metadata
 from shoptalk.store.database import MOST_BOUND, exclusively, in_chunks, insert_new, upsert
-from shoptalk.store.ingest import feedback, inbox, turns
+from shoptalk.store.ingest import inbox
 from shoptalk.store.schema import answers, rounds
+from tests.rows import number
 
 WHEN = datetime(2026, 3, 1, 12, 30, 15, 250000, tzinfo=timezone(timedelta(hours=5, minutes=30)))
 
@@ -67,7 +68,8 @@ def test_bare_postgresql_means_psycopg_3() -> None:
 
 
 def test_times_come_back_as_utc(store: Store) -> None:
-    values = {"id": "rnd_1", "state": "running", "step": "start", "created_at": WHEN, "updated_at": WHEN}
+    values = {"id": "rnd_1", "state": "running", "step": "start", "learn_now": 0}
+    values |= {"created_at": WHEN, "updated_at": WHEN}
     with store.write() as conn:
         insert_new(conn, rounds, values)
         found = conn.execute(sa.select(rounds.c.created_at)).scalar_one()
@@ -76,7 +78,8 @@ def test_times_come_back_as_utc(store: Store) -> None:
 
 def test_times_without_a_zone_are_refused(store: Store) -> None:
     naive = WHEN.replace(tzinfo=None)
-    values = {"id": "rnd_1", "state": "running", "step": "start", "created_at": naive, "updated_at": naive}
+    values = {"id": "rnd_1", "state": "running", "step": "start", "learn_now": 0}
+    values |= {"created_at": naive, "updated_at": naive}
     with store.write() as conn, pytest.raises(sa.exc.StatementError, match="timezone-aware"):
         insert_new(conn, rounds, values)
 
@@ -153,7 +156,7 @@ def test_sqlite_makes_its_folder(tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path / 'a' / 'b' / 'shoptalk.db'}")
     store.migrate()
     with store.read() as conn:
-        assert (turns.count(conn), feedback.count(conn), keys.everyone(conn)) == (0, 0, [])
+        assert (number(conn, schema.turns), number(conn, schema.feedback), keys.everyone(conn)) == (0, 0, [])
     store.close()
 
 

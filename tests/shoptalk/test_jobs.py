@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,67 @@ def test_a_failure_is_recorded_in_words(tmp_path: Path) -> None:
     ((outcome, problem),) = ends(tmp_path)
     assert outcome == "failed"
     assert "there are 3 labels" in problem
+
+
+def test_a_failure_that_nobody_knows_is_tried_a_few_times(tmp_path: Path) -> None:
+    (tmp_path / "fail-train.txt").touch()
+    assert work(tmp_path) == 0
+    assert rows(tmp_path, "select count(*) from calls where step = 'train'") == [(3,)]
+
+
+def test_a_failure_that_will_come_again_ends_the_round_at_once(tmp_path: Path) -> None:
+    (tmp_path / "fail-train.txt").write_text("final")
+    assert work(tmp_path) == 0
+    assert rows(tmp_path, "select count(*) from calls where step = 'train'") == [(1,)]
+    assert ends(tmp_path) == [("failed", "train and holdout share 2 of group")]
+
+
+def test_a_failure_that_may_pass_is_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "fail-train.txt").write_text("passing")
+    assert work(tmp_path) == 0
+    assert rows(tmp_path, "select count(*) from calls where step = 'train'") == [(6,)]
+    assert ends(tmp_path) == [("done", None)]
+
+
+def test_a_workflow_that_broke_with_its_own_database_begins_again(tmp_path: Path) -> None:
+    """The round is not finished, and what its steps did is kept elsewhere."""
+    (tmp_path / "wait.txt").touch()
+    assert work(tmp_path, "stop") == 0
+    with sqlite3.connect(tmp_path / "jobs.db") as db:
+        assert db.execute("update workflow_status set status = 'ERROR'").rowcount == 1
+    assert work(tmp_path) == 0
+    assert ends(tmp_path) == [("done", None)]
+    assert effects(tmp_path) == list(STEPS)
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_host_that_is_gone_is_known_by_its_silence(tmp_path: Path, gone: bool) -> None:
+    """It has no lock in this one's folder."""
+    (tmp_path / "wait.txt").touch()
+    first = start(tmp_path, "elsewhere")
+    assert first.stdout is not None
+    one = first.stdout.readline().strip()
+    deadline = time.monotonic() + 60
+    while "labels" not in effects(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    if gone:
+        (tmp_path / "silent.txt").touch()
+    second = start(tmp_path, "sweep")
+    assert second.stdout is not None
+    assert second.stdout.readline().strip() != one  # though the host has the same name
+    if gone:
+        _, errors = second.communicate(timeout=90)
+        assert second.returncode == 0, errors[-2000:]
+        assert ends(tmp_path) == [("done", None)]
+        assert effects(tmp_path) == list(STEPS)
+    else:
+        with pytest.raises(subprocess.TimeoutExpired):
+            second.communicate(timeout=4)
+        second.kill()
+        second.communicate()
+        assert ends(tmp_path) == []
 
 
 def test_another_process_takes_over_what_a_dead_one_left(tmp_path: Path) -> None:

@@ -24,13 +24,14 @@ from shoptalk.domain import (
     Turn,
     Verdict,
 )
-from shoptalk.store import Store, adapters, rounds
+from shoptalk.store import Store, adapters, counters, rounds, schema, triggers, workers
 from shoptalk.store.chat import answers, chats, inferences, keys, releases
-from shoptalk.store.ingest import feedback, inbox, quarantine, turns
+from shoptalk.store.ingest import conversations, feature_queue, feedback, inbox, quarantine, turns
 from shoptalk.store.labeling import labels, samples
-from shoptalk.store.monitoring import drift_checks, reports, triggers
+from shoptalk.store.monitoring import drift_checks, reports
 from shoptalk.store.training import datasets, evaluations, runs
 from tests.clocks import now
+from tests.rows import number
 
 T0 = datetime(2026, 1, 1, 9, 0, tzinfo=UTC)
 
@@ -65,7 +66,8 @@ def test_adapters(store: Store) -> None:
         assert adapters.find(conn, AdapterRef("shop", 3)) is None
         assert adapters.of_run(conn, "run_1") == first
         assert adapters.of_run(conn, "run_2") is None
-        assert adapters.everything(conn) == [first, second]
+        assert adapters.newest(conn, 5) == [second, first]
+        assert adapters.newest(conn, 1) == [second]
     for again in (an_adapter(1), an_adapter(3, "run_1")):  # a version is taken once, and so is a run
         with pytest.raises(sa.exc.IntegrityError), store.write() as conn:
             adapters.add(conn, again)
@@ -109,7 +111,6 @@ def test_chats(store: Store) -> None:
         assert not chats.open_conversation(conn, chats.StoredConversation("con_1", "key_2", None), "chat")
         assert chats.find(conn, "con_1") == opened
         assert chats.customers(conn, ["con_1", "con_2"]) == {"con_1": "cus_1"}
-        assert chats.count(conn) == 1
         for node in nodes:
             chats.add_node(conn, "con_1", node)
         assert chats.nodes(conn, "con_1") == nodes
@@ -130,9 +131,10 @@ def test_datasets(store: Store) -> None:
         assert datasets.newest(conn) == [new, old]
         assert datasets.newest(conn, 1) == [new]
         assert datasets.conversations_of(conn, "ds_1") == ["con_1", "con_2"]
-        datasets.assign(conn, "cus_1", "holdout")
-        datasets.assign(conn, "cus_1", "train")
-        datasets.assign(conn, "cus_2", "train")
+        datasets.assign(conn, {"cus_1": "holdout"})
+        assert datasets.fixed_otherwise(conn, {"cus_1": "train", "cus_2": "train"})
+        assert not datasets.fixed_otherwise(conn, {"cus_1": "holdout", "cus_2": "train"})
+        datasets.assign(conn, {"cus_1": "train", "cus_2": "train"})
         assert datasets.splits(conn) == {"cus_1": "holdout", "cus_2": "train"}
 
 
@@ -182,12 +184,19 @@ def test_feedback(store: Store) -> None:
         ),
     ]  # the second changes the customer's mind about the same reply
     with store.write() as conn:
-        assert all(feedback.add(conn, item) for item in items)
-        assert not feedback.add(conn, items[0])
-        assert feedback.of_inferences(conn, ["inf_1", "inf_2"]) == {"inf_1": items[:2]}
+        for item in items:
+            changes = feedback.add(conn, item)
+            assert changes is not None
+            counters.add(conn, changes)
+        assert feedback.add(conn, items[0]) is None
+        assert feedback.add(conn, dataclasses.replace(items[0], id="fb_0")) == {}  # older than what counts
+        assert feedback.of_inferences(conn, ["inf_1", "inf_2"])["inf_1"][-1] == items[1]
         assert feedback.totals(conn) == {"thumbs": (1, 0.0), "rating": (1, 4.0)}
-        assert feedback.count(conn) == 3
+        assert number(conn, schema.feedback) == 4
         assert samples.conversation_feedback(conn, ["con_1", "con_2"]) == {"con_1": items[2:]}
+        gone, changes = feedback.erase(conn, ["con_1"])
+        counters.add(conn, changes)
+        assert (gone, feedback.totals(conn)) == (4, {})
 
 
 def test_inferences(store: Store) -> None:
@@ -215,7 +224,12 @@ def test_inferences(store: Store) -> None:
         assert inferences.find(conn, "inf_1") == made[1]
         assert inferences.find(conn, "inf_9") is None
         assert inferences.many(conn, ["inf_0", "inf_2", "inf_9"]) == {"inf_0": made[0], "inf_2": made[2]}
-        assert inferences.by_adapter(conn) == {"shop@v0": 2, "shop@v1": 1}
+        assert inferences.by_adapter(conn) == {}  # none is admitted
+        reply = Turn(
+            id="t1", conversation_id="con_1", parent_id=None, role="assistant", text="hi", at=T0, inference_id="inf_1"
+        )
+        turns.add(conn, reply, 1, "0" * 64)
+        assert inferences.admitted(conn, ["con_1", "con_2"]) == {"shop@v1": 1}
 
 
 def test_keys(store: Store) -> None:
@@ -351,23 +365,33 @@ def test_rounds(store: Store) -> None:
     with store.write() as conn:
         for n in (2, 1):
             triggers.add(conn, triggers.Trigger(f"trg_{n}", "person", "asked", None, later(n)))
-        assert rounds.untaken_triggers(conn) == ["trg_1", "trg_2"]
+        assert rounds.untaken_triggers(conn) == [("trg_1", "person"), ("trg_2", "person")]
         assert rounds.open_for(conn, "trg_1", "rnd_1")
         assert not rounds.open_for(conn, "trg_1", "rnd_2")
         assert not rounds.open_for(conn, "trg_9", "rnd_9")
-        assert rounds.untaken_triggers(conn) == ["trg_2"]
+        assert rounds.untaken_triggers(conn) == [("trg_2", "person")]
+        assert triggers.is_open(conn, "person")
+        assert not triggers.is_open(conn, "drift")
+        assert rounds.join(conn, "trg_2", "rnd_1")
+        assert not rounds.join(conn, "trg_2", "rnd_1")
+        assert [t.id for t in triggers.of_round(conn, "rnd_1")] == ["trg_1", "trg_2"]
+        assert triggers.is_open(conn, "person")
         assert rounds.move(conn, "rnd_1", "wait", "labels")
         found = rounds.find(conn, "rnd_1")
         assert found is not None
         assert (found.state, found.step, found.trigger_id) == ("waiting", "labels", "trg_1")
         assert rounds.unfinished(conn) == rounds.newest(conn) == [found]
+        assert rounds.learn_now(conn, "rnd_1")
+        assert rounds.newest(conn)[0].learn_now
         assert rounds.move(conn, "rnd_1", "fail", "train", "no memory")
+        assert not rounds.learn_now(conn, "rnd_1")
+        assert not triggers.is_open(conn, "person")
         assert rounds.unfinished(conn) == []
         assert rounds.result(conn, "rnd_1", "sample") is None
-        rounds.set_result(conn, "rnd_1", "sample", {"samples": 3})
-        rounds.set_result(conn, "rnd_1", "sample", {"samples": 4})
-        assert rounds.result(conn, "rnd_1", "sample") == {"samples": 4}
-        assert rounds.results(conn, "rnd_1") == {"sample": {"samples": 4}}
+        assert rounds.set_result(conn, "rnd_1", "sample", {"samples": 3}) == {"samples": 3}
+        assert rounds.set_result(conn, "rnd_1", "sample", {"samples": 4}) == {"samples": 3}  # the first counts
+        assert rounds.result(conn, "rnd_1", "sample") == {"samples": 3}
+        assert rounds.results(conn, "rnd_1") == {"sample": {"samples": 3}}
 
 
 def test_runs(store: Store) -> None:
@@ -408,7 +432,7 @@ def test_samples(store: Store) -> None:
         assert samples.add(conn, two)
         assert not samples.add(conn, dataclasses.replace(one, id="smp_3"))  # a turn is sampled once
         assert samples.unpushed(conn, 1) == [one]
-        samples.set_task(conn, "smp_1", 41)
+        samples.set_tasks(conn, {"smp_1": 41})
         assert samples.unpushed(conn, 9) == [two]
         assert samples.find(conn, "smp_1") == dataclasses.replace(one, task_id=41)
         assert samples.find_many(conn, ["smp_2", "smp_9"]) == {"smp_2": two}
@@ -458,11 +482,8 @@ def test_turns(store: Store) -> None:
         assert turns.of_conversation(conn, "con_a") == [a1, a2, a2b, a3, a4]
         assert turns.path_to(conn, "a4") == [a1, a2b, a3, a4]
         assert turns.path_to(conn, "zz") == []
-        assert turns.newest_conversations(conn, 9) == ["con_a", "con_b"]
-        assert (turns.count(conn), turns.count_conversations(conn), turns.last_seq(conn)) == (6, 2, 6)
-        later = now()
-        assert turns.newest_conversations(conn, 9, admitted_until=later) == ["con_a", "con_b"]
-        assert turns.newest_conversations(conn, 9, admitted_after=later) == []
+        assert (number(conn, schema.turns), turns.last_seq(conn)) == (6, 6)
+        assert turns.after(conn, "v1", 2, 2) == [("a2b", 3, False), ("a3", 5, False)]
         assert samples.candidates(conn, 9) == [
             ("a4", "con_a", "inf_a4"),
             ("a2b", "con_a", "inf_a2b"),
@@ -473,14 +494,19 @@ def test_turns(store: Store) -> None:
 
 def test_an_empty_store_has_no_turns(store: Store) -> None:
     with store.read() as conn:
-        assert (turns.last_seq(conn), turns.newest_conversations(conn, 5)) == (0, [])
+        assert (turns.last_seq(conn), turns.count(conn), turns.after(conn, "v1", 0, 5)) == (0, 0, [])
 
 
 def test_features(store: Store) -> None:
     row = turns.Features("a1", 5, 1, True, b"\x00\x01")
     with store.write() as conn:
         a1, *_ = add_turns(conn, TREE)
-        assert [t.id for t in turns.without_features(conn, "v1", 9)] == ["a1", "a2", "a2b", "a3", "a4"]
+        assert feature_queue.waiting(conn) == 5
+        assert feature_queue.claim(conn, 2) == ["a1", "a2"]
+        assert feature_queue.claim(conn, 9) == ["a2b", "a3", "a4"]
+        assert feature_queue.claim(conn, 9) == []
+        feature_queue.done(conn, ["a1", "a3"])
+        assert (feature_queue.waiting(conn), feature_queue.waiting(conn, 2)) == (3, 2)
         turns.add_features(conn, "v1", [row])
         turns.add_features(conn, "v1", [dataclasses.replace(row, words=7)])  # computed once
         assert turns.features(conn, "v1", ["a1", "a2"]) == {"a1": row}
@@ -488,6 +514,10 @@ def test_features(store: Store) -> None:
         turns.rewrite(conn, "a1", "hello <NAME_1>", "1" * 64)
         assert turns.find(conn, "a1") == dataclasses.replace(a1, text="hello <NAME_1>")
         assert turns.features(conn, "v1", ["a1"]) == {}
+        assert feature_queue.claim(conn, 9) == ["a1"]  # to be computed again
+        changes, clusters = turns.erase(conn, ["con_a"])
+        assert (changes, clusters) == ({"turns": -5.0}, [])
+        assert feature_queue.waiting(conn) == 0
 
 
 def test_counts_of_personal_data(store: Store) -> None:
@@ -495,11 +525,18 @@ def test_counts_of_personal_data(store: Store) -> None:
         turns.add_pii_counts(conn, "inf_1", "con_1", {"EMAIL": 2, "NAME": 1}, "s1")
         turns.add_pii_counts(conn, "inf_1", "con_1", {"EMAIL": 3}, "s2")
         turns.add_pii_counts(conn, "inf_2", "con_1", {"EMAIL": 1}, "s2")
-        assert turns.pii_totals(conn) == {"EMAIL": 4, "NAME": 1}
+        changes, _ = turns.erase(conn, ["con_1"])
+        assert changes == {"removed:EMAIL": -4.0, "removed:NAME": -1.0, "turns": 0.0}
 
 
 def test_drift_checks_reports_and_triggers(store: Store) -> None:
-    checks = [drift_checks.DriftCheck(f"chk_{n}", 0.1, 0.5, 40, 20, n, None, later(n)) for n in (1, 2)]
+    checks = [
+        drift_checks.DriftCheck(
+            id=f"chk_{n}", statistic=0.1, p_value=0.5, against="the first conversations", reference=40, current=20,
+            asked=n == 2, end=conversations.Place(later(n), f"con_{n}"), report_id=None, created_at=later(n),
+        )
+        for n in (1, 2)
+    ]  # fmt: skip
     made = [reports.Report(f"rep_{n}", "Drift", "a" * 64, {"p": 0.5}, later(n)) for n in (1, 2)]
     with store.write() as conn:
         for check, report in zip(checks, made, strict=True):
@@ -509,6 +546,7 @@ def test_drift_checks_reports_and_triggers(store: Store) -> None:
             assert not reports.add(conn, report)
         assert drift_checks.newest(conn) == checks[::-1]
         assert drift_checks.newest(conn, 1) == checks[1:]
+        assert drift_checks.last_look(conn) == checks[0]
         assert reports.newest(conn) == made[::-1]
         assert reports.find(conn, "rep_1") == made[0]
         assert reports.find(conn, "rep_9") is None
@@ -516,6 +554,57 @@ def test_drift_checks_reports_and_triggers(store: Store) -> None:
         assert triggers.add(conn, trigger)
         assert not triggers.add(conn, trigger)
         assert triggers.newest(conn) == [trigger]
+        assert triggers.waiting(conn, "drift") == triggers.last(conn, "drift") == trigger
+        assert triggers.waiting(conn, "person") is None
+
+
+def test_totals(store: Store) -> None:
+    with store.write() as conn:
+        counters.add(conn, {"replies:shop@v1": 2, "replies:shop@v2": 1, "turns": 6})
+        counters.add(conn, {"replies:shop@v2": -1, "turns": 1, "nothing": 0})
+    today = store.now().date()
+    with store.read() as conn:
+        assert counters.totals(conn, "replies") == counters.totals(conn, "replies", today) == {"shop@v1": 2}
+        assert (counters.total(conn, "turns"), counters.total(conn, "turns", today)) == (7, 7)
+        assert counters.total(conn, "turns", today - timedelta(days=1)) == 0
+        assert counters.total(conn, "nothing") == 0
+
+
+def test_workers_and_their_leases(store: Store) -> None:
+    silent = timedelta(seconds=30)
+    with store.write() as conn:
+        for worker in ("one", "two"):
+            workers.beat(conn, worker)
+        assert workers.take(conn, "push", "one", silent)
+        assert workers.take(conn, "push", "one", silent)
+        assert not workers.take(conn, "push", "two", silent)
+        assert (workers.holds(conn, "push", "one"), workers.holds(conn, "push", "two")) == (True, False)
+        assert workers.is_alive(conn, "one", silent)
+        conn.execute(sa.update(schema.workers).where(schema.workers.c.id == "one").values(beat_at=T0))
+        assert not workers.is_alive(conn, "one", silent)
+        assert workers.take(conn, "push", "two", silent)  # its holder is gone
+        assert workers.forget_silent(conn, silent) == 1
+        workers.forget(conn, "two")
+        assert not workers.holds(conn, "push", "two")
+        assert workers.take(conn, "push", "three", silent)
+
+
+def test_the_order_of_admission(store: Store) -> None:
+    traffic = conversations.customers_of("shop")
+    with store.write() as conn:
+        for name, kind in (("a", traffic), ("b", conversations.IMPORT), ("c", traffic), ("d", traffic)):
+            assert conversations.add(conn, name, kind)
+        assert not conversations.add(conn, "a", traffic)
+        same = conversations.newest(conn, traffic, 1)[0].at
+        conn.execute(sa.update(schema.admitted_conversations).values(admitted_at=same))  # all at one moment
+        first, *_ = conversations.oldest(conn, traffic, 9)
+        assert [c.id for c in conversations.oldest(conn, traffic, 9, after=first.place)] == ["c", "d"]
+        assert [c.id for c in conversations.newest(conn, traffic, 2)] == ["d", "c"]
+        assert conversations.newest(conn, traffic, 2, until=same - timedelta(seconds=1)) == []
+        assert conversations.count_after(conn, traffic, first.place, 9) == 2
+        assert conversations.count_after(conn, traffic, None, 2) == 2
+        assert conversations.oldest(conn, traffic, 9, after=conversations.Place(same, None)) == []
+        assert conversations.erase(conn, ["a", "b", "z"]) == 2
 
 
 def test_numbers_of_arrivals_are_never_given_again(store: Store) -> None:

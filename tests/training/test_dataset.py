@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import example as tried
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shoptalk.domain import Example
+from shoptalk.domain import Erasure
 from shoptalk.errors import ArtifactCorrupt, LeakageError, NotEnoughData, NotFound
 from shoptalk.models.artifacts import Artifacts
-from shoptalk.store import Store
+from shoptalk.store import Store, erasures
 from shoptalk.store.ingest import turns
 from shoptalk.store.labeling import labels
 from shoptalk.store.training import datasets
+from tests.clocks import now
 from tests.training.world import PROMPT, add_label, example
 from training.dataset import (
     GROUP_SHARE,
@@ -157,26 +162,92 @@ def test_an_altered_dataset_is_not_read(sqlite_store: Store, frozen: Datasets, a
         frozen.read("ds_0")
 
 
+class Meanwhile(Artifacts):
+    """Artifacts that do something when the first one is stored: between a freeze's reading and its transaction."""
+
+    def __init__(self, folder: Path, then: Callable[[], None]) -> None:
+        super().__init__(str(folder))
+        self._then: Callable[[], None] | None = then
+
+    def put(self, data: bytes) -> str:
+        if self._then is not None:
+            then, self._then = self._then, None
+            then()
+        return super().put(data)
+
+
 @pytest.mark.parametrize("other", [TRAIN, HOLDOUT])
-def test_a_split_fixed_meanwhile_is_used(
-    sqlite_store: Store, frozen: Datasets, monkeypatch: pytest.MonkeyPatch, other: str
-) -> None:
+def test_a_split_fixed_meanwhile_is_used(sqlite_store: Store, tmp_path: Path, other: str) -> None:
     """Another process fixes the split of a group after this one read its labels."""
     fill(sqlite_store, 12)
-    usual = Datasets._split
 
-    def late(self: Datasets, examples: Sequence[Example]) -> tuple[list[Example], list[Example]]:
+    def fix() -> None:
         with sqlite_store.write() as conn:
-            for n in range(6):
-                datasets.assign(conn, f"con_{n}", other)
-        return usual(self, examples)
+            datasets.assign(conn, {f"con_{n}": other for n in range(6)})
 
-    monkeypatch.setattr(Datasets, "_split", late)
+    frozen = Datasets(sqlite_store, Meanwhile(tmp_path, fix), PROMPT, 0.25)
     dataset = frozen.read(frozen.freeze().id)
     used = {e.group: part for part, es in ((TRAIN, dataset.train), (HOLDOUT, dataset.holdout)) for e in es}
     assert {used[f"con_{n}"] for n in range(6)} == {other}
     with sqlite_store.read() as conn:
         assert datasets.splits(conn) == used
+
+
+def test_what_is_erased_during_a_freeze_is_not_in_the_dataset(sqlite_store: Store, tmp_path: Path) -> None:
+    fill(sqlite_store, 12)
+
+    def erase() -> None:
+        erased = Erasure(
+            id="era_1", state="running", policy="now", customer=None, conversations=["con_3"], inferences=[],
+            since=None, problem=None, receipt=None, created_at=now(), updated_at=now(),
+        )  # fmt: skip
+        with sqlite_store.write() as conn:
+            erasures.add(conn, erased)
+            labels.erase(conn, ["con_3"])
+
+    folder = tmp_path / "files"
+    artifacts = Meanwhile(folder, erase)
+    frozen = Datasets(sqlite_store, artifacts, PROMPT, 0.25)
+    made = frozen.freeze()
+    dataset = frozen.read(made.id)
+    assert "con_3" not in {e.conversation_id for e in (*dataset.train, *dataset.holdout)}
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert [path.name for path in files] == [Path(artifacts.path_of(made.manifest_sha256)).name]  # no other is left
+
+
+class Watched(Store):
+    """A store that knows whether a transaction that writes is open."""
+
+    locked = False
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        with super().write() as conn:
+            self.locked = True
+            try:
+                yield conn
+            finally:
+                self.locked = False
+
+
+def test_nothing_is_computed_while_the_database_is_locked(sqlite_store: Store, artifacts: Artifacts) -> None:
+    """Customers' commits would wait for it, from some ten thousand labels on for longer than they may."""
+    fill(sqlite_store, 12)
+    store = Watched(str(sqlite_store.url))
+    called: list[tuple[str, bool]] = []
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_globals.get("__name__") == "shoptalk.minhash":
+            called.append((frame.f_code.co_name, store.locked))
+
+    sys.setprofile(note)
+    try:
+        Datasets(store, artifacts, PROMPT, 0.25).freeze()
+    finally:
+        sys.setprofile(None)
+        store.close()
+    assert "signatures" in {name for name, _ in called}
+    assert [name for name, locked in called if locked] == []
 
 
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=40))

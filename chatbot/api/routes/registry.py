@@ -1,4 +1,4 @@
-"""The routes that engineers read: adapters, datasets, runs, evaluations, rounds and reports, newest first."""
+"""The routes that engineers read: adapters, datasets, runs, evaluations and reports, newest first."""
 
 from __future__ import annotations
 
@@ -21,12 +21,11 @@ from chatbot.api.stored_answers import (
     DatasetAnswer,
     EvaluationAnswer,
     ReportAnswer,
-    RoundAnswer,
     RunAnswer,
 )
 from shoptalk.domain import Scope
 from shoptalk.errors import NotFound
-from shoptalk.store import adapters, rounds
+from shoptalk.store import adapters
 from shoptalk.store.monitoring import reports
 from shoptalk.store.training import datasets, evaluations, runs
 
@@ -50,7 +49,7 @@ async def _list(
 @router.get("/v1/adapters", responses=refusals(400))
 async def list_adapters(services: ServicesDep, _: Reader, limit: Limit = 50) -> ListAnswer[AdapterAnswer]:
     """List registered adapters, newest first."""
-    return await _list(services, limit, lambda conn, n: adapters.everything(conn)[::-1][:n], AdapterAnswer)
+    return await _list(services, limit, adapters.newest, AdapterAnswer)
 
 
 @router.get("/v1/datasets", responses=refusals(400))
@@ -69,12 +68,6 @@ async def list_runs(services: ServicesDep, _: Reader, limit: Limit = 50) -> List
 async def list_evaluations(services: ServicesDep, _: Reader, limit: Limit = 50) -> ListAnswer[EvaluationAnswer]:
     """List the gate's verdicts with their evidence, newest first."""
     return await _list(services, limit, evaluations.newest, EvaluationAnswer)
-
-
-@router.get("/v1/rounds", responses=refusals(400))
-async def list_rounds(services: ServicesDep, _: Reader, limit: Limit = 50) -> ListAnswer[RoundAnswer]:
-    """List rounds of learning, newest first."""
-    return await _list(services, limit, rounds.newest, RoundAnswer)
 
 
 @router.get("/v1/reports", responses=refusals(400))

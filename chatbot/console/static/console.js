@@ -45,6 +45,7 @@ live.addEventListener("submit", (event) => {
   find("confirm-title").textContent = form.dataset.title;
   find("confirm-text").textContent = form.dataset.text;
   find("confirm-reason").value = "";
+  find("confirm-why").hidden = "noReason" in form.dataset;
   const button = find("confirm-do");
   button.textContent = form.dataset.label;
   button.className = "danger" in form.dataset ? "danger" : "";

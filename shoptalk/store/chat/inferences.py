@@ -9,8 +9,11 @@ from typing import Final
 import sqlalchemy as sa
 
 from shoptalk.domain import Inference
+from shoptalk.store import counters
 from shoptalk.store.schema import inferences as t
+from shoptalk.store.schema import turns
 
+REPLIES: Final = "replies"  # the totals' name in `counters`, before the adapter
 _NAMES: Final = tuple(f.name for f in dataclasses.fields(Inference))
 
 
@@ -29,8 +32,14 @@ def many(conn: sa.Connection, ids: list[str]) -> dict[str, Inference]:
 
 
 def by_adapter(conn: sa.Connection) -> dict[str, int]:
-    """Return how many replies each adapter gave."""
-    rows = conn.execute(sa.select(t.c.adapter, sa.func.count()).group_by(t.c.adapter))
+    """Return how many admitted replies each adapter gave."""
+    return {adapter: round(n) for adapter, n in counters.totals(conn, REPLIES).items()}
+
+
+def admitted(conn: sa.Connection, conversations: Sequence[str]) -> dict[str, int]:
+    """Return how many admitted replies each adapter gave in these conversations."""
+    query = sa.select(t.c.adapter, sa.func.count()).join(turns, turns.c.inference_id == t.c.id)
+    rows = conn.execute(query.where(turns.c.conversation_id.in_(list(conversations))).group_by(t.c.adapter))
     return {adapter: n for adapter, n in rows}
 
 

@@ -3,18 +3,41 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from shoptalk.domain import Feedback
+from shoptalk.store import counters
 from shoptalk.store.database import in_chunks, insert_new
 from shoptalk.store.schema import feedback as t
 
+VOTES: Final = "votes"  # the totals' names in `counters`, before the metric
+SUM: Final = "sum of votes"
 
-def add(conn: sa.Connection, item: Feedback) -> bool:
-    """Store feedback; return whether it was new."""
-    return insert_new(conn, t, dataclasses.asdict(item))
+
+def add(conn: sa.Connection, item: Feedback) -> dict[str, float] | None:
+    """Store feedback; return by how much totals change, None where it was stored before.
+
+    Of several votes on one reply the latest counts.
+    """
+    rival = _latest(conn, item.inference_id, item.metric)
+    if not insert_new(conn, t, dataclasses.asdict(item)):
+        return None
+    if rival is None:
+        return {f"{VOTES}:{item.metric}": 1, f"{SUM}:{item.metric}": item.value}
+    later = (item.created_at, item.id) > (rival.created_at, rival.id)
+    return {f"{SUM}:{item.metric}": item.value - rival.value} if later else {}
+
+
+def _latest(conn: sa.Connection, inference_id: str | None, metric: str) -> sa.Row[Any] | None:
+    """Return the latest vote on a reply; None for feedback on a whole conversation, each of which counts."""
+    if inference_id is None:
+        return None
+    query = sa.select(t).where(t.c.inference_id == inference_id, t.c.metric == metric)
+    return conn.execute(query.order_by(t.c.created_at.desc(), t.c.id.desc()).limit(1)).first()
 
 
 def of_inferences(conn: sa.Connection, ids: list[str]) -> dict[str, list[Feedback]]:
@@ -28,21 +51,20 @@ def of_inferences(conn: sa.Connection, ids: list[str]) -> dict[str, list[Feedbac
 
 def totals(conn: sa.Connection) -> dict[str, tuple[int, float]]:
     """Return each metric's (count, mean). Of several votes on one reply the latest counts."""
-    later = t.alias()
-    newer = sa.exists().where(
-        later.c.inference_id == t.c.inference_id,
-        later.c.metric == t.c.metric,
-        sa.tuple_(later.c.created_at, later.c.id) > sa.tuple_(t.c.created_at, t.c.id),
-    )
-    rows = conn.execute(
-        sa.select(t.c.metric, sa.func.count(), sa.func.avg(t.c.value)).where(~newer).group_by(t.c.metric)
-    )
-    return {metric: (n, float(mean)) for metric, n, mean in rows}
+    votes, sums = counters.totals(conn, VOTES), counters.totals(conn, SUM)
+    return {metric: (round(n), sums.get(metric, 0.0) / n) for metric, n in votes.items()}
 
 
-def count(conn: sa.Connection) -> int:
-    return conn.execute(sa.select(sa.func.count()).select_from(t)).scalar_one()
-
-
-def erase(conn: sa.Connection, conversations: Sequence[str]) -> int:
-    return conn.execute(sa.delete(t).where(t.c.conversation_id.in_(list(conversations)))).rowcount
+def erase(conn: sa.Connection, conversations: Sequence[str]) -> tuple[int, dict[str, float]]:
+    """Delete the feedback on conversations; return how much there was, and by how much totals change."""
+    mine = t.c.conversation_id.in_(list(conversations))
+    counted: dict[tuple[str, str], sa.Row[Any]] = {}
+    rows = conn.execute(sa.select(t).where(mine).order_by(t.c.created_at, t.c.id)).all()
+    for row in rows:
+        counted[row.inference_id or row.id, row.metric] = row
+    changes: defaultdict[str, float] = defaultdict(float)
+    for row in counted.values():
+        changes[f"{VOTES}:{row.metric}"] -= 1
+        changes[f"{SUM}:{row.metric}"] -= row.value
+    conn.execute(sa.delete(t).where(mine))
+    return len(rows), dict(changes)

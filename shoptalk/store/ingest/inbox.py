@@ -9,7 +9,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from shoptalk.store.database import bodies, insert_new, machine_now, now, swap_body
+from shoptalk.store.database import bodies, count_up_to, insert_new, machine_now, now, swap_body
 from shoptalk.store.schema import arrivals as t
 
 COLUMNS: Final = (t.c.seq, t.c.id, t.c.kind, t.c.conversation_id, t.c.body, t.c.created_at, t.c.customer)
@@ -75,11 +75,10 @@ def waits_before(conn: sa.Connection, conversation_id: str, seq: int) -> bool:
     return conn.execute(query).first() is not None
 
 
-def backlog(conn: sa.Connection) -> tuple[int, datetime | None]:
-    """Return how many entries wait for a drain and since when the oldest does, without those of batches."""
-    query = sa.select(sa.func.count(), sa.func.min(t.c.created_at)).select_from(t).where(t.c.batch_id.is_(None))
-    waiting, since = conn.execute(query).one()
-    return waiting, since
+def backlog(conn: sa.Connection, most: int = 10_000) -> tuple[int, datetime | None]:
+    """Return how many entries wait for a drain, at most `most`, and since when the oldest does; none of batches."""
+    free = sa.select(t.c.created_at).where(t.c.batch_id.is_(None)).order_by(t.c.seq)
+    return count_up_to(conn, free, most), conn.execute(free.limit(1)).scalar()
 
 
 def waits(conn: sa.Connection, conversation_id: str) -> bool:
@@ -87,13 +86,18 @@ def waits(conn: sa.Connection, conversation_id: str) -> bool:
     return conn.execute(sa.select(t.c.seq).where(t.c.conversation_id == conversation_id).limit(1)).first() is not None
 
 
-def count(conn: sa.Connection) -> int:
-    return conn.execute(sa.select(sa.func.count()).select_from(t)).scalar_one()
+def count(conn: sa.Connection, most: int = 10_000) -> int:
+    """Return how many entries there are, of batches too, at most `most`."""
+    return count_up_to(conn, sa.select(t.c.seq), most)
 
 
 def batches(conn: sa.Connection) -> list[str]:
-    """Return the ids of batches that have entries here."""
-    return list(conn.execute(sa.select(t.c.batch_id).where(t.c.batch_id.is_not(None)).distinct()).scalars())
+    """Return the ids of batches that have entries here, each found by one look into the index."""
+    found: list[str] = []
+    query = sa.select(t.c.batch_id).where(t.c.batch_id.is_not(None)).order_by(t.c.batch_id).limit(1)
+    while (batch := conn.execute(query.where(t.c.batch_id > found[-1]) if found else query).scalar()) is not None:
+        found.append(batch)
+    return found
 
 
 def release(conn: sa.Connection, batch_id: str, limit: int = 500) -> int:

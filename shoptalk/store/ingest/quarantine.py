@@ -26,8 +26,10 @@ def add(
     return insert_new(conn, t, {**values, "created_at": now(conn)})
 
 
-def reasons(conn: sa.Connection) -> dict[str, int]:
-    rows = conn.execute(sa.select(t.c.reason, sa.func.count()).group_by(t.c.reason))
+def reasons(conn: sa.Connection, most: int = 10_000) -> dict[str, int]:
+    """Return how many of the latest entries, `most` of them, are there for each reason."""
+    latest = sa.select(t.c.reason).order_by(t.c.created_at.desc()).limit(most).subquery()
+    rows = conn.execute(sa.select(latest.c.reason, sa.func.count()).group_by(latest.c.reason))
     return {reason: n for reason, n in rows}
 
 

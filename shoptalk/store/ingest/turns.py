@@ -10,11 +10,15 @@ from typing import Final
 import sqlalchemy as sa
 
 from shoptalk.domain import Turn
+from shoptalk.store import counters
 from shoptalk.store.database import in_chunks, insert_new, now, upsert
+from shoptalk.store.ingest import feature_queue
 from shoptalk.store.schema import pii_counts, samples, turn_features, turns
 
 FEATURES: Final = "turn-2"
 """The version of turns' features. Where it changes they are computed again, beside the older ones."""
+TURNS: Final = "turns"  # the total's name in `counters`, as the next
+PII: Final = "removed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +42,25 @@ class Features:
 
 
 def add(conn: sa.Connection, turn: Turn, seq: int, content_hash: str) -> bool:
-    """Store a turn; return whether it was new."""
-    return insert_new(
+    """Store a turn, and queue it for its features; return whether it was new."""
+    new = insert_new(
         conn, turns,
         {"id": turn.id, "seq": seq, "conversation_id": turn.conversation_id, "parent_id": turn.parent_id,
          "role": turn.role, "text": turn.text, "reason": turn.reason, "inference_id": turn.inference_id,
          "content_hash": content_hash, "at": turn.at, "admitted_at": now(conn), "customer": turn.customer},
     )  # fmt: skip
+    if new and turn.text is not None:
+        feature_queue.add(conn, turn.id, seq)
+    return new
 
 
 def rewrite(conn: sa.Connection, turn_id: str, text: str, content_hash: str) -> None:
-    """Replace a turn's text in which a later turn revealed personal data, and delete its features."""
+    """Replace a turn's text in which a later turn revealed personal data; its features are computed again."""
     conn.execute(sa.update(turns).where(turns.c.id == turn_id).values(text=text, content_hash=content_hash))
     conn.execute(sa.delete(turn_features).where(turn_features.c.turn_id == turn_id))
+    seq = conn.execute(sa.select(turns.c.seq).where(turns.c.id == turn_id)).scalar()
+    if seq is not None:
+        feature_queue.add(conn, turn_id, seq)
 
 
 def find(conn: sa.Connection, turn_id: str) -> Turn | None:
@@ -84,27 +94,11 @@ def path_to(conn: sa.Connection, turn_id: str) -> list[Turn]:
     return path[::-1]
 
 
-def newest_conversations(
-    conn: sa.Connection, limit: int, *, admitted_until: datetime | None = None, admitted_after: datetime | None = None
-) -> list[str]:
-    """Return the ids of the conversations with the latest turns, newest first.
-
-    On request only those whose first turn was admitted by, or after, a time.
-    """
-    last, first = sa.func.max(turns.c.seq), sa.func.min(turns.c.admitted_at)
-    query = sa.select(turns.c.conversation_id).group_by(turns.c.conversation_id).order_by(last.desc()).limit(limit)
-    if admitted_until is not None:
-        query = query.having(first <= admitted_until)
-    if admitted_after is not None:
-        query = query.having(first > admitted_after)
-    return list(conn.execute(query).scalars())
-
-
-def without_features(conn: sa.Connection, version: str, limit: int) -> list[Turn]:
-    """Return the oldest turns that have a text and no features of this version."""
-    missing = ~sa.exists().where(turn_features.c.turn_id == turns.c.id, turn_features.c.version == version)
-    query = sa.select(turns).where(turns.c.text.is_not(None), missing).order_by(turns.c.seq).limit(limit)
-    return [_turn(row) for row in conn.execute(query)]
+def after(conn: sa.Connection, version: str, seq: int, limit: int) -> list[tuple[str, int, bool]]:
+    """Return (turn, seq, whether it has features of this version) of the next turns after `seq` that have a text."""
+    has = sa.exists().where(turn_features.c.turn_id == turns.c.id, turn_features.c.version == version)
+    query = sa.select(turns.c.id, turns.c.seq, has).where(turns.c.seq > seq, turns.c.text.is_not(None))
+    return [tuple(row) for row in conn.execute(query.order_by(turns.c.seq).limit(limit))]
 
 
 def add_features(conn: sa.Connection, version: str, rows: Sequence[Features]) -> None:
@@ -142,16 +136,13 @@ def add_pii_counts(
 
 
 def pii_totals(conn: sa.Connection) -> dict[str, int]:
-    rows = conn.execute(sa.select(pii_counts.c.type, sa.func.sum(pii_counts.c.count)).group_by(pii_counts.c.type))
-    return {kind: int(n) for kind, n in sorted(map(tuple, rows))}
+    """Return how many values of each type were removed from what is there now."""
+    return {kind: round(n) for kind, n in counters.totals(conn, PII).items()}
 
 
 def count(conn: sa.Connection) -> int:
-    return conn.execute(sa.select(sa.func.count()).select_from(turns)).scalar_one()
-
-
-def count_conversations(conn: sa.Connection) -> int:
-    return conn.execute(sa.select(sa.func.count(sa.distinct(turns.c.conversation_id)))).scalar_one()
+    """Return the number of admitted turns."""
+    return counters.total(conn, TURNS)
 
 
 def _turn(row: sa.Row[tuple[object, ...]]) -> Turn:
@@ -182,20 +173,28 @@ def ids_of(conn: sa.Connection, conversations: Sequence[str]) -> list[str]:
     return list(conn.execute(sa.select(turns.c.id).where(turns.c.conversation_id.in_(list(conversations)))).scalars())
 
 
-def erase(conn: sa.Connection, conversations: Sequence[str]) -> tuple[int, list[str]]:
+def erase(conn: sa.Connection, conversations: Sequence[str]) -> tuple[dict[str, float], list[str]]:
     """Delete turns with their features and counts of personal data.
 
-    Return the number of turns, and the clusters that have no turn any more.
+    Return by how much totals change, and the clusters that have no turn any more.
     """
-    ids = ids_of(conn, conversations)
+    ids, of_these = ids_of(conn, conversations), pii_counts.c.conversation_id.in_(list(conversations))
+    feature_queue.done(conn, ids)
     mine = turn_features.c.turn_id.in_(ids)
     query = sa.select(turn_features.c.cluster_id).where(mine, turn_features.c.cluster_id.is_not(None)).distinct()
     clusters = list(conn.execute(query).scalars())
+    removed = sa.select(pii_counts.c.type, sa.func.sum(pii_counts.c.count)).where(of_these).group_by(pii_counts.c.type)
+    changes = {f"{PII}:{kind}": -float(n) for kind, n in conn.execute(removed)}
+    changes[TURNS] = -float(len(ids))
     conn.execute(sa.delete(turn_features).where(mine))
-    conn.execute(sa.delete(pii_counts).where(pii_counts.c.conversation_id.in_(list(conversations))))
+    conn.execute(sa.delete(pii_counts).where(of_these))
     conn.execute(sa.delete(turns).where(turns.c.id.in_(ids)))
-    others = sa.select(turn_features.c.cluster_id).where(turn_features.c.cluster_id.in_(clusters)).distinct()
-    return len(ids), sorted(set(clusters) - set(conn.execute(others).scalars()))
+    return changes, [cluster for cluster in sorted(clusters) if not _has_turns(conn, cluster)]
+
+
+def _has_turns(conn: sa.Connection, cluster: str) -> bool:
+    query = sa.select(turn_features.c.turn_id).where(turn_features.c.cluster_id == cluster).limit(1)
+    return conn.execute(query).first() is not None
 
 
 def supersede(conn: sa.Connection, conversation_id: str, turn_ids: Sequence[str]) -> list[str]:
@@ -203,6 +202,7 @@ def supersede(conn: sa.Connection, conversation_id: str, turn_ids: Sequence[str]
     asked = sa.select(samples.c.turn_id).where(samples.c.conversation_id == conversation_id)
     mine = turns.c.id.in_(list(turn_ids)), turns.c.conversation_id == conversation_id
     gone = list(conn.execute(sa.select(turns.c.id).where(*mine, turns.c.id.not_in(asked))).scalars())
+    feature_queue.done(conn, gone)
     conn.execute(sa.delete(turn_features).where(turn_features.c.turn_id.in_(gone)))
     conn.execute(sa.delete(turns).where(turns.c.id.in_(gone)))
     return gone

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from shoptalk.domain import Label
+from shoptalk.store import counters
 from shoptalk.store.database import upsert
 from shoptalk.store.schema import label_annotations as a
 from shoptalk.store.schema import labels as t
 from shoptalk.store.schema import samples
+
+ANNOTATIONS: Final = "annotations"  # the totals' names in `counters`
+LABELS: Final = "labels"  # before the verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,7 @@ def put_annotation(conn: sa.Connection, item: Annotation) -> bool:
     if known is not None and known >= item.updated_at:
         return False
     upsert(conn, a, {**dataclasses.asdict(item), "skipped": int(item.skipped)}, ["id"])
+    counters.add(conn, {ANNOTATIONS: known is None})
     return True
 
 
@@ -51,18 +57,34 @@ def annotations_of(conn: sa.Connection, sample_id: str) -> list[Annotation]:
 def keep_annotations(conn: sa.Connection, sample_id: str, ids: Sequence[int]) -> int:
     """Delete the sample's annotations that are not among `ids`: they were withdrawn. Return how many."""
     query = sa.delete(a).where(a.c.sample_id == sample_id, a.c.id.not_in(list(ids)))
-    return conn.execute(query).rowcount
+    gone = conn.execute(query).rowcount
+    counters.add(conn, {ANNOTATIONS: -gone})
+    return gone
 
 
 def put(conn: sa.Connection, label: Label) -> None:
     """Store a sample's label in place of its former one."""
+    former = _verdict(conn, label.sample_id)
     values = dataclasses.asdict(label)
     values.update(flags=list(label.flags))
     upsert(conn, t, values, ["sample_id"])
+    _count(conn, former, label.verdict)
 
 
 def drop(conn: sa.Connection, sample_id: str) -> None:
+    """Delete a sample's label."""
+    former = _verdict(conn, sample_id)
     conn.execute(sa.delete(t).where(t.c.sample_id == sample_id))
+    _count(conn, former, None)
+
+
+def _verdict(conn: sa.Connection, sample_id: str) -> str | None:
+    return conn.execute(sa.select(t.c.verdict).where(t.c.sample_id == sample_id)).scalar()
+
+
+def _count(conn: sa.Connection, former: str | None, verdict: str | None) -> None:
+    if former != verdict:
+        counters.add(conn, {f"{LABELS}:{name}": n for name, n in ((former, -1), (verdict, 1)) if name is not None})
 
 
 def everything(conn: sa.Connection) -> list[Label]:
@@ -71,10 +93,10 @@ def everything(conn: sa.Connection) -> list[Label]:
 
 def count(conn: sa.Connection, round_id: str | None = None) -> int:
     """Return the number of labels, of one round's samples if a round is given."""
-    query = sa.select(sa.func.count()).select_from(t)
-    if round_id is not None:
-        query = query.join(samples, samples.c.id == t.c.sample_id).where(samples.c.round_id == round_id)
-    return conn.execute(query).scalar_one()
+    if round_id is None:
+        return sum(verdicts(conn).values())
+    query = sa.select(sa.func.count()).select_from(t).join(samples, samples.c.id == t.c.sample_id)
+    return conn.execute(query.where(samples.c.round_id == round_id)).scalar_one()
 
 
 def count_answered(conn: sa.Connection, round_id: str) -> int:
@@ -84,12 +106,12 @@ def count_answered(conn: sa.Connection, round_id: str) -> int:
 
 
 def count_annotations(conn: sa.Connection) -> int:
-    return conn.execute(sa.select(sa.func.count()).select_from(a)).scalar_one()
+    return counters.total(conn, ANNOTATIONS)
 
 
 def verdicts(conn: sa.Connection) -> dict[str, int]:
     """Return the number of labels by verdict."""
-    return {v: n for v, n in conn.execute(sa.select(t.c.verdict, sa.func.count()).group_by(t.c.verdict))}
+    return {verdict: round(n) for verdict, n in counters.totals(conn, LABELS).items()}
 
 
 def _label(row: sa.Row[tuple[object, ...]]) -> Label:
@@ -104,9 +126,7 @@ def erase(conn: sa.Connection, conversations: Sequence[str]) -> tuple[int, int]:
     """
     mine = sa.select(samples.c.id).where(samples.c.conversation_id.in_(list(conversations)))
     annotations = conn.execute(sa.delete(a).where(a.c.sample_id.in_(mine))).rowcount
-    return annotations, conn.execute(sa.delete(t).where(t.c.conversation_id.in_(list(conversations)))).rowcount
-
-
-def erase_stray(conn: sa.Connection) -> int:
-    """Delete annotations whose sample is gone, pulled while it was erased; return how many."""
-    return conn.execute(sa.delete(a).where(a.c.sample_id.not_in(sa.select(samples.c.id)))).rowcount
+    gone = sa.delete(t).where(t.c.conversation_id.in_(list(conversations))).returning(t.c.verdict)
+    verdicts = Counter(f"{LABELS}:{verdict}" for verdict in conn.execute(gone).scalars())
+    counters.add(conn, {ANNOTATIONS: -annotations, **{name: -n for name, n in verdicts.items()}})
+    return annotations, verdicts.total()

@@ -2,29 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Final
 
 import sqlalchemy as sa
 
 from shoptalk.domain import Feedback, Sample
-from shoptalk.store.database import in_chunks, insert_new, now, upsert
+from shoptalk.store import counters
+from shoptalk.store.database import count_up_to, in_chunks, insert_new, now, upsert
 from shoptalk.store.schema import feedback, label_projects, turns
 from shoptalk.store.schema import samples as t
 
-
-def add(conn: sa.Connection, sample: Sample) -> bool:
-    """Record a sample; return whether it was new. A turn is sampled once."""
-    return insert_new(
-        conn, t,
-        {"id": sample.id, "turn_id": sample.turn_id, "conversation_id": sample.conversation_id,
-         "round_id": sample.round_id, "inclusion_probability": sample.inclusion_probability,
-         "strategy": sample.strategy, "task_id": sample.task_id, "created_at": now(conn)},
-    )  # fmt: skip
+SAMPLES: Final = "samples"  # the totals' names in `counters`
+TASKS: Final = "tasks"
 
 
-def set_task(conn: sa.Connection, sample_id: str, task_id: int) -> None:
-    conn.execute(sa.update(t).where(t.c.id == sample_id).values(task_id=task_id))
+def add(conn: sa.Connection, *added: Sample) -> int:
+    """Record samples; return how many were new. A turn is sampled once."""
+    new = [
+        sample for sample in added
+        if insert_new(
+            conn, t,
+            {"id": sample.id, "turn_id": sample.turn_id, "conversation_id": sample.conversation_id,
+             "round_id": sample.round_id, "inclusion_probability": sample.inclusion_probability,
+             "strategy": sample.strategy, "task_id": sample.task_id, "created_at": now(conn)},
+        )
+    ]  # fmt: skip
+    counters.add(conn, {SAMPLES: len(new), TASKS: sum(sample.task_id is not None for sample in new)})
+    return len(new)
+
+
+def set_tasks(conn: sa.Connection, tasks: Mapping[str, int]) -> None:
+    """Record the task of each sample that is still there, by sample."""
+    fresh = 0
+    for sample_id, task_id in tasks.items():
+        mine = sa.update(t).where(t.c.id == sample_id)
+        fresh += conn.execute(mine.where(t.c.task_id.is_(None)).values(task_id=task_id)).rowcount
+        conn.execute(mine.where(t.c.task_id != task_id).values(task_id=task_id))
+    counters.add(conn, {TASKS: fresh})
 
 
 def find(conn: sa.Connection, sample_id: str) -> Sample | None:
@@ -56,8 +72,21 @@ def candidates(conn: sa.Connection, limit: int) -> list[tuple[str, str, str]]:
 
 def count(conn: sa.Connection, *, pushed: bool = False) -> int:
     """Return the number of samples, or only of those with a task in Label Studio."""
-    query = sa.select(sa.func.count()).select_from(t)
-    return conn.execute(query.where(t.c.task_id.is_not(None)) if pushed else query).scalar_one()
+    return counters.total(conn, TASKS if pushed else SAMPLES)
+
+
+def count_of_round(conn: sa.Connection, round_id: str) -> int:
+    return conn.execute(sa.select(sa.func.count()).select_from(t).where(t.c.round_id == round_id)).scalar_one()
+
+
+def count_since(conn: sa.Connection, moment: datetime, most: int) -> int:
+    """Return how many samples were drawn since a moment, at most `most`."""
+    return count_up_to(conn, sa.select(t.c.id).where(t.c.created_at >= moment), most)
+
+
+def count_unpushed(conn: sa.Connection, most: int = 10_000) -> int:
+    """Return how many samples have no task yet, at most `most`."""
+    return count_up_to(conn, sa.select(t.c.id).where(t.c.task_id.is_(None)), most)
 
 
 def project(conn: sa.Connection, name: str) -> tuple[int, datetime | None] | None:
@@ -138,4 +167,8 @@ def projects(conn: sa.Connection) -> list[int]:
 
 def erase(conn: sa.Connection, conversations: Sequence[str]) -> int:
     """Delete the samples of conversations; return how many there were."""
-    return conn.execute(sa.delete(t).where(t.c.conversation_id.in_(list(conversations)))).rowcount
+    mine = t.c.conversation_id.in_(list(conversations))
+    tasks = list(conn.execute(sa.select(t.c.task_id).where(mine)).scalars())
+    conn.execute(sa.delete(t).where(mine))
+    counters.add(conn, {SAMPLES: -len(tasks), TASKS: -sum(task is not None for task in tasks)})
+    return len(tasks)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
 
-from shoptalk.store.database import insert_new, now
+from shoptalk.store.database import in_chunks, insert_new, now
 from shoptalk.store.schema import dataset_examples, holdout_groups
 from shoptalk.store.schema import datasets as t
 
@@ -70,9 +70,19 @@ def splits(conn: sa.Connection) -> dict[str, str]:
     return {g: s for g, s in conn.execute(sa.select(holdout_groups.c.group, holdout_groups.c.split))}
 
 
-def assign(conn: sa.Connection, group: str, split: str) -> None:
-    """Fix a group's split for good; a second call changes nothing."""
-    insert_new(conn, holdout_groups, {"group": group, "split": split, "created_at": now(conn)})
+def fixed_otherwise(conn: sa.Connection, split: Mapping[str, str]) -> bool:
+    """Return whether any of these groups is fixed to another split than here."""
+    for part in in_chunks(sorted(split)):
+        query = sa.select(holdout_groups.c.group, holdout_groups.c.split).where(holdout_groups.c.group.in_(part))
+        if any(split[row.group] != row.split for row in conn.execute(query)):
+            return True
+    return False
+
+
+def assign(conn: sa.Connection, split: Mapping[str, str]) -> None:
+    """Fix groups' splits for good; those that are fixed stay."""
+    for group, part in split.items():
+        insert_new(conn, holdout_groups, {"group": group, "split": part, "created_at": now(conn)})
 
 
 def current(conn: sa.Connection, dataset_id: str) -> Dataset | None:
