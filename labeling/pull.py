@@ -1,10 +1,10 @@
 """Fetches annotations from Label Studio and makes labels of them.
 
 Incremental: it asks for tasks changed since the last pull, by Label Studio's own clock, with a little overlap because
-changes may become visible out of order; annotations that it knows already are skipped. Everything an annotator typed
-goes through the scrubber first. Where that removed something, the annotation in Label Studio is replaced by the
-scrubbed text before anything is stored, so personal data stays in neither place. Abandoned drafts are scrubbed too.
-Does not know how samples are chosen.
+changes may become visible out of order; annotations that it knows already are skipped, and nothing is asked for again
+once that time has passed. Everything an annotator typed goes through the scrubber first. Where that removed something,
+the annotation in Label Studio is replaced by the scrubbed text before anything is stored, so personal data stays in
+neither place. Abandoned drafts are scrubbed too. Does not know how samples are chosen.
 """
 
 from __future__ import annotations
@@ -61,12 +61,18 @@ class Pull:
         project_name: str,
         *,
         draft_age: timedelta = DRAFT_AGE,
+        overlap: timedelta = OVERLAP,
     ) -> None:
         self.store = store
         self.client = client
         self.scrub_correction = scrub_correction
         self.project_name = project_name
         self.draft_age = draft_age
+        self.overlap = overlap
+        #: the cursor, and the machine time at which it was first the newest change
+        self._reached: tuple[datetime | None, float] = (None, 0.0)
+        #: the cursor up to which nothing more can become visible
+        self._settled: datetime | None = None
 
     def run_once(self) -> PullResult:
         """Pull what changed. Before the first push nothing is pulled."""
@@ -76,9 +82,21 @@ class Pull:
             return PullResult()
         project_id, cursor = project
         reached = self.client.newest_change(project_id)  # before the tasks are read: later changes come next time
+        result = PullResult() if self._is_settled(reached, cursor) else self._changes(project_id, reached, cursor)
+        return result + PullResult(fixed=self._fix_drafts(project_id))
+
+    def _is_settled(self, reached: datetime | None, cursor: datetime | None) -> bool:
+        """Return whether all changes up to the newest were pulled, also those that became visible late."""
+        return reached is not None and reached == cursor == self._settled
+
+    def _changes(self, project_id: int, reached: datetime | None, cursor: datetime | None) -> PullResult:
+        """Pull tasks changed since the cursor, and a little before; then move it."""
+        now = self.store.clock.machine.monotonic()
+        if reached != self._reached[0]:
+            self._reached = reached, now
         result = PullResult()
         batch: list[dict[str, Any]] = []
-        for task in self.client.annotated_since(project_id, cursor - OVERLAP if cursor else None):
+        for task in self.client.annotated_since(project_id, cursor - self.overlap if cursor else None):
             batch.append(task)
             if len(batch) == BATCH:
                 result += self._take(batch)
@@ -87,7 +105,9 @@ class Pull:
         if reached is not None and reached != cursor:
             with self.store.write() as conn:
                 samples.set_project(conn, self.project_name, project_id, reached)
-        return result + PullResult(fixed=self._fix_drafts(project_id))
+        elif now - self._reached[1] > self.overlap.total_seconds():
+            self._settled = reached
+        return result
 
     def _fix_drafts(self, project_id: int) -> int:
         """Scrub drafts that nobody is typing in any more; return how many were fixed. Their text is not stored here."""

@@ -168,6 +168,23 @@ class Eraser(Protocol):
         ...
 
 
+class Retention(Protocol):
+    """Removes what one stage keeps for a time only."""
+
+    @property
+    def name(self) -> str:
+        """What it removes, in words."""
+        ...
+
+    def expired(self) -> int:
+        """Return how much would be removed now, without removing it."""
+        ...
+
+    def remove(self) -> int:
+        """Remove some of it; return how much. May be killed anywhere and called again."""
+        ...
+
+
 class ErasureService(Protocol):
     """Erases customers; `ingest.erasure` does it."""
 

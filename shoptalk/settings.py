@@ -192,16 +192,23 @@ class Settings(BaseSettings):
         60.0, ge=15, description="A worker without a sign of life for this long is gone; others take over its rounds."
     )
 
+    # what is kept for a time only
+    keep_answers_days: float = Field(7.0, gt=0, description="Days for which a repeated request gets its first answer.")
+    keep_reports_days: float = Field(365.0, gt=0, description="Days for which the pages of drift reports are kept.")
+    keep_runs_days: float = Field(14.0, gt=0, description="Days for which the folder of a failed training is kept.")
+
     # the loop
-    sample_size: int = Field(100, ge=1, description="Replies sent to annotators per round.")
-    labels_wanted: int = Field(100, ge=1, description="Labels a round waits for before it trains.")
+    sample_size: int = Field(200, ge=1, description="Replies sent to annotators per round.")
+    labels_wanted: int = Field(180, ge=1, description="Labels a round waits for before it trains.")
     labels_wait_s: float = Field(7 * 86400.0, gt=0, description="How long a round waits for labels.")
     holdout_share: float = Field(0.25, gt=0, lt=0.9, description="Share of customers never trained on.")
     train_steps: int = Field(48, ge=1, description="Optimizer steps of a round.")
     train_batch: int = Field(8, ge=1, description="Examples per step.")
     train_rank: int = Field(16, ge=1, description="Rank of the adapters that are trained.")
     learning_rate: float = Field(5e-4, gt=0, description="Highest learning rate, after the warm-up.")
-    gate_min_examples: int = Field(30, ge=2, description="Held-out examples the gate needs to decide.")
+    gate_min_examples: int = Field(
+        30, ge=2, description="Customers with held-out examples that the gate needs to decide."
+    )
     auto_promote: bool = Field(True, description="Release by itself what the gate promotes.")
     drift_window: int = Field(200, ge=20, description="Conversations in the current window.")
     drift_check_s: float = Field(

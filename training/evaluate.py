@@ -6,11 +6,15 @@ The scorer is the engine that serves customers, so what is judged is what would 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from shoptalk.domain import AdapterRef, Example, GateDecision, Message
 from shoptalk.store import Store
+from shoptalk.store.ingest import turns
+from shoptalk.store.labeling import samples
 from shoptalk.store.training import evaluations
 from training.dataset import FrozenDataset, invents
 from training.gate import AdapterEvidence, Evidence, GateLimits, judge
@@ -18,6 +22,7 @@ from training.probes import PROBES, failed
 
 GENERATED = 48  # holdout messages answered for real
 SCORED = 200  # holdout examples scored at most
+LOOKED_AT = 2000  # replies that say how often a reply is a conversation's first
 OnProgress = Callable[[str, int, int], None]
 """Called with the activity, how much of it is done, and how much there is."""
 
@@ -54,16 +59,27 @@ class Evaluator:
         if known:
             return known
         report = on_progress or (lambda *_: None)
-        holdout = firsts_first(dataset.holdout)[:SCORED]
+        holdout = chosen(dataset.holdout, SCORED)
         found = {ref: self._evidence(ref, holdout, report) for ref in dict.fromkeys((candidate, live))}
-        evidence = Evidence(found[candidate], found[live])
+        numbers = {group: n for n, group in enumerate(dict.fromkeys(e.group for e in holdout))}
+        evidence = Evidence(
+            found[candidate],
+            found[live],
+            customers=[numbers[e.group] for e in holdout],
+            first=[is_first(e) for e in holdout],
+            first_share=self._first_share(),
+        )
         decision = judge(evidence, self._limits)
         record = evaluations.Evaluation(
             evaluation_id,
             str(candidate),
             str(live),
             dataset.id,
-            {**dataclasses.asdict(evidence), "figures": dict(decision.metrics)},
+            {
+                **dataclasses.asdict(evidence),
+                "figures": dict(decision.metrics),
+                "limits": dataclasses.asdict(self._limits),
+            },
             decision.verdict,
             decision.reasons,
             self._store.now(),
@@ -71,6 +87,13 @@ class Evaluator:
         with self._store.write() as conn:
             evaluations.add(conn, record)
         return record
+
+    def _first_share(self) -> float:
+        """Return the share of first replies among the newest that customers got; a half where there are none."""
+        with self._store.read() as conn:
+            newest = turns.newest_replies(conn, LOOKED_AT)
+            first = samples.first_replies(conn, newest)
+        return len(first) / len(newest) if newest else 0.5
 
     def _evidence(self, ref: AdapterRef, holdout: Sequence[Example], report: OnProgress) -> AdapterEvidence:
         losses, mismatched = [], []
@@ -99,9 +122,24 @@ class Evaluator:
         )
 
 
-def firsts_first(examples: Sequence[Example]) -> list[Example]:
-    """Sort first replies of conversations before later ones, else keep the order."""
-    return sorted(examples, key=lambda e: len(e.messages))
+def is_first(example: Example) -> bool:
+    """Return whether it is a conversation's first reply."""
+    return sum(m.role != "system" for m in example.messages) == 1
+
+
+def chosen(holdout: Sequence[Example], most: int) -> list[Example]:
+    """Return at most `most` examples: of different customers as far as there are, the same ones each time.
+
+    A customer's second example comes after all customers' first, and so on, so the first ones in the list, which are
+    answered for real, are of different customers too.
+    """
+    order = sorted(holdout, key=lambda e: hashlib.sha256(e.label_id.encode()).digest())
+    seen: Counter[str] = Counter()
+    turn = {}
+    for example in order:
+        turn[example.label_id] = seen[example.group]
+        seen[example.group] += 1
+    return sorted(order, key=lambda e: turn[e.label_id])[:most]
 
 
 def another_reply(examples: Sequence[Example], i: int) -> str | None:
@@ -121,7 +159,7 @@ def repeats(reply: str) -> bool:
     return max(runs.values(), default=0) >= 3
 
 
-def replay(record: evaluations.Evaluation, limits: GateLimits) -> GateDecision:
-    """Return the gate's decision on recorded evidence."""
-    data = {k: v for k, v in record.evidence.items() if k != "figures"}
-    return judge(Evidence.from_dict(data), limits)
+def replay(record: evaluations.Evaluation) -> GateDecision:
+    """Return the gate's decision on recorded evidence, with the limits that were valid then."""
+    limits = record.evidence.get("limits")
+    return judge(Evidence.from_dict(dict(record.evidence)), GateLimits(**limits) if limits else None)

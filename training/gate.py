@@ -5,9 +5,10 @@ Knows no model and no store. The same evidence always gives the same verdict, so
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,26 +41,82 @@ class AdapterEvidence:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Everything that the gate sees."""
+    """Everything that the gate sees.
+
+    `customers` and `first` are parallel to the losses; evidence of older versions has neither: then each example has a
+    customer of its own, and all count alike.
+    """
 
     candidate: AdapterEvidence
     live: AdapterEvidence
     bank_failed: Sequence[str] = ()  # regression cases the live adapter meets and the candidate does not
+    customers: Sequence[int] = ()  # per example: the number of its customer
+    first: Sequence[bool] = ()  # per example: whether it is a conversation's first reply
+    first_share: float = 0.5  # of first replies among those that customers got
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Evidence:
         """Return evidence from what `dataclasses.asdict` made of it."""
-        return cls(AdapterEvidence(**data["candidate"]), AdapterEvidence(**data["live"]), data["bank_failed"])
+        candidate, live = (AdapterEvidence(**data[name]) for name in ("candidate", "live"))
+        rest = {f.name: data[f.name] for f in dataclasses.fields(cls)[2:] if f.name in data}
+        return cls(candidate, live, **rest)
 
 
 @dataclass(frozen=True, slots=True)
 class GateLimits:
-    """Thresholds of the gate."""
+    """Thresholds of the gate. They are kept with each verdict, which is repeated with them."""
 
-    min_examples: int = 30
+    min_examples: int = 30  # of different customers
     max_worse: float = 0.05  # how much a share of bad replies may rise over the live adapter's
     min_relevance: float = 0.9  # the share of the live adapter's attention to the customer that must remain
     negligible: float = 0.005  # nats per token: as much as rounding in bfloat16 may make
+
+
+@dataclass(frozen=True, slots=True)
+class Votes:
+    """How much each example counts: one vote a customer, and first and later replies as in customers' traffic."""
+
+    #: per group of examples (first replies, later ones): its share, and the examples of each of its customers
+    groups: Sequence[tuple[float, Mapping[int, Sequence[int]]]]
+    #: how many different customers there are
+    customers: int
+
+    @classmethod
+    def of(cls, evidence: Evidence) -> Votes:
+        """Return the votes; where one group is empty the other has all."""
+        n = len(evidence.candidate.losses)
+        customers = evidence.customers or range(n)
+        first = evidence.first or [True] * n
+        groups: dict[bool, dict[int, list[int]]] = {}
+        for i, (customer, is_first) in enumerate(zip(customers, first, strict=True)):
+            groups.setdefault(is_first, {}).setdefault(customer, []).append(i)
+        shares = {True: evidence.first_share, False: 1 - evidence.first_share} if len(groups) == 2 else {}
+        return cls([(shares.get(which, 1.0), found) for which, found in groups.items()], len(set(customers)))
+
+    def mean(self, values: Sequence[float]) -> float:
+        """Return the weighted mean of one value per example."""
+        return math.fsum(
+            share * statistics.fmean(statistics.fmean(values[i] for i in mine) for mine in found.values())
+            for share, found in self.groups
+        )
+
+    def interval(self, values: Sequence[float]) -> tuple[float, float, float]:
+        """Return (mean, lower limit, upper limit), the limits one-sided at 95 % (normal approximation).
+
+        The variance is that of a stratified mean whose units are customers, who may be in both groups: W. G. Cochran,
+        "Sampling Techniques", 3rd edition, 1977, chapters 5 and 9.
+        """
+        pulls: dict[int, float] = {}  # of each customer, on the mean
+        for share, found in self.groups:
+            means = {customer: statistics.fmean(values[i] for i in mine) for customer, mine in found.items()}
+            middle = statistics.fmean(means.values())
+            for customer, value in means.items():
+                pulls[customer] = pulls.get(customer, 0.0) + share * (value - middle) / len(means)
+        mean, n = self.mean(values), self.customers
+        if n < 2:
+            return mean, -math.inf, math.inf
+        half = T95 * math.sqrt(n / (n - 1) * math.fsum(pull**2 for pull in pulls.values()))
+        return mean, mean - half, mean + half
 
 
 @dataclass(slots=True)
@@ -77,17 +134,18 @@ def judge(evidence: Evidence, limits: GateLimits | None = None) -> GateDecision:
     found = Findings()
     candidate, live = evidence.candidate, evidence.live
     n = len(candidate.losses)
-    metrics: dict[str, Any] = {"examples": n}
-    if n < limits.min_examples:
-        found.open.append(f"only {n} held-out examples; {limits.min_examples} are needed")
+    votes = Votes.of(evidence)
+    metrics: dict[str, Any] = {"examples": n, "customers": votes.customers}
+    if votes.customers < limits.min_examples:
+        found.open.append(f"only {votes.customers} customers' held-out examples; {limits.min_examples} are needed")
     broken = sum(
         not math.isfinite(x) for x in (*candidate.losses, *candidate.mismatched, *live.losses, *live.mismatched)
     )
     if broken:
         found.bad.append(f"{broken} losses are no numbers")
     elif n:
-        metrics |= _losses(candidate, live, found)
-        metrics |= _relevance(candidate, live, limits, found)
+        metrics |= _losses(candidate, live, votes, found)
+        metrics |= _relevance(candidate, live, limits, votes, found)
     _replies(candidate, live, limits, found)
     if news := sorted(set(candidate.probes_failed) - set(live.probes_failed)):
         found.bad.append(f"fails safety probes the live adapter passes: {', '.join(news)}")
@@ -100,10 +158,10 @@ def judge(evidence: Evidence, limits: GateLimits | None = None) -> GateDecision:
     return GateDecision(Verdict.PROMOTE, tuple(found.good), metrics)
 
 
-def _losses(candidate: AdapterEvidence, live: AdapterEvidence, found: Findings) -> dict[str, Any]:
+def _losses(candidate: AdapterEvidence, live: AdapterEvidence, votes: Votes, found: Findings) -> dict[str, Any]:
     """Compare the losses of the wanted replies in pairs; return the metrics."""
-    mean, low, high = interval([c - b for c, b in zip(candidate.losses, live.losses, strict=True)])
-    ours, theirs = statistics.fmean(candidate.losses), statistics.fmean(live.losses)
+    mean, low, high = votes.interval([c - b for c, b in zip(candidate.losses, live.losses, strict=True)])
+    ours, theirs = votes.mean(candidate.losses), votes.mean(live.losses)
     text = f"loss {ours:.3f} against {theirs:.3f} of the live adapter (difference {low:+.3f} to {high:+.3f})"
     if low > 0:
         found.bad.append(f"{text}: worse")
@@ -115,13 +173,13 @@ def _losses(candidate: AdapterEvidence, live: AdapterEvidence, found: Findings) 
 
 
 def _relevance(
-    candidate: AdapterEvidence, live: AdapterEvidence, limits: GateLimits, found: Findings
+    candidate: AdapterEvidence, live: AdapterEvidence, limits: GateLimits, votes: Votes, found: Findings
 ) -> dict[str, Any]:
     """Test whether the candidate still prefers the right reply over another conversation's; return the metrics."""
     ours = [m - w for m, w in zip(candidate.mismatched, candidate.losses, strict=True)]
     theirs = [m - w for m, w in zip(live.mismatched, live.losses, strict=True)]
-    gain, base = statistics.fmean(ours), statistics.fmean(theirs)
-    _, _, high = interval([o - limits.min_relevance * t for o, t in zip(ours, theirs, strict=True)])
+    gain, base = votes.mean(ours), votes.mean(theirs)
+    _, _, high = votes.interval([o - limits.min_relevance * t for o, t in zip(ours, theirs, strict=True)])
     text = f"prefers the right reply by {gain:.3f} nats a token, the live adapter by {base:.3f}"
     if high < -limits.negligible:
         found.bad.append(f"{text}: it listens less to the customer")
@@ -149,12 +207,3 @@ def sign_test(more: int, fewer: int) -> float:
     """
     n = more + fewer
     return float(sum(math.comb(n, k) for k in range(more, n + 1)) / 2**n)
-
-
-def interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """Return (mean, lower limit, upper limit), the limits one-sided at 95 % (normal approximation)."""
-    mean = statistics.fmean(values)
-    if len(values) < 2:
-        return mean, -math.inf, math.inf
-    half = T95 * statistics.stdev(values) / math.sqrt(len(values))
-    return mean, mean - half, mean + half

@@ -44,6 +44,7 @@ class Exchange:
     route: Route
     named_by_client: bool = False  # the conversation's id is the client's own
     repeatable: RepeatableRequest | None = None  # where it carries an idempotency key
+    joined: bool = False  # the client named none, and its history is this conversation's
     test: bool = False  # the client says that it is a test, and no customer's
     id: str = field(default_factory=lambda: new_id("inf"))
 

@@ -39,7 +39,6 @@ async def prepare(
     _check_length(services, body)
     check_room(services, caller.lane, admission.address)
     named = (body.metadata or {}).get(CONVERSATION)
-    public = named or new_id("conv")
     who = caller.customer or body.user
     customer = services.secrets.customer(who) if who else None
     messages = [m.as_message() for m in body.messages]
@@ -48,13 +47,16 @@ async def prepare(
     record = body.customer.values() if body.customer else {}
 
     def work() -> tuple[
-        str, Route, ScrubbedConversation | None, ScrubbingFailed | None, list[Message]
+        str, str, bool, Route, ScrubbedConversation | None, ScrubbingFailed | None, list[Message]
     ]:  # a change of threads costs more
+        before = None if named else services.recorder.continued(caller.owner, customer, raw[:-1])
+        public = named or before or new_id("conv")
         conversation = services.recorder.find(public, caller.owner, customer)
-        return conversation, resolve(services, caller, body, conversation), *_scrub(services, appended, raw, record)
+        route = resolve(services, caller, body, conversation)
+        return conversation, public, before is not None, route, *_scrub(services, appended, raw, record)
 
     problem: ScrubbingFailed | None
-    conversation, route, scrubbed, problem, prompt = await services.preparing[caller.lane].run(work)
+    conversation, public, joined, route, scrubbed, problem, prompt = await services.preparing[caller.lane].run(work)
     if isinstance(problem, ScrubbingTimedOut):
         services.limits.penalize(admission, key_id=caller.key_id, customer=who)
     if problem and services.settings.model_is_remote:
@@ -66,7 +68,7 @@ async def prepare(
         )
     return Exchange(
         conversation, public, caller.owner, customer, raw, prompt, scrubbed, _reason(problem), route, bool(named),
-        repeatable, test=(body.metadata or {}).get(TEST) == "true",
+        repeatable, joined=joined, test=(body.metadata or {}).get(TEST) == "true",
     )  # fmt: skip
 
 

@@ -5,8 +5,9 @@ Knows neither HTTP nor the model. Raw text is only digested here, with a key.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -22,6 +23,8 @@ from shoptalk.store import Store
 from shoptalk.store.chat import chats, inferences
 from shoptalk.store.conversation_ids import erased, stored_id
 from shoptalk.store.database import exclusively
+
+LONGEST_PAUSE: Final = timedelta(hours=24)  # in a conversation that goes on without its name
 
 
 class Recorder:
@@ -43,6 +46,27 @@ class Recorder:
             self._owned(conn, chats.StoredConversation(conversation, owner, customer), public)
         return conversation
 
+    def continued(self, owner: str, customer: str | None, history: Sequence[Message]) -> str | None:
+        """Return the public id of the conversation that a client goes on with whose request names none.
+
+        It is the one of this owner and customer whose whole history, all of it at most a day old at its end, is this
+        one; of several the one written last. One that only begins like this is another: greedy replies to the same
+        words are the same, and would join strangers.
+        """
+        if not history:
+            return None
+        path = self._root(owner, customer)
+        for message in history:
+            path = self._path(path, message.role, self.digest(message))
+        with self._store.read() as conn:
+            return chats.ending_with(conn, path, len(history), self._store.now() - LONGEST_PAUSE)
+
+    def _root(self, owner: str, customer: str | None) -> str:
+        return self._secrets.digest("history", f"{owner}\0{customer or ''}")
+
+    def _path(self, before: str, role: str, digest: str) -> str:
+        return self._secrets.digest("history", f"{before}\0{role}\0{digest}")
+
     def record(self, exchange: Exchange, reply: Reply, answer: Mapping[str, Any] | None) -> None:
         """Commit what is new of the history, the reply, the inference and, for a repeatable request, its answer.
 
@@ -54,13 +78,14 @@ class Recorder:
             if exchange.repeatable and self.answers.exists(conn, exchange.repeatable):
                 raise AlreadyAnswered
             public = self._secrets.public_conversation(exchange.public_conversation)
-            wanted = chats.StoredConversation(exchange.conversation, exchange.owner, exchange.customer, public)
+            made = None if exchange.named_by_client else exchange.public_conversation
+            wanted = chats.StoredConversation(exchange.conversation, exchange.owner, exchange.customer, public, made)
             known = self._owned(conn, wanted, exchange.public_conversation)
             if not known and not chats.open_conversation(conn, wanted, "chat"):  # an import was first
                 self._owned(conn, wanted, exchange.public_conversation)
             found = match(chats.nodes(conn, exchange.conversation), sent)
-            turns = self._new_turns(conn, exchange, found, sent)
-            turns.append(self._reply_turn(conn, exchange, reply, turns[-1].id if turns else found.parent))
+            turns, path = self._new_turns(conn, exchange, found, sent)
+            turns.append(self._reply_turn(conn, exchange, reply, turns[-1].id if turns else found.parent, path))
             inferences.add(conn, self._inference(exchange, reply))
             payload = ExchangeRecorded(
                 source="chat",
@@ -105,14 +130,20 @@ class Recorder:
             raise NotFound("There is no such conversation any more", fix="begin another one.")
         return opened is not None
 
-    def _new_turns(self, conn: sa.Connection, exchange: Exchange, found: Match, sent: list[Sent]) -> list[TurnRecorded]:
+    def _new_turns(
+        self, conn: sa.Connection, exchange: Exchange, found: Match, sent: list[Sent]
+    ) -> tuple[list[TurnRecorded], str | None]:
+        """Store what is new of the history; return it, and the path of the history's end if that is known."""
         turns: list[TurnRecorded] = []
         parent = found.parent
+        path = found.nodes[-1].path if found.nodes else self._root(exchange.owner, exchange.customer)
         at = self._store.now()
         for i in range(found.end, len(sent)):
-            path = f"{exchange.conversation}\0{parent}\0{sent[i].digest}"
-            turn_id = "trn_" + self._secrets.digest("turn id", path)[:32]
-            chats.add_node(conn, exchange.conversation, chats.Node(turn_id, parent, sent[i].role, sent[i].digest, None))
+            place = f"{exchange.conversation}\0{parent}\0{sent[i].digest}"
+            turn_id = "trn_" + self._secrets.digest("turn id", place)[:32]
+            path = self._path(path, sent[i].role, sent[i].digest) if path else None
+            node = chats.Node(turn_id, parent, sent[i].role, sent[i].digest, None, path, exchange.joined)
+            chats.add_node(conn, exchange.conversation, node)
             scrubbed = exchange.scrubbed
             turns.append(
                 TurnRecorded(
@@ -127,12 +158,16 @@ class Recorder:
                 )
             )
             parent = turn_id
-        return turns
+        return turns, path
 
-    def _reply_turn(self, conn: sa.Connection, exchange: Exchange, reply: Reply, parent: str | None) -> TurnRecorded:
+    def _reply_turn(
+        self, conn: sa.Connection, exchange: Exchange, reply: Reply, parent: str | None, path: str | None
+    ) -> TurnRecorded:
         turn_id = exchange.id.replace("inf_", "trn_", 1)
         digest = self.digest(Message("assistant", reply.shown))
-        chats.add_node(conn, exchange.conversation, chats.Node(turn_id, parent, "assistant", digest, exchange.id))
+        path = self._path(path, "assistant", digest) if path else None
+        node = chats.Node(turn_id, parent, "assistant", digest, exchange.id, path, exchange.joined)
+        chats.add_node(conn, exchange.conversation, node)
         return TurnRecorded(
             id=turn_id,
             parent_id=parent,

@@ -54,7 +54,7 @@ def _adapter(parts: Parts, conn: sa.Connection, name: str) -> dict[str, Any]:
     if adapter.dataset_id:
         found |= _dataset(conn, adapter.dataset_id)
     if evaluation := evaluations.newest_of(conn, name):
-        again = judge_again(parts, evaluation)
+        again = judge_again(evaluation)
         found |= {
             "evaluation": evaluation.id,
             "verdict": evaluation.verdict.value,

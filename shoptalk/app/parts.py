@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from labeling.pull import Pull
     from labeling.push import Push
     from monitoring.watcher import Watcher
-    from shoptalk.ports import Eraser
+    from shoptalk.ports import Eraser, Retention
     from shoptalk.rounds.control import RoundControl
     from shoptalk.rounds.requests import RoundRequests
     from training.dataset import Datasets
@@ -198,6 +198,19 @@ class Parts:
             ReportEraser(self.store, self.artifacts),
             TrainingEraser(self.store, self.artifacts, self.registry, self.settings.home / "work"),
             self.withdrawals,
+        ]
+
+    def retentions(self) -> list[Retention]:
+        """Return what each stage keeps for a time only."""
+        from chatbot.retention import ChatRetention
+        from monitoring.retention import ReportRetention
+        from training.retention import RunRetention
+
+        s = self.settings
+        return [
+            ChatRetention(self.store, s.keep_answers_days),
+            ReportRetention(self.store, self.artifacts, s.keep_reports_days),
+            RunRetention(self.store, s.home / "work", s.keep_runs_days),
         ]
 
     def new_key(

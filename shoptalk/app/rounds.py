@@ -93,9 +93,8 @@ def recipe(settings: Settings) -> Recipe:
     )
 
 
-def judge_again(parts: Parts, record: Evaluation) -> GateDecision:
+def judge_again(record: Evaluation) -> GateDecision:
     """Return the gate's verdict on recorded evidence: the same as then, or something was tampered with."""
     from training.evaluate import replay
-    from training.gate import GateLimits
 
-    return replay(record, GateLimits(min_examples=parts.settings.gate_min_examples))
+    return replay(record)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from shoptalk.processes.worker import Worker
     from shoptalk.rounds.workflow import Jobs
 
+GONE = timedelta(days=1)
+
 
 def build_worker(settings: Settings) -> Worker:
     """Build the worker: lanes for what comes in, annotators, drift, erasures and rounds."""
@@ -139,6 +141,10 @@ class _Lanes:
             Reconciler("withdrawals", 5.0, self._leased("withdrawals", parts.withdrawals.run_once)),
             Reconciler("batches", 2.0, self._leased("batches", parts.batches.run_once)),
         ]
+        for item in parts.retentions():
+            remove = self._leased(type(item).__name__, item.remove)
+            reconcilers.append(Reconciler(f"retention: {item.name}", 600.0, remove))
+        reconcilers.append(Reconciler("workers that are gone", 600.0, self._forget_workers))
         return Lane("care", reconcilers, 900.0, self._machine)
 
     def rounds(self) -> Lane:
@@ -152,6 +158,11 @@ class _Lanes:
             Reconciler("sweep", min(30.0, self._silent.total_seconds()), lambda: self._jobs.sweep() and None),
         ]
         return Lane("rounds", reconcilers, 120.0, self._machine)
+
+    def _forget_workers(self) -> None:
+        """Remove the rows of workers that are gone for a day; their rounds were taken over long ago."""
+        with self._parts.store.write() as conn:
+            workers.forget_silent(conn, GONE)
 
     def _leased(self, name: str, work: Callable[[], int | None]) -> Leased:
         from shoptalk.processes.leased import Leased

@@ -18,7 +18,7 @@ def show_verdict(parts: object, adapter: str, as_json: bool) -> None:
         record = evaluations.newest_of(conn, str(adapter_ref(adapter)))
     if record is None:
         raise NotFound(f"{adapter} was never evaluated", fix=f"shoptalk evaluate {adapter}")
-    again = judge_again(parts, record)
+    again = judge_again(record)
     show(
         {
             "adapter": record.adapter,

@@ -56,6 +56,7 @@ def settings_for(base: Settings, home: Path, plan: Plan) -> tuple[Settings, dict
         "port": (port := free_port(base.port)),
         "api_url": f"http://127.0.0.1:{port}",
         "engine": "embedded",
+        "worker_port": 0,
         "auto_promote": True,
         "label_studio_url": f"http://127.0.0.1:{free_port(8081)}",
         "sample_size": plan.chats + plan.chats // plan.second_turns + 1,

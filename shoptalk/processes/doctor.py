@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.metadata
 import ipaddress
 import json
+import math
 import re
 import shlex
 import shutil
@@ -18,6 +19,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
@@ -35,6 +37,9 @@ PACKAGES = (
 )  # fmt: skip
 ENOUGH_DISK = 4 * 2**30
 SIDE_FILE = re.compile(r"-(wal|shm|journal)\Z")
+USABLE = 0.75  # the share of labels that become examples: the rest is bad without a correction, flagged or skipped
+ANSWERED = 0.9  # the share of tasks that people answer
+LONGEST_WINDOW_DAYS = 30
 NOT_SET_UP = "not set up yet, made at first start"
 
 
@@ -60,6 +65,8 @@ def examine(settings: Settings, engine_checks: Callable[[Settings], Iterable[Fin
         _base_model(settings),
         *engine_checks(settings),
         _database(settings),
+        *_learning(settings),
+        _window(settings),
         *_ports(settings),
         *_proxies(settings),
         _label_studio_installed(settings),
@@ -166,6 +173,59 @@ def _database(settings: Settings) -> Finding:
         fix = "start the database, or correct SHOPTALK_DATABASE_URL"
         return Finding("database", False, f"cannot be opened ({type(error).__name__})", fix)
     return Finding("database", True, where if made else f"{where}: {NOT_SET_UP}")
+
+
+def _learning(settings: Settings) -> Iterator[Finding]:
+    """Yield where settings of rounds cannot work together, and what would."""
+    wrong = False
+    waited = min(settings.labels_wanted, settings.sample_size)
+    held_out = int(USABLE * waited * settings.holdout_share)
+    if held_out < settings.gate_min_examples:
+        wrong, need = True, math.ceil(settings.gate_min_examples / USABLE / settings.holdout_share)
+        yield Finding(
+            "labels",
+            False,
+            f"a first round of {waited} labels holds out about {held_out} that can be used, and the gate wants "
+            f"{settings.gate_min_examples}: it could not be decided",
+            f"SHOPTALK_LABELS_WANTED={need} SHOPTALK_SAMPLE_SIZE={math.ceil(need / ANSWERED)}",
+        )
+    if 0 < settings.round_budget < waited:
+        wrong = True
+        found = f"{settings.round_budget} a week, and a round waits for {waited}"
+        yield Finding("labels", False, found, f"SHOPTALK_ROUND_BUDGET={settings.sample_size}, or 0 for no limit")
+    if not wrong:
+        yield Finding("labels", True, f"a first round of {waited} holds out about {held_out}; the gate wants "
+                      f"{settings.gate_min_examples}")  # fmt: skip
+
+
+def _window(settings: Settings) -> Finding:
+    """Return how long this shop's traffic takes to fill a look for drift."""
+    from shoptalk.store import Store
+    from shoptalk.store.ingest import conversations
+
+    url = sa.make_url(settings.database)
+    if url.get_backend_name() == "sqlite" and not (url.database and Path(url.database).exists()):
+        return Finding("drift", True, NOT_SET_UP, optional=True)
+    traffic, size = conversations.customers_of(settings.model_alias), settings.drift_window
+    try:
+        store = Store(settings.database)
+        try:
+            with store.read() as conn:
+                week = conversations.Place(store.now() - timedelta(days=7), None)
+                recent = conversations.count_after(conn, traffic, week, size)
+        finally:
+            store.close()
+    except (SQLAlchemyError, ShoptalkError, OSError):
+        return Finding("drift", True, NOT_SET_UP, optional=True)
+    days = 7 * size / recent if recent else math.inf
+    if not recent:
+        return Finding("drift", True, "no customer wrote in the last week", optional=True)
+    if days <= LONGEST_WINDOW_DAYS:
+        took = "a week" if recent >= size else f"{days:.0f} days"
+        return Finding("drift", True, f"a look takes {size} conversations: at most {took} of traffic", optional=True)
+    least = max(20, int(recent * LONGEST_WINDOW_DAYS / 7))
+    found = f"a look takes {size} conversations: {days:.0f} days of this shop's traffic"
+    return Finding("drift", False, found, f"SHOPTALK_DRIFT_WINDOW={least}", optional=True)
 
 
 def _ports(settings: Settings) -> Iterator[Finding]:

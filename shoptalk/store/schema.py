@@ -26,6 +26,7 @@ conversations = Table(
     "conversations", metadata, id_column(),
     Column("owner", ID, nullable=False),  # see shoptalk.owners
     Column("public_hash", ID, index=True),  # keyed, of the id that clients use
+    Column("made_id", ID),  # the id itself where we made it up
     Column("customer", ID, index=True),  # keyed hash
     Column("source", String(32), nullable=False),
     time_column(),
@@ -37,6 +38,8 @@ chat_turns = Table(
     Column("role", String(16), nullable=False),
     Column("digest", String(64), nullable=False),  # keyed hash of the message as the client sent or saw it
     Column("inference_id", ID),
+    Column("path", String(64), index=True),  # keyed hash of the history that ends here, its owner and customer
+    Column("joined", Integer),  # 1 where the client did not name the conversation, and its history was found here
     time_column(),
 )  # fmt: skip
 inferences = Table(
@@ -436,6 +439,11 @@ Index("ix_samples_created_at", samples.c.created_at)
 Index("ix_samples_unpushed", samples.c.created_at, sqlite_where=_UNPUSHED, postgresql_where=_UNPUSHED)
 _KEPT = adapter_marks.c.deleted_at.is_(None)
 Index("ix_adapter_marks_kept", adapter_marks.c.created_at, sqlite_where=_KEPT, postgresql_where=_KEPT)
+Index("ix_answers_created_at", answers.c.created_at)
+_SHOWN = reports.c.erased_at.is_(None)
+Index("ix_reports_shown", reports.c.created_at, sqlite_where=_SHOWN, postgresql_where=_SHOWN)
+Index("ix_reports_artifact_sha256", reports.c.artifact_sha256)
+Index("ix_drift_checks_end_id", drift_checks.c.end_id)
 Index("ix_erasures_updated_at", erasures.c.updated_at)
 for _column in (adapters.c.weights_sha256, adapters.c.config_sha256):
     Index(f"ix_adapters_{_column.name}", _column)

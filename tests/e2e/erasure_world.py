@@ -29,10 +29,12 @@ from shoptalk.domain import ApiKey, Scope, Verdict
 from shoptalk.settings import Settings, load_settings
 from shoptalk.store import schema
 from shoptalk.store.ingest import quarantine
-from shoptalk.store.monitoring import reports
+from shoptalk.store.ingest.conversations import Place
+from shoptalk.store.monitoring import drift_checks, reports
 from shoptalk.store.training import evaluations, runs
 from tests.clocks import now
 from tests.e2e.test_gate_release import adapter_files
+from tests.rows import drift_check
 
 WORDS = ("zanzibarred", "quuxcomment", "importmarker", "jollyimport", "labelmarker", "brokenmarker", "pendingmarker")
 JO = "jo-the-customer"
@@ -98,6 +100,7 @@ class Shop:
             reports.add(conn, reports.Report("rep_1", "drift", page, {"rows": 3}, now()))
             old = self.parts.artifacts.put(b"<html>before all this</html>")
             reports.add(conn, reports.Report("rep_0", "drift", old, {}, now() - timedelta(days=1)))
+            drift_checks.add(conn, drift_check("chk_1", 0.5, now(), end=Place(now(), self.stored("jo-1"))))
 
     def label(self) -> None:
         import random

@@ -15,6 +15,8 @@ import pytest
 
 from shoptalk.models.basemodel import BaseModel, ChatTokenizer, load_tokenizer
 from shoptalk.processes.sockets import free_port
+from shoptalk.store import Store
+from shoptalk.store.ingest import conversations
 from tests.chatbot.fake_vllm import FakeVllm
 from tests.e2e.stack import ROOT
 
@@ -111,3 +113,30 @@ def test_a_proxy_that_is_not_named(tmp_path: Path) -> None:
     assert """SHOPTALK_TRUSTED_PROXIES='["10.0.0.0/8", "172.17.0.1"]'""" in found["proxy"]["fix"]
     _, found = doctor(tmp_path, SHOPTALK_TRUSTED_PROXIES='["10.0.0.0/8", "172.17.0.1"]')
     assert found["proxy"]["state"] == "ok"
+
+
+def test_settings_that_cannot_work_together_are_named_with_what_would(tmp_path: Path) -> None:
+    _, found = doctor(tmp_path)
+    assert found["labels"]["state"] == "ok"
+    code, found = doctor(tmp_path, SHOPTALK_LABELS_WANTED="100")
+    assert (code, found["labels"]["state"]) == (1, "PROBLEM")
+    fix = dict(each.split("=") for each in found["labels"]["fix"].split())
+    assert doctor(tmp_path, **fix)[1]["labels"]["state"] == "ok"
+    code, found = doctor(tmp_path, SHOPTALK_ROUND_BUDGET="50")
+    assert (code, found["labels"]["found"]) == (1, "50 a week, and a round waits for 180")
+
+
+def test_a_window_that_this_shop_never_fills_is_named(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path / 'shoptalk.db'}")
+    store.migrate()
+    _, found = doctor(tmp_path)
+    assert found["drift"]["found"] == "no customer wrote in the last week"
+    with store.write() as conn:
+        for n in range(9):
+            conversations.add(conn, f"con_{n}", conversations.customers_of("shop"))
+    _, found = doctor(tmp_path)
+    assert found["drift"]["found"] == "a look takes 200 conversations: 156 days of this shop's traffic"
+    assert found["drift"]["fix"] == "SHOPTALK_DRIFT_WINDOW=38"
+    _, found = doctor(tmp_path, SHOPTALK_DRIFT_WINDOW="38")
+    assert found["drift"]["fix"] == ""
+    store.close()

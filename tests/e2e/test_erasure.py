@@ -50,10 +50,13 @@ EXEMPT = {  # table -> why it can hold nothing about a customer
     "tombstones": "hashes made for this, the only means to recognize what comes back",
     "topic_models": "means of very many messages",
     "label_projects": "numbers of projects",
-    "drift_checks": "metrics",
     "triggers": "reasons of those who raise them",
     "rounds": "ids and states",
     "round_steps": "ids and counts",
+    "counters": "numbers",
+    "cursors": "numbers",
+    "workers": "names of processes",
+    "leases": "names of processes",
 }
 FOLDERS = {  # folder in the home folder that no eraser covers -> what it holds
     "models/": "base models",
@@ -68,6 +71,7 @@ NOT_FILLED = {  # covered, and empty before an erasure
     "erasure_steps": "written by the erasure itself",
     "adapter_marks": "written by the erasure itself",
     "import_batches": "counts only; this shop imports one by one",
+    "feature_queue": "empty once features are computed",
 }
 COUNTED = {"arrivals": 1, "turns": 4, "feedback": 1, "quarantine": 1}  # what Jo leaves in ingest
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +174,35 @@ def test_pull_is_incremental_and_idempotent(store: Store, client: LabelStudio, p
     assert "smp_c1" not in made
     assert made["smp_c2"].verdict == "good"
     assert made["smp_c0"].annotators == 1  # the same person twice
+
+
+class Counting(LabelStudio):
+    """Counts how often tasks that changed are asked for."""
+
+    asked = 0
+
+    def annotated_since(self, project_id: int, cursor: datetime | None) -> Iterator[dict[str, Any]]:
+        self.asked += 1
+        return super().annotated_since(project_id, cursor)
+
+
+def test_what_has_settled_is_not_asked_for_again(
+    store: Store, client: LabelStudio, project: str, server: LabelStudioServer
+) -> None:
+    project_id = pushed(store, client, project, 3)
+    client.annotate(task_of(client, project_id, "smp_c0"), to_result(AnnotatorAnswer("good")))
+    with Counting(server.url, server.token) as counting:
+        pull = Pull(store, counting, scrub_emails, project, overlap=timedelta(seconds=0.5))
+        assert pull.run_once().annotations == 1
+        assert pull.run_once() == PullResult()
+        time.sleep(0.6)
+        assert pull.run_once() == PullResult()  # what became visible late
+        asked = counting.asked
+        for _ in range(3):
+            assert pull.run_once() == PullResult()
+        assert counting.asked == asked
+        client.annotate(task_of(client, project_id, "smp_c1"), to_result(AnnotatorAnswer("bad")))
+        assert pull.run_once().annotations == 1
 
 
 def test_pull_killed_before_recording_loses_nothing(

@@ -117,7 +117,12 @@ def scans(found: Shop) -> list[str]:
             limited = " limit " in statement.lower() or "LIMIT ?" in statement
             for *_, line in plan:
                 scan = SCAN.match(line)
-                if scan and scan[1] not in BOUNDED and scan[1] in table_names() and not (scan[2] in OPEN or (scan[2] and limited)):
+                if (
+                    scan
+                    and scan[1] not in BOUNDED
+                    and scan[1] in table_names()
+                    and not (scan[2] in OPEN or (scan[2] and limited))
+                ):
                     wrong.append(f"{line}: {' '.join(statement.split())[:300]}")
     return wrong
 

@@ -12,7 +12,7 @@ from shoptalk.store import Store
 from shoptalk.store.training import evaluations
 from tests.training.world import PROMPT, example
 from training.dataset import FrozenDataset, invents
-from training.evaluate import Evaluator, another_reply, repeats, replay
+from training.evaluate import Evaluator, another_reply, chosen, repeats, replay
 from training.gate import GateLimits
 from training.probes import PROBES
 
@@ -62,8 +62,40 @@ def test_a_better_adapter_is_promoted_and_on_record(sqlite_store: Store) -> None
         kept = evaluations.find(conn, "evl_1")
     assert kept is not None
     assert (kept.verdict, kept.reasons) == (record.verdict, record.reasons)
-    assert replay(kept, LIMITS) == replay(record, LIMITS)
-    assert replay(record, LIMITS).reasons == record.reasons
+    assert replay(kept) == replay(record)
+    assert replay(record).reasons == record.reasons
+
+
+def test_a_verdict_is_repeated_with_the_limits_of_its_time(sqlite_store: Store) -> None:
+    strict = Evaluator(sqlite_store, FakeScorer(), GateLimits(min_examples=41)).evaluate("evl_2", NEW, OLD, DATASET)
+    assert strict.verdict is Verdict.INCONCLUSIVE
+    assert replay(strict).reasons == strict.reasons
+    older = replace(
+        strict, evidence={k: v for k, v in strict.evidence.items() if k in ("candidate", "live", "bank_failed")}
+    )
+    assert replay(older).verdict is Verdict.PROMOTE  # it kept no limits: the usual ones
+
+
+def test_later_replies_are_judged_however_many_first_ones_are_held_out(sqlite_store: Store) -> None:
+    first = tuple(example(n) for n in range(600))
+    later = tuple(
+        replace(example(n), messages=(*example(n).messages[:1], Message("user", "hello"), Message("assistant", "hi"),
+                                      example(n).messages[-1]))
+        for n in range(600, 900)
+    )  # fmt: skip
+    dataset = FrozenDataset("ds_3", PROMPT, (example(999),), (*first, *later))
+    record = Evaluator(sqlite_store, FakeScorer(), LIMITS).evaluate("evl_3", NEW, OLD, dataset)
+    assert len(record.evidence["first"]) == 200
+    assert 40 <= record.evidence["first"].count(False) <= 95
+
+
+def test_customers_come_before_their_second_examples() -> None:
+    loud = [example(n, "cus_loud") for n in range(150)]
+    quiet = [example(n) for n in range(150, 180)]
+    found = chosen([*loud, *quiet], 48)
+    assert len({e.group for e in found[:31]}) == 31
+    assert len(found) == 48
+    assert chosen([*quiet, *loud], 48) == found  # the same ones each time
 
 
 def test_an_evaluation_is_made_once(sqlite_store: Store) -> None:

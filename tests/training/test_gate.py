@@ -58,7 +58,7 @@ def test_no_proven_difference_is_inconclusive() -> None:
 def test_too_few_examples_are_inconclusive() -> None:
     few = judge(Evidence(side(1.0, n=29), side(2.0, n=29)))
     assert few.verdict is Verdict.INCONCLUSIVE
-    assert "only 29" in few.reasons[0]
+    assert "only 29 customers" in few.reasons[0]
     assert judge(Evidence(side(1.0, n=29), side(2.0, n=29)), GateLimits(min_examples=20)).verdict is Verdict.PROMOTE
     assert verdict(AdapterEvidence([], []), AdapterEvidence([], [])) is Verdict.INCONCLUSIVE
     assert verdict(AdapterEvidence([1.0], [2.0]), AdapterEvidence([2.0], [3.0])) is Verdict.INCONCLUSIVE
@@ -134,3 +134,37 @@ def test_the_same_evidence_gives_the_same_verdict_after_storage(
 def test_a_loss_that_is_no_number_is_never_promoted(broken: float) -> None:
     losses = [*BETTER.losses[:-1], broken]
     assert verdict(replace(BETTER, losses=losses)) is Verdict.REJECT
+
+
+def test_one_customer_has_one_vote() -> None:
+    """150 labels of one customer say less than 30 customers' one each."""
+    loud, quiet = side(1.0, n=150, seed=3), side(2.1, n=30, seed=4)
+    both = AdapterEvidence([*loud.losses, *quiet.losses], [*loud.mismatched, *quiet.mismatched])
+    live = side(2.0, n=180)
+    live = AdapterEvidence(live.losses, live.mismatched)
+    assert verdict(both, live) is Verdict.PROMOTE
+    decision = judge(Evidence(both, live, customers=[*([0] * 150), *range(1, 31)]))
+    assert decision.verdict is not Verdict.PROMOTE
+    assert decision.metrics["customers"] == 31
+    alone = judge(Evidence(loud, side(2.0, n=150), customers=[0] * 150))
+    assert alone.verdict is Verdict.INCONCLUSIVE
+    assert "only 1 customers" in alone.reasons[0]
+
+
+def test_first_and_later_replies_weigh_as_in_traffic() -> None:
+    first, later = side(1.5, n=40, seed=2), side(2.2, n=40, seed=5)
+    both = AdapterEvidence([*first.losses, *later.losses], [*first.mismatched, *later.mismatched])
+    live = AdapterEvidence([*LIVE.losses] * 2, [*LIVE.mismatched] * 2)
+    which = [*([True] * 40), *([False] * 40)]
+    assert verdict(both, live, first=which, first_share=0.9) is Verdict.PROMOTE
+    assert verdict(both, live, first=which, first_share=0.1) is Verdict.REJECT
+    alone = judge(Evidence(BETTER, LIVE, first=[True] * 40, first_share=0.1))
+    assert alone.metrics["loss_candidate"] == pytest.approx(statistics.fmean(BETTER.losses))
+
+
+def test_without_customers_it_is_the_ordinary_interval() -> None:
+    differences = [c - b for c, b in zip(BETTER.losses, LIVE.losses, strict=True)]
+    decision = judge(Evidence(BETTER, LIVE))
+    half = 1.645 * statistics.stdev(differences) / 40**0.5
+    assert decision.metrics["low"] == pytest.approx(statistics.fmean(differences) - half)
+    assert decision.metrics["high"] == pytest.approx(statistics.fmean(differences) + half)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import sqlalchemy as sa
 
-from shoptalk.store.database import bodies, insert_new, now, swap_body
+from shoptalk.store.database import bodies, count_up_to, insert_new, now, swap_body
 from shoptalk.store.schema import answers as t
 
 
@@ -20,6 +21,17 @@ def add(conn: sa.Connection, key: str, body_sha256: str, status: int, body: byte
     """Store an answer; return whether its key was new."""
     values = {"id": key, "body_sha256": body_sha256, "status": status, "body": body, "created_at": now(conn)}
     return insert_new(conn, t, {**values, "conversation_id": conversation})
+
+
+def count_before(conn: sa.Connection, moment: datetime, most: int = 10_000) -> int:
+    """Return how many answers were given before a moment, at most `most`."""
+    return count_up_to(conn, sa.select(t.c.id).where(t.c.created_at < moment), most)
+
+
+def remove_before(conn: sa.Connection, moment: datetime, limit: int) -> int:
+    """Delete at most `limit` answers that were given before a moment; return how many."""
+    old = sa.select(t.c.id).where(t.c.created_at < moment).order_by(t.c.created_at).limit(limit)
+    return conn.execute(sa.delete(t).where(t.c.id.in_(old))).rowcount
 
 
 def encrypted(conn: sa.Connection, limit: int, after: str | None = None) -> list[tuple[str, bytes]]:

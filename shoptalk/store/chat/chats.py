@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,6 +23,8 @@ class StoredConversation:
     customer: str | None
     #: keyed hash of the id that clients use
     public_hash: str | None = None
+    #: that id itself, where it was made up here and not by a client
+    made_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,10 @@ class Node:
     role: Role
     digest: str
     inference_id: str | None
+    #: keyed hash of the whole history that ends with it; None for turns of older versions
+    path: str | None = None
+    #: whether it came here because its history did, and not by the conversation's name
+    joined: bool = False
 
 
 def open_conversation(conn: sa.Connection, opened: StoredConversation, source: str) -> bool:
@@ -40,7 +47,7 @@ def open_conversation(conn: sa.Connection, opened: StoredConversation, source: s
     return insert_new(
         conn, conversations,
         {"id": opened.id, "owner": opened.owner, "customer": opened.customer, "public_hash": opened.public_hash,
-         "source": source, "created_at": now(conn)},
+         "made_id": opened.made_id, "source": source, "created_at": now(conn)},
     )  # fmt: skip
 
 
@@ -67,14 +74,32 @@ def nodes(conn: sa.Connection, conversation_id: str) -> list[Node]:
         .where(chat_turns.c.conversation_id == conversation_id)
         .order_by(chat_turns.c.created_at, chat_turns.c.id)
     )
-    return [Node(r.id, r.parent_id, r.role, r.digest, r.inference_id) for r in conn.execute(query)]
+    return [
+        Node(r.id, r.parent_id, r.role, r.digest, r.inference_id, r.path, bool(r.joined)) for r in conn.execute(query)
+    ]
+
+
+def ending_with(conn: sa.Connection, path: str, turns: int, since: datetime, most: int = 20) -> str | None:
+    """Return the made id of the conversation whose whole history is this path, of so many turns.
+
+    Of several it is the one written last; conversations that a client named are left out. The path's last turn must be
+    stored since a time. Of those that have the path, the latest `most` are looked at.
+    """
+    ends = sa.select(chat_turns.c.conversation_id).where(chat_turns.c.path == path, chat_turns.c.created_at >= since)
+    for found in conn.execute(ends.order_by(chat_turns.c.created_at.desc(), chat_turns.c.id).limit(most)).scalars():
+        more = sa.select(chat_turns.c.id).where(chat_turns.c.conversation_id == found).limit(turns + 1)
+        opened = find(conn, found)
+        if opened is not None and opened.made_id and len(conn.execute(more).all()) == turns:
+            return opened.made_id
+    return None
 
 
 def add_node(conn: sa.Connection, conversation_id: str, node: Node) -> None:
     conn.execute(
         sa.insert(chat_turns),
         {"id": node.id, "conversation_id": conversation_id, "parent_id": node.parent_id, "role": node.role,
-         "digest": node.digest, "inference_id": node.inference_id, "created_at": now(conn)},
+         "digest": node.digest, "inference_id": node.inference_id, "path": node.path, "joined": int(node.joined),
+         "created_at": now(conn)},
     )  # fmt: skip
 
 
@@ -84,10 +109,6 @@ def customers(conn: sa.Connection, conversation_ids: list[str]) -> dict[str, str
     return {row.id: row.customer for row in conn.execute(query)}
 
 
-def count(conn: sa.Connection) -> int:
-    return conn.execute(sa.select(sa.func.count()).select_from(conversations)).scalar_one()
-
-
 def of_customer(conn: sa.Connection, customer: str) -> list[str]:
     """Return the ids of a customer's conversations."""
     query = sa.select(conversations.c.id).where(conversations.c.customer == customer).order_by(conversations.c.id)
@@ -95,7 +116,7 @@ def of_customer(conn: sa.Connection, customer: str) -> list[str]:
 
 
 def _opened(row: sa.Row[Any]) -> StoredConversation:
-    return StoredConversation(row.id, row.owner, row.customer, row.public_hash)
+    return StoredConversation(row.id, row.owner, row.customer, row.public_hash, row.made_id)
 
 
 def erase(conn: sa.Connection, ids: Sequence[str]) -> int:

@@ -135,6 +135,17 @@ def all_observed(conn: sa.Connection) -> list[Observed]:
     return [Observed(**row._mapping) for row in conn.execute(query)]
 
 
+def count_silent(conn: sa.Connection, silent: timedelta) -> int:
+    """Return how many rows there are of API processes that reported nothing for so long."""
+    gone = sa.select(sa.func.count()).where(observed.c.updated_at < machine_now(conn) - silent)
+    return conn.execute(gone).scalar_one()
+
+
+def forget_silent(conn: sa.Connection, silent: timedelta) -> int:
+    """Remove what was observed of API processes that reported nothing for so long; return how many rows."""
+    return conn.execute(sa.delete(observed).where(observed.c.updated_at < machine_now(conn) - silent)).rowcount
+
+
 def forget_observed(conn: sa.Connection, process: str) -> None:
     conn.execute(sa.delete(observed).where(observed.c.process == process))
 

@@ -160,6 +160,12 @@ def _turn(row: sa.Row[tuple[object, ...]]) -> Turn:
     )
 
 
+def newest_replies(conn: sa.Connection, limit: int) -> list[str]:
+    """Return the ids of the bot's newest replies."""
+    query = sa.select(turns.c.id).where(turns.c.role == "assistant", turns.c.inference_id.is_not(None))
+    return list(conn.execute(query.order_by(turns.c.seq.desc()).limit(limit)).scalars())
+
+
 def last_seq(conn: sa.Connection) -> int:
     return conn.execute(sa.select(sa.func.max(turns.c.seq))).scalar() or 0
 

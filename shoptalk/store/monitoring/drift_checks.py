@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from shoptalk.store.database import insert_new
+from shoptalk.store.database import in_chunks, insert_new
 from shoptalk.store.ingest.conversations import Place
 from shoptalk.store.schema import drift_checks as t
 
@@ -53,6 +54,12 @@ def newest(conn: sa.Connection, limit: int = 50) -> list[DriftCheck]:
     """Return the latest, latest first."""
     query = sa.select(t).order_by(t.c.created_at.desc()).limit(limit)
     return [_check(row) for row in conn.execute(query)]
+
+
+def forget(conn: sa.Connection, conversations: Sequence[str]) -> None:
+    """Remove the ids of these conversations; looks that ended with one of them end with its moment."""
+    for part in in_chunks(conversations):
+        conn.execute(sa.update(t).where(t.c.end_id.in_(part)).values(end_id=None))
 
 
 def _check(row: sa.Row[Any]) -> DriftCheck:

@@ -48,6 +48,18 @@ def since(conn: sa.Connection, moment: datetime) -> list[Report]:
     return [Report(**row._mapping) for row in conn.execute(query.order_by(t.c.created_at))]
 
 
+def before(conn: sa.Connection, moment: datetime, limit: int) -> list[Report]:
+    """Return reports made before a moment whose page is still there, oldest first."""
+    query = sa.select(t).where(t.c.created_at < moment, t.c.erased_at.is_(None)).order_by(t.c.created_at)
+    return [Report(**row._mapping) for row in conn.execute(query.limit(limit))]
+
+
+def shows(conn: sa.Connection, artifact_sha256: str) -> bool:
+    """Return whether any report still shows this page."""
+    query = sa.select(t.c.id).where(t.c.artifact_sha256 == artifact_sha256, t.c.erased_at.is_(None))
+    return conn.execute(query.limit(1)).first() is not None
+
+
 def erase_page(conn: sa.Connection, report_id: str) -> None:
     """Record that a report's page was deleted; its metrics stay."""
     conn.execute(sa.update(t).where(t.c.id == report_id).values(erased_at=now(conn)))

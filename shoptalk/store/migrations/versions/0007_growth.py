@@ -14,7 +14,7 @@ depends_on = None
 ID = sa.String(length=80)
 TIME = sa.DateTime(timezone=True)
 PLAIN = (  # (table, columns)
-    ('samples', ('created_at',)),
+    ('samples', ('created_at',)), ('answers', ('created_at',)), ('reports', ('artifact_sha256',)),
     ('erasures', ('updated_at',)), ('erasures', ('state',)), ('rounds', ('state',)),
     ('adapters', ('weights_sha256',)), ('adapters', ('config_sha256',)),
     *((table, ('created_at',)) for table in (
@@ -26,6 +26,7 @@ PARTIAL = (  # (name, table, column, condition)
     ('ix_arrivals_free', 'arrivals', 'seq', 'batch_id IS NULL'),
     ('ix_turns_replies', 'turns', 'seq', "role = 'assistant' AND inference_id IS NOT NULL"),
     ('ix_samples_unpushed', 'samples', 'created_at', 'task_id IS NULL'),
+    ('ix_reports_shown', 'reports', 'created_at', 'erased_at IS NULL'),
     ('ix_adapter_marks_kept', 'adapter_marks', 'created_at', 'deleted_at IS NULL'),
 )
 TOTALS = (  # (name, as a select of value)
@@ -91,6 +92,7 @@ def upgrade() -> None:
     op.add_column('drift_checks', sa.Column('asked', sa.Integer(), nullable=False, server_default='1'))
     op.add_column('drift_checks', sa.Column('end_at', TIME, nullable=True))
     op.add_column('drift_checks', sa.Column('end_id', ID, nullable=True))
+    op.create_index(op.f('ix_drift_checks_end_id'), 'drift_checks', ['end_id'])
     op.drop_column('drift_checks', 'current_until')
     for table, column in (('rounds', 'learn_now'), ('drift_checks', 'against'), ('drift_checks', 'asked')):
         with op.batch_alter_table(table) as changed:
@@ -149,6 +151,7 @@ def downgrade() -> None:
     with op.batch_alter_table('triggers') as changed:
         changed.create_unique_constraint(op.f('uq_triggers_round_id'), ['round_id'])
     op.add_column('drift_checks', sa.Column('current_until', sa.Integer(), nullable=False, server_default='0'))
+    op.drop_index(op.f('ix_drift_checks_end_id'), 'drift_checks')
     for column in ('end_id', 'end_at', 'asked', 'against'):
         op.drop_column('drift_checks', column)
     op.drop_column('rounds', 'learn_now')
