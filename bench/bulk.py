@@ -1,7 +1,7 @@
 """Stores of any size, made by bulk insertion: conversations of two turns each, with everything that follows them.
 
-Rows are what admission, features and feedback would have written for a shop of this age; only the texts are alike. Times
-are spread evenly over the last 180 days.
+Rows are what admission, features and feedback would have written for a shop of this age; only the texts are alike.
+Times are spread evenly over the last 180 days.
 """
 
 from __future__ import annotations

@@ -20,20 +20,20 @@ def trace(parts: Parts, id: str) -> dict[str, Any]:
     """Return where an adapter version, dataset, evaluation, release or inference comes from; raise NotFound."""
     with parts.store.read() as conn:
         if "@v" in id:
-            return _adapter(parts, conn, id)
+            return _adapter(conn, id)
         if found := inferences.find(conn, id):
-            return {"inference": id, "conversation": found.conversation_id, **_adapter(parts, conn, found.adapter)}
+            return {"inference": id, "conversation": found.conversation_id, **_adapter(conn, found.adapter)}
         if dataset := datasets.find(conn, id):
             return _dataset(conn, dataset.id)
         if evaluation := evaluations.find(conn, id):
-            return _adapter(parts, conn, evaluation.adapter)
+            return _adapter(conn, evaluation.adapter)
         if release := releases.find(conn, id):
             events = [f"{e.created_at:%Y-%m-%d %H:%M:%S} {e.move} by {e.actor}" for e in releases.events(conn, 50, id)]
-            return {"release": id, "events": events, **_adapter(parts, conn, release.adapter)}
+            return {"release": id, "events": events, **_adapter(conn, release.adapter)}
     raise NotFound(f"nothing here has the id '{id[:80]}'")
 
 
-def _adapter(parts: Parts, conn: sa.Connection, name: str) -> dict[str, Any]:
+def _adapter(conn: sa.Connection, name: str) -> dict[str, Any]:
     try:
         ref = AdapterRef.parse(name)
     except ValueError as error:
