@@ -84,6 +84,14 @@ class Watcher:
             )
         return self._report(windows, title)
 
+    def missing(self) -> int:
+        """Return how many conversations the next look waits for; 0 where it is due."""
+        traffic, size, served = conversations.customers_of(self._plan.alias), self._plan.window, self._served()
+        with self._store.read() as conn:
+            reference = find_reference(conn, traffic, served, size, self._plan.reference)
+            begin = _later(reference.end, drift_checks.last_look(conn)) if reference else None
+            return size - conversations.count_after(conn, traffic, begin, size)
+
     def novelty(self) -> Mapping[str, float] | None:
         """Return how far the conversation of each of the newest turns is from the reference, 0 to 1, by turn id.
 

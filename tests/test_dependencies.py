@@ -22,6 +22,7 @@ NOT_IMPORTED: Mapping[str, str] = {
     "names": "lists of names of the census, read as resources",
     "psycopg": "SQLAlchemy's and DBOS's driver for PostgreSQL",
     "scipy": "for the statistics of later work; evidently and scikit-learn use it too",
+    "tzdata": "zoneinfo reads it where the system has no time zones",
     "uvloop": "uvicorn takes it as its event loop where it is installed",
 }
 #: modules of another environment: labeling/label_studio runs code in Label Studio's own

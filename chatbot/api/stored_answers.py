@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from chatbot.api.answers import AdapterName, ListAnswer, Moment, StoredAnswer
+from chatbot.api.answers import AdapterName, Answer, ListAnswer, Moment, StoredAnswer
 from shoptalk.domain import ReleaseState, RoundState, RunState, TriggerKind, Verdict
 
 
@@ -91,7 +91,7 @@ class TriggerAnswer(StoredAnswer):
     created_at: Moment
 
 
-class RoundDetailAnswer(StoredAnswer):
+class RoundDetailAnswer(Answer):
     """A round with the requests it answers, and what each of its steps left."""
 
     round: RoundAnswer

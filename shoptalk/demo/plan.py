@@ -21,8 +21,8 @@ class Plan:
     chats: int = 440  # conversations before the first round
     second_turns: int = 12  # every 12th of them goes on for a second exchange
     meanwhile: int = 150  # conversations that may arrive while the round trains
-    window: int = 150  # conversations in a drift window
-    new_topic: int = 110  # conversations of the new topic
+    window: int = 110  # conversations in a look for drift
+    new_topic: int = 110  # conversations of the new topic, which fill one
     swap_requests: int = 240
     reply_tokens: int = 44
     train_steps: int = 34
@@ -39,7 +39,7 @@ class Plan:
 
 
 QUICK = Plan(
-    chats=120, meanwhile=50, window=40, new_topic=36, swap_requests=40, reply_tokens=24, train_steps=40,
+    chats=120, meanwhile=50, window=40, new_topic=40, swap_requests=40, reply_tokens=24, train_steps=40,
     train_batch=4, mark_steps=20, mark_batch=2, least_examples=30,
 )  # fmt: skip
 

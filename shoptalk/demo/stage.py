@@ -34,6 +34,8 @@ class Demo:
     plan: Plan
     seconds: dict[str, float] = field(default_factory=dict)
     errors: int = 0
+    #: how many of `later` have chatted
+    arrived: int = 0
     supervisor: Supervisor | None = None
 
     def check_children(self) -> None:

@@ -97,6 +97,7 @@ def learn(demo: Demo, round_id: str) -> dict[str, Any]:
         chatting.join()
         customers.close()
     demo.errors += customers.tally.errors
+    demo.arrived = customers.tally.conversations
     with demo.parts.store.read() as conn:
         results, last = rounds.results(conn, round_id), rounds.find(conn, round_id)
         evaluation = evaluations.newest(conn, 1)
@@ -128,6 +129,8 @@ def find_drift(demo: Demo) -> dict[str, Any]:
     """Test for drift before and after the new topic; return p-values and the path of the report."""
     drained(demo)
     watcher = demo.parts.watcher
+    chat(demo, demo.later[demo.arrived : demo.arrived + watcher.missing()], demo.plan.reply_tokens)
+    drained(demo)
     before = watcher.check()
     if before is None:
         raise ShoptalkError("there are too few conversations to test for drift")

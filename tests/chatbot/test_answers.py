@@ -26,7 +26,7 @@ from shoptalk import domain
 from shoptalk.app.api import build_api
 from shoptalk.domain import AdapterRef
 from shoptalk.settings import Settings
-from shoptalk.store import rounds
+from shoptalk.store import rounds, triggers
 from shoptalk.store.chat import releases
 from shoptalk.store.monitoring import reports
 from shoptalk.store.training import datasets, evaluations, runs
@@ -38,6 +38,7 @@ SHOWN: dict[type[StoredAnswer], Any] = {
     shapes.RunAnswer: runs.Run,
     shapes.EvaluationAnswer: evaluations.Evaluation,
     shapes.RoundAnswer: rounds.Round,
+    shapes.TriggerAnswer: triggers.Trigger,
     shapes.ReportAnswer: reports.Report,
     shapes.ReleaseAnswer: domain.Release,
     shapes.ReleaseEventAnswer: releases.ReleaseEvent,

@@ -38,7 +38,7 @@ FENCE = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)
 FOLDERS = ("shoptalk", "chatbot", "ingest", "labeling", "training", "monitoring", "tests", "scripts", "docs", "docker",
            "bench", ".ci")  # fmt: skip
 MADE = re.compile(r"docker/\.env$")  # by whoever runs it
-COMMAND = re.compile(r"(?:\w+=\S* )*(?:\.venv/bin/)?shoptalk ([a-z]+)(?: ([a-z]+))?(?!\w)")
+COMMAND = re.compile(r"(?:\w+=\S* )*(?:\.venv/bin/)?shoptalk ([a-z][a-z-]*)(?: ([a-z][a-z-]*))?(?!\w)")
 VARIABLE = re.compile(r"\bSHOPTALK_[A-Z0-9_]*[A-Z0-9]")
 JOURNEY = re.compile(r"· `([\w/]+\.py)` · `(\w+)`")
 

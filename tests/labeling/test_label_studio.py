@@ -96,7 +96,7 @@ def test_push_killed_between_import_and_recording(
 
                 patch.setattr(LabelStudio, "import_tasks", cut)
             else:
-                patch.setattr(samples, "set_task", killed)
+                patch.setattr(samples, "set_tasks", killed)
             with pytest.raises(Killed):
                 Push(store, client, project).run_once()
     assert Push(store, client, project).run_once() == 30

@@ -254,9 +254,13 @@ def test_a_look_waits_for_features(sqlite_store: Store, watcher: Watcher) -> Non
 
 
 def test_each_conversation_is_in_one_look(sqlite_store: Store, watcher: Watcher) -> None:
-    chat(sqlite_store, 59, topic=0)
+    chat(sqlite_store, 30, topic=0)
+    assert watcher.missing() == 10  # 20 are the reference
+    chat(sqlite_store, 29, topic=0, start=30)
+    assert watcher.missing() == 0
     looks = [watcher.run_once() for _ in range(3)]
     assert [look is not None for look in looks] == [True, False, False]  # 20 are the reference, and 19 do not fill one
+    assert watcher.missing() == 1
     chat(sqlite_store, 41, topic=0, start=59)
     looks = [watcher.run_once() for _ in range(4)]
     assert [look is not None for look in looks] == [True, True, True, False]
