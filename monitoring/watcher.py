@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import structlog
@@ -29,6 +30,9 @@ from shoptalk.store.monitoring.drift_checks import DriftCheck
 from shoptalk.store.monitoring.reports import Report
 
 log = structlog.get_logger(__name__)
+FAR_BEHIND: Final = (
+    10  # windows; then the next look is at the newest conversations, as after an upgrade or a long pause
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +120,11 @@ class Watcher:
             last = drift_checks.last_look(conn)
             if reference is None:
                 return None
-            current = conversations.oldest(conn, traffic, size, after=_later(reference.end, last))
+            begin = _later(reference.end, last)
+            if conversations.count_after(conn, traffic, begin, FAR_BEHIND * size) == FAR_BEHIND * size:
+                current = conversations.newest(conn, traffic, size)[::-1]  # what came before is left out
+            else:
+                current = conversations.oldest(conn, traffic, size, after=begin)
             if len(current) < size:
                 return None
             windows = read_windows(conn, reference, current, turns.FEATURES)

@@ -213,6 +213,7 @@ def _window(settings: Settings) -> Finding:
             with store.read() as conn:
                 week = conversations.Place(store.now() - timedelta(days=7), None)
                 recent = conversations.count_after(conn, traffic, week, size)
+                first = conversations.oldest(conn, traffic, 1)
         finally:
             store.close()
     except (SQLAlchemyError, ShoptalkError, OSError):
@@ -220,6 +221,8 @@ def _window(settings: Settings) -> Finding:
     days = 7 * size / recent if recent else math.inf
     if not recent:
         return Finding("drift", True, "no customer wrote in the last week", optional=True)
+    if first[0].at > week.at:
+        return Finding("drift", True, f"{recent} conversations so far; a look takes {size}", optional=True)
     if days <= LONGEST_WINDOW_DAYS:
         took = "a week" if recent >= size else f"{days:.0f} days"
         return Finding("drift", True, f"a look takes {size} conversations: at most {took} of traffic", optional=True)

@@ -8,19 +8,22 @@ import socket
 import sqlite3
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from shoptalk.models.basemodel import BaseModel, ChatTokenizer, load_tokenizer
 from shoptalk.processes.sockets import free_port
-from shoptalk.store import Store
+from shoptalk.store import Store, schema
 from shoptalk.store.ingest import conversations
 from tests.chatbot.fake_vllm import FakeVllm
 from tests.e2e.stack import ROOT
 
 pytestmark = pytest.mark.slow
+LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def doctor(home: Path, **environment: str) -> tuple[int, dict[str, dict[str, Any]]]:
@@ -134,6 +137,12 @@ def test_a_window_that_this_shop_never_fills_is_named(tmp_path: Path) -> None:
     with store.write() as conn:
         for n in range(9):
             conversations.add(conn, f"con_{n}", conversations.customers_of("shop"))
+    _, found = doctor(tmp_path)
+    assert found["drift"]["found"] == "9 conversations so far; a look takes 200"  # too young to say more
+    with store.write() as conn:
+        conversations.add(conn, "con_old", conversations.customers_of("shop"))
+        old = schema.admitted_conversations.c.conversation_id == "con_old"
+        conn.execute(sa.update(schema.admitted_conversations).where(old).values(admitted_at=LONG_AGO))
     _, found = doctor(tmp_path)
     assert found["drift"]["found"] == "a look takes 200 conversations: 156 days of this shop's traffic"
     assert found["drift"]["fix"] == "SHOPTALK_DRIFT_WINDOW=38"

@@ -268,6 +268,15 @@ def test_each_conversation_is_in_one_look(sqlite_store: Store, watcher: Watcher)
     assert raised(sqlite_store) == []
 
 
+def test_a_watcher_that_is_far_behind_looks_at_what_is_new(sqlite_store: Store, watcher: Watcher) -> None:
+    chat(sqlite_store, 60 * WINDOW, topic=0)
+    looks = [watcher.run_once() for _ in range(3)]
+    assert [look is not None for look in looks] == [True, False, False]
+    assert looks[0] is not None
+    assert looks[0].end is not None
+    assert looks[0].end.id == f"con_0_{60 * WINDOW - 1}"
+
+
 def test_a_person_who_looks_changes_nothing(sqlite_store: Store, watcher: Watcher) -> None:
     chat(sqlite_store, 60, topic=0)
     assert watcher.check() is not None
