@@ -30,9 +30,10 @@ class ReportRetention:
         with self._store.read() as conn:
             old = reports.before(conn, self._store.now() - self._kept, MOST)
         for report in old:
-            with self._store.write() as conn:  # first, so that no page is linked whose file is gone
-                reports.erase_page(conn, report.id)
-                shared = reports.shows(conn, report.artifact_sha256)
-            if not shared:
+            with self._store.read() as conn:
+                shared = reports.shown_by_another(conn, report)
+            if not shared:  # before the row says so: after a kill in between it is deleted again
                 self._artifacts.delete(report.artifact_sha256)
+            with self._store.write() as conn:
+                reports.erase_page(conn, report.id)
         return len(old)

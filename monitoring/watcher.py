@@ -68,11 +68,11 @@ class Watcher:
         drifted = check.p_value <= self._plan.limit
         with self._store.read() as conn:
             asks = drifted and not triggers.is_open(conn, "drift")
-        check = self._keep(check, self._report(windows, f"Drift, p = {check.p_value:.2g}") if asks else None)
-        if asks:
+        report = self._report(windows, f"Drift, p = {check.p_value:.2g}") if asks else None
+        if asks:  # before the look is recorded: after a kill in between it is made again
             reason = f"customers write differently: p = {check.p_value:.2g} in {check.current} conversations"
             self._requests.ask("drift", f"{reason}, against {check.against}")
-        return check
+        return self._keep(check, report)
 
     def check(self) -> DriftCheck | None:
         """Test the newest conversations for drift now and record the check; None where there are not enough."""

@@ -164,10 +164,25 @@ def metrics_page() -> str:
         rows.append(
             [code(name), family.type, code(*labels[family.name]) if labels[family.name] else "", family.documentation]
         )
+    head = ("Metric", "Type", "Labels", "Meaning")
     return (
         "# Metrics\n\n`GET /metrics` of each API process, in Prometheus' text format, without a key. "
-        "No label holds a text or an id of a customer.\n\n" + table(("Metric", "Type", "Labels", "Meaning"), rows)
+        f"No label holds a text or an id of a customer.\n\n{table(head, rows)}\n"
+        "A worker answers at 127.0.0.1, on the port `SHOPTALK_WORKER_PORT`; of several on one host, the first.\n\n"
+        f"{table(head, _worker_metrics())}"
     )
+
+
+def _worker_metrics() -> list[list[str]]:
+    """Return a row for each metric of a worker."""
+    from shoptalk.processes.lanes import LaneState
+    from shoptalk.processes.worker_metrics import WorkerMetrics
+
+    metrics = WorkerMetrics(lambda: [LaneState("intake", 0.0, None, 0.0, False)], lambda: {"inbox": 0})
+    return [
+        [code(family.name), family.type, code(*family.samples[0].labels), family.documentation]
+        for family in metrics.collect()
+    ]
 
 
 # modules

@@ -52,8 +52,8 @@ class Datasets:
     def freeze(self, round_id: str | None = None) -> datasets.Dataset:
         """Make a dataset of every usable label, and return it. Raises NotEnoughData for too few labels.
 
-        Everything is computed before the transaction. Where an erasure went on meanwhile, or another process fixed the
-        split of one of these customers, it is computed again.
+        Everything is computed before the transaction. Where a label was erased meanwhile, or another process fixed the
+        split of one of these customers, it is computed again. (An erasure that goes on after that finds the dataset.)
         """
         while True:
             with self._store.read() as conn:
@@ -68,7 +68,8 @@ class Datasets:
             fresh = {group: part for group, part in split.items() if group not in fixed}
             with self._store.write() as conn:
                 exclusively(conn, HOLDOUT)
-                if erasures.last_change(conn) == erased and not datasets.fixed_otherwise(conn, fresh):
+                erased_since = erasures.last_change(conn) != erased and not labels.there(conn, [m[0] for m in members])
+                if not erased_since and not datasets.fixed_otherwise(conn, fresh):
                     datasets.assign(conn, fresh)
                     datasets.add(conn, frozen, members)
                     cursors.put(conn, FROZEN, labels.count(conn))

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from shoptalk.domain import Adapter
-from shoptalk.errors import InvalidInput, NotFound, TrainingFailed
+from shoptalk.errors import InvalidInput, NotFound, RoundCancelled, TrainingFailed
 from shoptalk.folders import remove_folder
 from shoptalk.models.adapterfile import AdapterFiles
 from shoptalk.models.artifacts import Artifacts
@@ -51,7 +51,8 @@ class Trainer:
     def train(self, run_id: str, dataset_id: str, recipe: Recipe, on_step: OnStep | None = None) -> Adapter:
         """Train on a dataset and publish the adapter.
 
-        Raises NotFound without such a dataset, TrainingFailed with the end of the child's output.
+        Raises NotFound without such a dataset, TrainingFailed with the end of the child's output, and what `on_step`
+        raises: then the child is ended, and of a cancelled round nothing is kept.
         """
         with self._store.read() as conn:
             done, dataset = adapters.of_run(conn, run_id), datasets.current(conn, dataset_id)
@@ -63,10 +64,14 @@ class Trainer:
         with self._store.write() as conn:
             runs.start(conn, run_id, dataset.id, recipe.as_dict(), recipe.steps)
         folder = self._prepare(run_id, dataset, recipe)
-        problem = self._follow(run_id, folder, recipe, on_step)
+        try:
+            problem = self._follow(run_id, folder, recipe, on_step)
+        except RoundCancelled as error:
+            self._end(run_id, error.message)
+            remove_folder(folder)
+            raise
         if problem:
-            with self._store.write() as conn:
-                runs.finish(conn, run_id, problem=problem)
+            self._end(run_id, problem)
             raise TrainingFailed(f"training {run_id} failed: {problem}")
         adapter = self._publish(run_id, dataset.id, folder / "adapter")
         self._close(run_id, adapter)
@@ -118,6 +123,10 @@ class Trainer:
             errors.seek(0)
             tail = errors.read().strip().splitlines()[-3:]
         return f"exit status {code}: {' | '.join(tail)[-600:]}"
+
+    def _end(self, run_id: str, problem: str) -> None:
+        with self._store.write() as conn:
+            runs.finish(conn, run_id, problem=problem)
 
     def _progress(self, run_id: str, step: int, losses: list[float]) -> None:
         recent = losses[-8:]

@@ -166,12 +166,11 @@ class FeatureComputer:
             clusters = duplicates.assign_clusters(
                 conn, [(turn, signature) for turn, signature in signed if turn.id in fresh]
             )
-            turns.add_features(
-                conn, FEATURES, [dataclasses.replace(rows[id], cluster=clusters.get(id)) for id in fresh]
-            )
+            made = [dataclasses.replace(rows[id], cluster=clusters.get(id)) for id in fresh]
+            new = turns.add_features(conn, FEATURES, made)  # a worker that took too long may have company
             topics.assign(conn, {id: found for id in fresh if (found := topic.get(id)) is not None})
             feature_queue.done(conn, fresh)
-            counters.add(conn, {topics.EMBEDDED: sum(id in topic for id in fresh)})
+            counters.add(conn, {topics.EMBEDDED: sum(id in topic for id in new)})
         return len(fresh)
 
     def _features(self, turn: Turn, embedding: bytes | None, said_by: Mapping[str, Inference]) -> Features:

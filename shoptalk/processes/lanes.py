@@ -13,11 +13,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from shoptalk.clock import MachineTime
-from shoptalk.errors import ShoptalkError
-from shoptalk.store.failures import explain
+from shoptalk.store.failures import in_words
 
 log = structlog.get_logger(__name__)
 LONGEST_PAUSE_S: Final = 60.0
@@ -107,9 +105,7 @@ class Lane:
     def _note(self, item: Reconciler, error: Exception) -> None:
         item.failures += 1
         pause = min(LONGEST_PAUSE_S, item.every_s * 2 ** min(item.failures, 30))
-        problem = error.message if isinstance(error, ShoptalkError) else type(error).__name__
-        if isinstance(error, SQLAlchemyError | OSError):
-            problem = explain(error).message
+        problem = in_words(error)
         if problem != item.problem:
             log.warning(
                 "reconciler failed", lane=self.name, reconciler=item.name, problem=problem, again_in_s=round(pause, 1)

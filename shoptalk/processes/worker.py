@@ -36,7 +36,7 @@ class Worker:
         self._store, self._jobs, self._lanes, self._heartbeat = store, jobs, list(lanes), heartbeat
         self._serve_metrics = serve_metrics
         self._stopping = threading.Event()
-        self._silent = False  # whether the last sign of life could not be written
+        self._problems: list[str] = []  # why the last signs of life could not be written
 
     def run(self) -> None:
         """Work until `stop` is called, from a signal handler or another thread. Raises where a lane's thread ends."""
@@ -72,23 +72,38 @@ class Worker:
         return [lane.state() for lane in self._lanes]
 
     def _beat(self) -> None:
-        """Give a sign of life: to this host's checks, and to the workers of all hosts."""
-        try:
-            self._heartbeat.beat(self._jobs.executor, self.states())
-            with self._store.write() as conn:
-                workers.beat(conn, self._jobs.executor)
-        except (SQLAlchemyError, OSError) as error:
-            if not self._silent:
-                log.warning("no sign of life written", problem=explain(error).message)
-            self._silent = True
-        else:
-            self._silent = False
+        """Give a sign of life to this host's checks, and to the workers of all hosts; one may fail alone."""
+        problems = [problem for write in (self._beat_here, self._beat_everywhere) if (problem := _attempt(write))]
+        if problems != self._problems:
+            for problem in problems:
+                log.warning("no sign of life written", problem=problem)
+            self._problems = problems
+
+    def _beat_here(self) -> None:
+        self._heartbeat.beat(self._jobs.executor, self.states())
+
+    def _beat_everywhere(self) -> None:
+        with self._store.write() as conn:
+            workers.beat(conn, self._jobs.executor)
 
     def _leave(self) -> None:
         """Free what this worker holds, so that the others need not wait until it is silent for long."""
+        for take_back in (self._leave_here, self._leave_everywhere):
+            if problem := _attempt(take_back):
+                log.warning("leases not freed; others take them over in time", problem=problem)
+
+    def _leave_here(self) -> None:
         self._heartbeat.stop(self._jobs.executor)
-        try:
-            with self._store.write() as conn:
-                workers.forget(conn, self._jobs.executor)
-        except SQLAlchemyError as error:
-            log.warning("leases not freed; others take them over in time", problem=explain(error).message)
+
+    def _leave_everywhere(self) -> None:
+        with self._store.write() as conn:
+            workers.forget(conn, self._jobs.executor)
+
+
+def _attempt(write: Callable[[], None]) -> str | None:
+    """Return why it failed; None where it did not."""
+    try:
+        write()
+    except (SQLAlchemyError, OSError) as error:
+        return explain(error).message
+    return None

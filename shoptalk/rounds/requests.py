@@ -22,7 +22,7 @@ from shoptalk.store.triggers import Trigger
 
 log = structlog.get_logger(__name__)
 BUDGETED: Final = timedelta(days=7)  # the time that a budget of labels is for
-FROZEN: Final = "labels when frozen"  # the cursor of how many labels there were when a dataset was frozen
+FROZEN: Final = "labels when frozen"  # the cursor of how many labels a dataset was made of, or asked for
 #: kinds of triggers whose rounds ask annotators; the others learn from the labels that are there
 PEOPLE: Final[frozenset[TriggerKind]] = frozenset({"drift", "schedule", "person"})
 
@@ -66,23 +66,29 @@ class RoundRequests:
         with self._store.read() as conn:
             since = cursors.get(conn, name)
         if not since:  # of a new schedule the first time is yet to come
-            self._put(name, at)
+            self._put(name, int(at.timestamp()))
             return None
         due = next(CronSim(expression, datetime.fromtimestamp(since, ZoneInfo(zone))))
         if due > at:
             return None
         made = self.ask("schedule", f"{expression} {zone}")
-        self._put(name, at)
+        self._put(name, int(at.timestamp()))
         return made
 
     def on_labels(self, wanted: int) -> Trigger | None:
-        """Ask for a round where `wanted` labels came since a dataset was frozen, and no round is under way."""
+        """Ask for a round where `wanted` labels came since a dataset was frozen, and no round is under way.
+
+        A round that could make no dataset of them is not asked for again before as many more have come.
+        """
         with self._store.read() as conn:
-            new = labels.count(conn) - cursors.get(conn, FROZEN)
+            there = labels.count(conn)
+            new = there - cursors.get(conn, FROZEN)
             if new < wanted or rounds.unfinished(conn):
                 return None
-        return self.ask("labels", f"{new} new labels")
+        made = self.ask("labels", f"{new} new labels")
+        self._put(FROZEN, there)
+        return made
 
-    def _put(self, name: str, at: datetime) -> None:
+    def _put(self, name: str, position: int) -> None:
         with self._store.write() as conn:
-            cursors.put(conn, name, int(at.timestamp()))
+            cursors.put(conn, name, position)

@@ -94,23 +94,31 @@ class RoundSteps:
         log.info("round step done", round=round_id, step=name, **result)
         return result
 
+    def stumble(self, name: str, round_id: str, problem: str) -> None:
+        """Record why a step failed that is tried again; its next move takes that back."""
+        self._move(round_id, "step", name, problem)
+
     def finish(self, round_id: str, outcome: str, problem: str | None) -> None:
         """Record a round's end; a round that is finished keeps the end it has."""
         self._move(round_id, "fail" if outcome == "failed" else "finish", outcome, problem)
 
     def _sample(self, round_id: str, _: Mapping[str, Any]) -> dict[str, Any]:
+        """Choose replies for the trigger that says most about which: drift, else any that asks people."""
         with self._store.read() as conn:
-            first, *_rest = triggers.of_round(conn, round_id)
-        return {"samples": self._work.sample(round_id, first) if asks_people(first) else 0}
+            asking = [trigger for trigger in triggers.of_round(conn, round_id) if asks_people(trigger)]
+        if not asking:
+            return {"samples": 0, "for": None}
+        trigger = min(asking, key=lambda each: each.kind != "drift")
+        return {"samples": self._work.sample(round_id, trigger), "for": trigger.kind}
 
     def _joined(self, round_id: str) -> int:
-        """Sample for triggers that joined since; return how many samples the round has."""
+        """Sample for drift that joined since; return how many samples the round has."""
         with self._store.read() as conn:
-            _, *joined = triggers.of_round(conn, round_id)
+            drifted = [trigger for trigger in triggers.of_round(conn, round_id) if trigger.kind == "drift"]
             done = rounds.results(conn, round_id)
-        for trigger in joined:
+        for trigger in drifted[done["sample"].get("for", "drift") == "drift" :]:
             step = f"join {trigger.id[-20:]}"
-            if step not in done and trigger.kind == "drift":
+            if step not in done:
 
                 def record(conn: sa.Connection, added: int, step: str = step) -> None:
                     rounds.set_result(conn, round_id, step, {"samples": added})

@@ -7,6 +7,7 @@ own. `sweep` takes over what an executor left that is gone.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections.abc import Callable, Mapping
@@ -14,10 +15,12 @@ from typing import IO, Any, Protocol
 
 import structlog
 from dbos import DBOS, DBOSConfig, Serializer, SetWorkflowID
+from sqlalchemy.exc import SQLAlchemyError
 
 from shoptalk.errors import ShoptalkError
 from shoptalk.executors import Executors
 from shoptalk.rounds.failures import kind_of
+from shoptalk.store.failures import in_words
 
 log = structlog.get_logger(__name__)
 OPEN = ("PENDING", "ENQUEUED")
@@ -37,6 +40,10 @@ class Steps(Protocol):
 
         Return its result: `{"wait": True}` asks to be called again, `{"end": ...}` ends the round.
         """
+        ...
+
+    def stumble(self, name: str, round_id: str, problem: str) -> None:
+        """Record why a step failed that is tried again."""
         ...
 
     def finish(self, round_id: str, outcome: str, problem: str | None) -> None:
@@ -139,12 +146,15 @@ class Jobs:
         here = self._executors.runs(executor)
         return self._is_alive(executor) if here is None else here
 
-    def _until_done(self, run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    def _until_done(
+        self, run: Callable[[], dict[str, Any]], stumble: Callable[[str], None] = lambda _: None
+    ) -> dict[str, Any]:
         """Call a step, with exponential backoff, until it does not wait any more; return its result.
 
-        A failure that may pass is waited for. Raises one that will fail again at once, any other at the last attempt.
+        A failure that may pass is waited for; `stumble` is called with it when it begins. Raises one that will fail
+        again at once, any other at the last attempt.
         """
-        pause, failures = FIRST_WAIT_S, 0
+        pause, failures, problem = FIRST_WAIT_S, 0, ""
         while True:
             try:
                 result = run()
@@ -153,11 +163,15 @@ class Jobs:
                 failures += kind == "unknown"
                 if self._stopping.is_set() or kind == "final" or failures == ATTEMPTS:
                     raise
-                log.warning("a step failed; trying again", problem=type(error).__name__, again_in_s=round(pause, 1))
+                if (said := in_words(error)) != problem:
+                    problem = said
+                    log.warning("a step failed; trying again", problem=problem, again_in_s=round(pause, 1))
+                    with contextlib.suppress(SQLAlchemyError):  # where that is what failed
+                        stumble(problem)
             else:
                 if not result.get("wait"):
                     return result
-                failures = 0
+                failures, problem = 0, ""
             if self._stopping.wait(pause):
                 raise _Stopped
             pause = min(LONGEST_WAIT_S, pause * WAIT_GROWTH)
@@ -167,7 +181,9 @@ class Jobs:
 
         @DBOS.step(name="round_step")
         def step(name: str, round_id: str) -> dict[str, Any]:
-            return self._until_done(lambda: dict(steps.run(name, round_id)))
+            return self._until_done(
+                lambda: dict(steps.run(name, round_id)), lambda problem: steps.stumble(name, round_id, problem)
+            )
 
         @DBOS.step(name="round_finish")
         def finish(round_id: str, outcome: str, problem: str | None) -> None:
@@ -184,7 +200,7 @@ class Jobs:
             except Exception as error:  # noqa: BLE001 - whatever it was, the round says why it failed
                 if self._stopping.is_set():  # what was under way broke because DBOS is gone
                     raise _Stopped from None
-                problem = error.message if isinstance(error, ShoptalkError) else type(error).__name__
+                problem = in_words(error)
                 log.error("round failed", round=round_id, problem=problem)
                 finish(round_id, "failed", problem[:800])
                 return "failed"

@@ -44,3 +44,10 @@ def explain(error: SQLAlchemyError | OSError) -> ShoptalkError:
     unknown = (f"the database failed: {type(getattr(error, 'orig', None) or error).__name__}", None)
     problem, fix = next((words for part, words in _SAID if part in said), unknown)
     return ShoptalkError(problem, fix=fix)
+
+
+def in_words(error: BaseException) -> str:
+    """Return a failure for people; of one that is not ours its kind, since its message may quote a value."""
+    if isinstance(error, SQLAlchemyError | OSError):
+        return explain(error).message
+    return error.message if isinstance(error, ShoptalkError) else type(error).__name__

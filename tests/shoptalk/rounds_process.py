@@ -35,6 +35,7 @@ class FakeSteps:
         with sqlite3.connect(self._db) as db:
             db.execute("create table if not exists effects (round text, step text, unique (round, step))")
             db.execute("create table if not exists calls (step text)")
+            db.execute("create table if not exists stumbles (step text, problem text)")
             db.execute("create table if not exists ends (outcome text, problem text)")
 
     def run(self, name: str, round_id: str) -> Mapping[str, Any]:
@@ -60,6 +61,10 @@ class FakeSteps:
         if (self._folder / f"end-{name}.txt").exists():
             return {"end": "rejected"}
         return {"step": name}
+
+    def stumble(self, name: str, round_id: str, problem: str) -> None:
+        with sqlite3.connect(self._db) as db:
+            db.execute("insert into stumbles values (?, ?)", (name, problem))
 
     def finish(self, round_id: str, outcome: str, problem: str | None) -> None:
         with sqlite3.connect(self._db) as db:

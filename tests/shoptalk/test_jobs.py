@@ -123,6 +123,7 @@ def test_a_failure_that_may_pass_is_waited_for(tmp_path: Path) -> None:
     (tmp_path / "fail-train.txt").write_text("passing")
     assert work(tmp_path) == 0
     assert rows(tmp_path, "select count(*) from calls where step = 'train'") == [(6,)]
+    assert rows(tmp_path, "select * from stumbles") == [("train", "storage failed: OSError")]  # once, not each time
     assert ends(tmp_path) == [("done", None)]
 
 

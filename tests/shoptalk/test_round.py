@@ -275,3 +275,28 @@ def test_a_round_cancelled_while_it_trains_stops_training(store: Store) -> None:
     with pytest.raises(RoundCancelled):
         through(RoundSteps(store, Cancelled(store), PLAN))
     assert state(store) == ("cancelled", "train")
+
+
+def test_of_requests_that_wait_together_drift_says_what_to_sample(store: Store) -> None:
+    with store.write() as conn:
+        rounds.move(conn, ROUND, "finish", "promote")
+        for n, kind in enumerate(("labels", "person", "drift")):
+            triggers.add(conn, Trigger(f"trg_b{n}", kind, "asked", None, now()))  # type: ignore[arg-type]
+        rounds.open_for(conn, "trg_b0", "rnd_2")
+        for n in (1, 2):
+            rounds.join(conn, f"trg_b{n}", "rnd_2")
+    work = Work(store)
+    steps = RoundSteps(store, work, PLAN)
+    assert steps.run("sample", "rnd_2") == {"samples": 3, "for": "drift"}
+    assert steps.run("labels", "rnd_2") == {"wait": True}
+    assert work.asked == [("sample", "rnd_2")]  # once, though drift is not the first of them
+
+
+def test_a_round_says_why_it_waits(store: Store) -> None:
+    steps = RoundSteps(store, Work(store), PLAN)
+    steps.stumble("sample", ROUND, "the disk is full")
+    with store.read() as conn:
+        assert rounds.newest(conn)[0].problem == "the disk is full"
+    steps.run("sample", ROUND)
+    with store.read() as conn:
+        assert rounds.newest(conn)[0].problem is None

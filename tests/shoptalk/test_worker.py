@@ -284,13 +284,33 @@ def test_a_worker_runs_its_lanes_until_it_is_stopped(sqlite_store: Store, tmp_pa
     thread, problems = run_in_thread(worker)
     assert ran.wait(10)
     assert jobs.running
-    with sqlite_store.read() as conn:
-        assert workers.is_alive(conn, "here-0", timedelta(seconds=30))
+    assert alive(sqlite_store)
     worker.stop()
     thread.join(20)
     assert (thread.is_alive(), jobs.running, problems) == (False, False, [])
-    with sqlite_store.read() as conn:
-        assert not workers.is_alive(conn, "here-0", timedelta(seconds=30))
+    assert not alive(sqlite_store)
+
+
+def test_a_worker_that_cannot_write_its_file_is_alive_for_the_others(sqlite_store: Store, tmp_path: Path) -> None:
+    """As on a full disk; else they would take over what it still does."""
+    (tmp_path / "executors").touch()  # no folder can be made here
+    heartbeat = Heartbeat(Executors(tmp_path / "executors"))
+    worker = Worker(sqlite_store, NoJobs(), [lane(Reconciler("work", 1.0, Busy()))], heartbeat)
+    with capture_logs() as logged:
+        thread, problems = run_in_thread(worker)
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline and not alive(sqlite_store):
+            time.sleep(0.05)
+        assert alive(sqlite_store)
+        worker.stop()
+        thread.join(20)
+    assert problems == []
+    assert [line["event"] for line in logged].count("no sign of life written") == 1
+
+
+def alive(store: Store) -> bool:
+    with store.read() as conn:
+        return workers.is_alive(conn, "here-0", timedelta(seconds=30))
 
 
 def test_of_two_workers_one_does_leased_work_and_the_other_when_that_is_gone(store: Store) -> None:

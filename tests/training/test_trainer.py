@@ -15,7 +15,7 @@ import torch
 from chatbot.engine.embedded import EmbeddedEngine
 from chatbot.engine.limits import EngineLimits
 from shoptalk.domain import Adapter, AdapterRef
-from shoptalk.errors import NotFound, TrainingFailed
+from shoptalk.errors import NotFound, RoundCancelled, TrainingFailed
 from shoptalk.models.artifacts import Artifacts
 from shoptalk.models.basemodel import BaseModel, ChatTokenizer, load_tokenizer
 from shoptalk.models.registry import Registry
@@ -75,6 +75,23 @@ def test_a_run_publishes_an_adapter_that_can_be_served(
         assert losses[1] < losses[0]
     finally:
         engine.stop()
+
+
+@pytest.mark.slow
+def test_of_a_cancelled_round_nothing_is_left_running(
+    sqlite_store: Store, artifacts: Artifacts, tiny_base: BaseModel, dataset_id: str, tmp_path: Path
+) -> None:
+    def cancelled(*_: object) -> None:
+        raise RoundCancelled
+
+    made = trainer(sqlite_store, artifacts, tiny_base, tmp_path / "work")
+    with pytest.raises(RoundCancelled):
+        made.train("run_1", dataset_id, RECIPE, cancelled)
+    with sqlite_store.read() as conn:
+        run = runs.find(conn, "run_1")
+    assert run is not None
+    assert (run.state, run.problem) == ("failed", "The round was cancelled.")
+    assert list((tmp_path / "work").iterdir()) == []
 
 
 @pytest.mark.slow

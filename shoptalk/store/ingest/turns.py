@@ -101,14 +101,18 @@ def after(conn: sa.Connection, version: str, seq: int, limit: int) -> list[tuple
     return [tuple(row) for row in conn.execute(query.order_by(turns.c.seq).limit(limit))]
 
 
-def add_features(conn: sa.Connection, version: str, rows: Sequence[Features]) -> None:
-    for f in rows:
-        insert_new(
+def add_features(conn: sa.Connection, version: str, rows: Sequence[Features]) -> list[str]:
+    """Store features; return the turns that had none."""
+    return [
+        f.turn_id
+        for f in rows
+        if insert_new(
             conn, turn_features,
             {"turn_id": f.turn_id, "version": version, "characters": f.characters, "words": f.words,
              "refusal": int(f.refusal), "embedding": f.embedding, "language": f.language, "sentiment": f.sentiment,
              "mean_logprob": f.mean_logprob, "cluster_id": f.cluster},
-        )  # fmt: skip
+        )
+    ]  # fmt: skip
 
 
 def features(conn: sa.Connection, version: str, turn_ids: Sequence[str]) -> dict[str, Features]:

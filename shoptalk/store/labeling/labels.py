@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from shoptalk.domain import Label
 from shoptalk.store import counters
-from shoptalk.store.database import upsert
+from shoptalk.store.database import in_chunks, upsert
 from shoptalk.store.schema import label_annotations as a
 from shoptalk.store.schema import labels as t
 from shoptalk.store.schema import samples
@@ -89,6 +89,14 @@ def _count(conn: sa.Connection, former: str | None, verdict: str | None) -> None
 
 def everything(conn: sa.Connection) -> list[Label]:
     return [_label(row) for row in conn.execute(sa.select(t).order_by(t.c.id))]
+
+
+def there(conn: sa.Connection, label_ids: Sequence[str]) -> bool:
+    """Return whether all of these labels are there."""
+    for part in in_chunks(label_ids):
+        if conn.execute(sa.select(sa.func.count()).where(t.c.id.in_(part))).scalar_one() != len(set(part)):
+            return False
+    return True
 
 
 def count(conn: sa.Connection, round_id: str | None = None) -> int:

@@ -54,10 +54,10 @@ def before(conn: sa.Connection, moment: datetime, limit: int) -> list[Report]:
     return [Report(**row._mapping) for row in conn.execute(query.limit(limit))]
 
 
-def shows(conn: sa.Connection, artifact_sha256: str) -> bool:
-    """Return whether any report still shows this page."""
-    query = sa.select(t.c.id).where(t.c.artifact_sha256 == artifact_sha256, t.c.erased_at.is_(None))
-    return conn.execute(query.limit(1)).first() is not None
+def shown_by_another(conn: sa.Connection, report: Report) -> bool:
+    """Return whether another report still shows the same page."""
+    same = t.c.artifact_sha256 == report.artifact_sha256, t.c.erased_at.is_(None), t.c.id != report.id
+    return conn.execute(sa.select(t.c.id).where(*same).limit(1)).first() is not None
 
 
 def erase_page(conn: sa.Connection, report_id: str) -> None:

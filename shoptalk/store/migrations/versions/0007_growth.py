@@ -65,6 +65,11 @@ def upgrade() -> None:
         "insert into feature_queue (turn_id, seq) select t.id, t.seq from turns t where t.text is not null"
         " and not exists (select 1 from turn_features f where f.turn_id = t.id and f.version = 'turn-2')"
     )
+    op.execute("insert into cursors (name, position) values ('features turn-2', 2147483647)")  # they are queued above
+    op.execute(  # labels that a dataset was made of ask for no round
+        "insert into cursors (name, position) select 'labels when frozen', count(*) from labels"
+        " where exists (select 1 from datasets)"
+    )
     for total in TOTALS:
         op.execute(
             "insert into counters (day, name, shard, value)"
