@@ -52,13 +52,6 @@ def of_round(conn: sa.Connection, round_id: str) -> list[Trigger]:
     return [Trigger(**row._mapping) for row in conn.execute(query)]
 
 
-def last(conn: sa.Connection, kind: TriggerKind) -> Trigger | None:
-    """Return the latest trigger of a kind."""
-    query = sa.select(t).where(t.c.kind == kind).order_by(t.c.created_at.desc()).limit(1)
-    row = conn.execute(query).first()
-    return Trigger(**row._mapping) if row else None
-
-
 def is_open(conn: sa.Connection, kind: TriggerKind) -> bool:
     """Return whether a trigger of a kind waits for a round, or its round is not finished."""
     under_way = sa.select(t.c.id).join(rounds, rounds.c.id == t.c.round_id)
