@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, Protocol, TypeVar
 
 from ingest.scrub.context.asked import OpenQuestions
@@ -105,16 +105,14 @@ class PresidioScrubber:
     def _scrub_each(
         self, conversations: Sequence[Sequence[Message]], records: Sequence[CustomerRecord], *, trusted: bool
     ) -> list[Scrubbed | ScrubbingFailed]:
+        prepared = [_outcome(partial(self._prepared, messages, trusted)) for messages in conversations]
         if len(conversations) > 1:
-            with suppress(ScrubbingFailed):  # what fails here fails again below, by itself
-                _guarded(lambda: self._detect([i for each in conversations for i in self._prepared(each, trusted)]))
-        made: list[Scrubbed | ScrubbingFailed] = []
-        for messages, record in zip(conversations, records or [NO_RECORD] * len(conversations), strict=True):
-            try:
-                made.append(_guarded(lambda: self._scrub(self._prepared(messages, trusted), record)))  # noqa: B023 - now
-            except ScrubbingFailed as error:
-                made.append(error)
-        return made
+            read = [item for each in prepared if not isinstance(each, ScrubbingFailed) for item in each]
+            _outcome(partial(self._detect, read))  # what fails here fails again below, by itself
+        return [
+            each if isinstance(each, ScrubbingFailed) else _outcome(partial(self._scrub, each, record))
+            for each, record in zip(prepared, records or [NO_RECORD] * len(conversations), strict=True)
+        ]
 
     def _until_settled(
         self,
@@ -170,16 +168,21 @@ class PresidioScrubber:
                 settle(item.text, [*found, *deny.find(item.text)], item.protected)
                 for item, found in zip(prepared, detected, strict=True)
             ]
+        every: list[list[Span]] = []
         for item, found in zip(prepared, detected, strict=True):
             carrier.learn(item.text, found)
             spans = _spans(item, found, carrier)
             texts.append(_replaced(item, spans, numbering))
             counts.append(Counter(span.kind for span in spans))
-        every = [tuple(_spans(item, found, carrier)) for item, found in zip(prepared, detected, strict=True)]
-        final = [_replaced(item, spans, numbering) for item, spans in zip(prepared, every, strict=True)]
+            every.append(spans)
+        final = list(texts)
+        for i, (item, found) in enumerate(zip(prepared[:-1], detected[:-1], strict=True)):  # the last knew them all
+            if (spans := _spans(item, found, carrier)) != every[i]:
+                every[i] = spans
+                final[i] = _replaced(item, spans, numbering)
         literals = frozenset().union(*(item.literals for item in prepared))
         vault = Vault(numbering.values, literals)
-        return Scrubbed(tuple(texts), tuple(final), tuple(counts), vault, tuple(every))
+        return Scrubbed(tuple(texts), tuple(final), tuple(counts), vault, tuple(map(tuple, every)))
 
     def _correct(self, history: Sequence[str], text: str) -> tuple[str, Mapping[str, int]]:
         _check_length(text)
@@ -280,6 +283,14 @@ def _left(text: str) -> list[Span]:
 def _check_length(text: str) -> None:
     if len(text) > LONGEST_TEXT:
         raise ScrubbingFailed(f"the text is longer than {LONGEST_TEXT} characters")
+
+
+def _outcome(work: Callable[[], T]) -> T | ScrubbingFailed:
+    """Do the work; return `ScrubbingFailed` where it raises."""
+    try:
+        return _guarded(work)
+    except ScrubbingFailed as error:
+        return error
 
 
 def _guarded(work: Callable[[], T]) -> T:

@@ -67,9 +67,12 @@ def closed(text: str, spans: Iterable[Span]) -> list[Span]:
 
 def masked(text: str, spans: Iterable[Bounds]) -> str:
     """Return the text at the same length, with spans blanked by a character that no pattern joins across."""
+    ordered = sorted(spans)
+    if not ordered:
+        return text
     parts: list[str] = []
     at = 0
-    for start, end in sorted(spans):
+    for start, end in ordered:
         if end <= at:
             continue
         start = max(start, at)

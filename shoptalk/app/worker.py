@@ -56,7 +56,7 @@ def build_worker(settings: Settings) -> Worker:
 def build_lanes(parts: Parts, jobs: Jobs) -> list[Lane]:
     """Build the lanes: what comes in, annotators, drift, erasures and rounds."""
     made = _Lanes(parts, jobs, timedelta(seconds=parts.settings.takeover_s))
-    return [made.intake(), made.people(), made.watch(), made.care(), made.rounds()]
+    return [made.intake(), made.features(), made.people(), made.watch(), made.care(), made.rounds()]
 
 
 def executors(settings: Settings) -> Executors:
@@ -79,18 +79,20 @@ class _Lanes:
         self._machine = parts.store.clock.machine
 
     def intake(self) -> Lane:
-        """What customers and imports bring: admission, features, near-duplicates, topics of messages."""
-        from ingest.features.computer import FeatureComputer
+        """What customers and imports bring: admission, and nothing that could make it wait."""
         from ingest.inbox.drain import Drain
         from shoptalk.processes.lanes import Lane, Reconciler
 
         drain = Drain(self._parts.store, self._parts.secrets, self._parts.scrubber)
+        return Lane("intake", [Reconciler("drain", 0.5, lambda: bool(drain.run_once()))], 120.0, self._machine)
+
+    def features(self) -> Lane:
+        """Features, near-duplicates and topics of admitted messages; apart, since their models load for seconds."""
+        from ingest.features.computer import FeatureComputer
+        from shoptalk.processes.lanes import Lane, Reconciler
+
         features = FeatureComputer(self._parts.store)
-        reconcilers = [
-            Reconciler("drain", 0.5, lambda: bool(drain.run_once())),
-            Reconciler("features", 1.0, features.run_once),
-        ]
-        return Lane("intake", reconcilers, 120.0, self._machine)
+        return Lane("features", [Reconciler("features", 1.0, features.run_once)], 120.0, self._machine)
 
     def people(self) -> Lane:
         """Tasks to annotators, and their answers."""

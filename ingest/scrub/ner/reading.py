@@ -17,7 +17,7 @@ from ingest.scrub.ner.chat.model import trained
 from ingest.scrub.ner.span_cache import SpanCache
 from ingest.scrub.ner.standin import ModelChoice, ModelText
 from ingest.scrub.presidio import lean
-from ingest.scrub.presidio.engine import BATCH, NER_SCORE, Presidio
+from ingest.scrub.presidio.engine import NER_SCORE, Presidio, recognized
 from ingest.scrub.rules import addresses
 from ingest.scrub.spans import Bounds, Span
 
@@ -72,7 +72,7 @@ class NameModels:
         for i, people in zip(large, self._presidio.people([texts[i].text for i in large]), strict=True):
             found[i] = [span for each in people if (span := self._person(texts[i].text, each))]
         docs = [self._presidio.nlp.make_doc(texts[i].text) for i in chats]
-        for i, doc in zip(chats, self._chat.pipe(docs, batch_size=BATCH), strict=True):
+        for i, doc in zip(chats, recognized(self._chat, docs), strict=True):
             found[i] = list(self._of_chat(texts[i].text, doc))
         return found
 

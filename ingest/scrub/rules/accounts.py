@@ -21,6 +21,7 @@ RULES: Final[tuple[PatternRule, ...]] = (
             ("membership no. gold77", "gold77"),
         ),
         ("is my account number needed?",),
+        needs=(DIGIT,),
     ),
     PatternRule(
         "ACCOUNT_NUMBER",
@@ -30,6 +31,7 @@ RULES: Final[tuple[PatternRule, ...]] = (
         0.9,
         (("sort code 20-00-00 please", "20-00-00"), ("ifsc is HDFC0001234", "HDFC0001234")),
         ("swift delivery", "account since 2019", "SWIFT PAYMENT"),
+        needs=(DIGIT,),
     ),
     PatternRule(
         "CREDIT_CARD",
@@ -39,6 +41,7 @@ RULES: Final[tuple[PatternRule, ...]] = (
         0.94,
         (("card ending in 4242", "4242"), ("card number: 4111 1111 1111 1112", "4111 1111 1111 1112")),
         ("card is fine",),
+        needs=(DIGIT,),
     ),
     PatternRule(
         "PHONE_NUMBER",

@@ -28,6 +28,7 @@ RULES: Final[tuple[PatternRule, ...]] = (
         0.85,
         (("Re #12345", "12345"), ("my order #A-1042 is late", "A-1042"), ("# 9981", "9981")),
         ("you are #1", "#sale today", "#45 of many"),
+        needs=(DIGIT,),
     ),
     PatternRule(
         "ORDER_ID",
@@ -36,6 +37,7 @@ RULES: Final[tuple[PatternRule, ...]] = (
         0.9,
         (("order #a7f3 has not come", "a7f3"),),
         ("order #1 in the world",),
+        needs=(DIGIT,),
     ),
     PatternRule(
         "ORDER_ID",
@@ -66,6 +68,7 @@ RULES: Final[tuple[PatternRule, ...]] = (
             ("pnr is 6hj2kl", "6hj2kl"),
         ),
         ("what is my order number?", "the order number is missing"),
+        needs=(DIGIT,),
     ),
     PatternRule(
         "ORDER_ID",

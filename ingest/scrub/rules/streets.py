@@ -71,6 +71,7 @@ RULES: Final[tuple[PatternRule, ...]] = (
         0.78,
         (("My address is 5 The Green, Oldtown", "5 The Green, Oldtown"),),
         ("my address is wrong",),
+        needs=(DIGIT,),
     ),
     PatternRule(
         "ADDRESS",
@@ -132,6 +133,7 @@ RULES: Final[tuple[PatternRule, ...]] = (
             ("unit 77 box 0219\ndpo ap 51065", "unit 77 box 0219\ndpo ap 51065"),
         ),
         ("unit testing in ap 5",),
+        needs=(DIGIT,),
     ),
     PatternRule(
         "ADDRESS",
