@@ -202,7 +202,14 @@ class Settings(BaseSettings):
     labels_wanted: int = Field(180, ge=1, description="Labels a round waits for before it trains.")
     labels_wait_s: float = Field(7 * 86400.0, gt=0, description="How long a round waits for labels.")
     holdout_share: float = Field(0.25, gt=0, lt=0.9, description="Share of customers never trained on.")
-    train_steps: int = Field(48, ge=1, description="Optimizer steps of a round.")
+    train_epochs: float = Field(3.0, gt=0, description="Times that a round's training sees each example.")
+    train_tokens: int = Field(
+        4_000_000, ge=1000, description="Tokens that a round trains on at most; beyond, old examples are drawn from."
+    )
+    train_minutes: float = Field(120.0, gt=0, description="Minutes that a round's training may take; as for tokens.")
+    train_steps: int | None = Field(
+        None, ge=1, description="Optimizer steps of a round; empty: what the three settings before this one give."
+    )
     train_batch: int = Field(8, ge=1, description="Examples per step.")
     train_rank: int = Field(16, ge=1, description="Rank of the adapters that are trained.")
     learning_rate: float = Field(5e-4, gt=0, description="Highest learning rate, after the warm-up.")

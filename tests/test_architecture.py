@@ -36,7 +36,7 @@ HEAVY: Mapping[str, tuple[str, ...]] = {  # library -> the modules or packages t
     "py3langid": ("ingest.features.language",),
 }
 EAGER = frozenset(
-    {"chatbot.engine", "shoptalk.rounds.workflow", "labeling.label_studio.client", "ingest.scrub", "training.replies"}
+    {"chatbot.engine", "shoptalk.rounds.workflow", "labeling.label_studio.client", "ingest.scrub", "training.lora"}
 )  # imported only when used
 STATEMENTS = frozenset({"select", "insert", "update", "delete", "text", "exists", "join", "union"})
 WRITES = frozenset({"insert", "update", "delete", "upsert", "insert_new", "swap_body"})

@@ -155,18 +155,21 @@ def assign(groups: Iterable[str], fixed: dict[str, str], share: float) -> dict[s
 
 
 def capped(examples: Sequence[Example]) -> list[Example]:
-    """Keep at most PER_GROUP examples of one group, and at most GROUP_SHARE of all that are kept, but at least one."""
+    """Keep at most PER_GROUP examples of one group, and at most GROUP_SHARE of all that are kept, but at least one.
+
+    A group's last ones are kept: the newest labels.
+    """
     sizes = Counter(e.group for e in examples).values()
     most = PER_GROUP
     while most > 1 and most > GROUP_SHARE * sum(min(n, most) for n in sizes):
         most -= 1
     seen: Counter[str] = Counter()
     kept = []
-    for example in examples:
+    for example in reversed(examples):
         seen[example.group] += 1
         if seen[example.group] <= most:
             kept.append(example)
-    return kept
+    return kept[::-1]
 
 
 def without_overlap(train: Sequence[Example], holdout: Sequence[Example]) -> list[Example]:

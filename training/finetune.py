@@ -8,11 +8,11 @@ before anything else, this module imports nothing at the top that takes time.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from shoptalk.domain import Example
     from shoptalk.models.basemodel import ChatTokenizer
 
-SHORT = 256  # tokens up to which plain attention is faster on a CPU; its memory grows quadratically (8 such: 1 GB)
-
 
 def main(folder: Path) -> None:
     """Train the adapter that FOLDER/job.json describes."""
@@ -35,93 +33,55 @@ def main(folder: Path) -> None:
     if os.getppid() != job["parent"]:
         sys.exit("the process that asked for this training is gone")
     import torch
-    from datasets import Dataset, disable_progress_bars
-    from peft import LoraConfig
-    from transformers import TrainerCallback
-    from trl import SFTConfig
 
-    from shoptalk.models.adapterfile import TARGET_MODULES
     from shoptalk.models.basemodel import BaseModel, ChatTokenizer, choose_dtype, load_model, load_tokenizer
+    from training.budget import choose, steps
     from training.dataset import check_disjoint, parse
+    from training.lora.fitting import adapted, device, fit, tokens_per_second
     from training.recipe import Recipe
-    from training.replies import ReplyTrainer
 
-    disable_progress_bars()
     recipe, base = Recipe(**job["recipe"]), BaseModel(**{**job["base"], "folder": Path(job["base"]["folder"])})
     dataset = parse(job["dataset_id"], Path(job["dataset_file"]).read_bytes())
     check_disjoint(dataset)
     torch.set_num_threads(recipe.threads or os.cpu_count() or 1)
     torch.manual_seed(recipe.seed)
-    dtype = choose_dtype(job["dtype"])
     tokenizer = load_tokenizer(base)
     chats = ChatTokenizer(tokenizer)
-    rows = Dataset.from_list([tokens(chats, e, recipe.max_tokens) for e in dataset.train])
-
-    class StepLogger(TrainerCallback):
-        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-            if logs and "loss" in logs:
-                report(step=state.global_step, loss=round(float(logs["loss"]), 4))
-
-    config = SFTConfig(
-        output_dir=str(folder / "trainer"),
-        max_steps=recipe.steps,
-        per_device_train_batch_size=recipe.batch,
-        learning_rate=recipe.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=recipe.warmup_steps,
-        max_grad_norm=1.0,
-        logging_steps=1,
-        save_strategy="no",
-        report_to=[],
-        use_cpu=True,
-        bf16=dtype is torch.bfloat16,
-        seed=recipe.seed,
-        data_seed=recipe.seed,
-        disable_tqdm=True,
-        completion_only_loss=True,
-        max_length=recipe.max_tokens,
-        gradient_checkpointing=False,
-        dataloader_pin_memory=False,
-    )
-    lora = LoraConfig(
-        r=recipe.rank,
-        lora_alpha=recipe.alpha,
-        lora_dropout=0.0,
-        target_modules=list(TARGET_MODULES),
-        task_type="CAUSAL_LM",
-    )
-    model = load_model(base, dtype)
-    if max(len(row) for row in rows["input_ids"]) <= SHORT:
-        model.set_attn_implementation("eager")
-    trainer = ReplyTrainer(
-        model=model,
-        args=config,
-        train_dataset=rows,
-        processing_class=tokenizer,
-        peft_config=lora,
-        callbacks=[StepLogger()],
-    )
-    result = trainer.train()
-    write_adapter(trainer.model, lora, folder / "adapter")
-    facts = {"loss": result.training_loss, "seconds": result.metrics["train_runtime"], "examples": len(rows)}
+    rows = [row for each in dataset.train if (row := tokens(chats, each, recipe.max_tokens))]
+    if not rows:
+        sys.exit(f"no example to train on has at most {recipe.max_tokens} tokens")
+    model = adapted(load_model(base, choose_dtype(job["dtype"])).to(device()), recipe)
+    if recipe.steps is None:
+        possible = 60 * recipe.most_minutes * tokens_per_second(model, rows[-recipe.batch :])
+        recipe = dataclasses.replace(recipe, most_tokens=min(recipe.most_tokens, int(possible)))
+    rows = [rows[i] for i in choose([len(row["input_ids"]) for row in rows], recipe)]
+    planned = steps(len(rows), recipe)
+    report(steps=planned, examples=len(rows), left_out=len(dataset.train) - len(rows))
+    facts = fit(model, tokenizer, rows, planned, recipe, folder, lambda step, loss: report(step=step, loss=loss))
+    write_adapter(model, folder / "adapter")
     aside = folder / "done.json.part"
     aside.write_text(json.dumps(facts))
     os.replace(aside, folder / "done.json")
     report(done=facts)
 
 
-def tokens(tokenizer: ChatTokenizer, example: Example, limit: int) -> dict[str, Sequence[int]]:
-    """Return an example as token ids, and a mask that is 1 on the reply.
+def tokens(tokenizer: ChatTokenizer, example: Example, limit: int) -> dict[str, list[int]] | None:
+    """Return an example as `training.lora.packed.Row`; None where its newest exchange alone has more tokens than `limit`.
 
-    Of a prompt that is too long the oldest tokens are cut off.
+    Of a chat that is too long the oldest exchanges are left out.
     """
-    prompt = tokenizer.render(example.messages)
-    reply = [*tokenizer.encode(example.reply), tokenizer.eos][:limit]
-    prompt = prompt[-max(1, limit - len(reply)) :]
-    return {"input_ids": [*prompt, *reply], "completion_mask": [0] * len(prompt) + [1] * len(reply)}
+    from shoptalk.models.history import within
+    from training.lora.packed import IGNORED
+
+    reply = [*tokenizer.encode(example.reply), tokenizer.eos]
+    chat = within(example.messages, limit - len(reply), lambda messages: len(tokenizer.render(messages)))
+    if chat is None:
+        return None
+    prompt = tokenizer.render(chat)
+    return {"input_ids": [*prompt, *reply], "labels": [IGNORED] * len(prompt) + reply}
 
 
-def write_adapter(model: Any, lora: Any, folder: Path) -> None:
+def write_adapter(model: Any, folder: Path) -> None:
     """Write peft's two files: the weights as float32 safetensors, the configuration as plain, sorted JSON."""
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
@@ -129,6 +89,7 @@ def write_adapter(model: Any, lora: Any, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     state = {k: v.detach().float().contiguous().cpu() for k, v in get_peft_model_state_dict(model).items()}
     save_file(state, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    lora = model.peft_config["default"]
     config = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",

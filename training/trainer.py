@@ -62,7 +62,7 @@ class Trainer:
         if dataset is None:
             raise NotFound(f"there is no dataset {dataset_id[:80]}")
         with self._store.write() as conn:
-            runs.start(conn, run_id, dataset.id, recipe.as_dict(), recipe.steps)
+            runs.start(conn, run_id, dataset.id, recipe.as_dict(), recipe.steps or 0)
         folder = self._prepare(run_id, dataset, recipe)
         try:
             problem = self._follow(run_id, folder, recipe, on_step)
@@ -99,6 +99,7 @@ class Trainer:
         command = [sys.executable, "-m", "training.finetune", str(folder)]
         quiet = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "DO_NOT_TRACK": "1"}
         losses: list[float] = []
+        total = recipe.steps or 0
         with (folder / "stderr.log").open("w+") as errors:
             # in its own session: for its priority, and because Ctrl-C is for its parent, which it does not outlive
             child = subprocess.Popen(
@@ -108,11 +109,15 @@ class Trainer:
             try:
                 for line in child.stdout:
                     facts = _facts(line)
+                    if "steps" in facts:
+                        total = facts["steps"]
+                        with self._store.write() as conn:
+                            runs.plan(conn, run_id, total)
                     if "step" in facts:
                         losses.append(facts["loss"])
                         self._progress(run_id, facts["step"], losses)
                         if on_step:
-                            on_step(facts["step"], recipe.steps, facts["loss"])
+                            on_step(facts["step"], total, facts["loss"])
             finally:
                 child.stdout.close()
                 if child.poll() is None and sys.exc_info()[0] is not None:

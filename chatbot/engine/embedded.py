@@ -37,6 +37,7 @@ from shoptalk.domain import AdapterRef, Message
 from shoptalk.errors import EngineStopped, Overloaded
 from shoptalk.models.adapterfile import AdapterFiles
 from shoptalk.models.basemodel import BaseModel, ChatTokenizer, load_tokenizer
+from shoptalk.models.history import within
 
 T = TypeVar("T")
 SWITCH_S = 0.0005  # the engine's thread waits this long for the interpreter lock that another thread keeps
@@ -117,13 +118,14 @@ class EmbeddedEngine:
     def score(self, adapter: AdapterRef, messages: Sequence[Message], replies: Sequence[str]) -> list[float]:
         """Return each reply's mean negative log-likelihood, its end token included, in nats per token; for evaluation.
 
-        Computed by the same model and adapters that answer, between steps, in one pass over the prompt they share. What
-        is too long for the context loses the oldest part of the prompt, as in training. Raises NotFound.
+        Computed by the same model and adapters that answer, between steps, in one pass over the prompt they share. A
+        chat too long for the context loses its oldest exchanges, as in training. Raises NotFound.
         """
         most = self._limits.max_context - 1
         wanted = [[*self._tokenizer.encode(reply), self._tokenizer.eos][:most] for reply in replies]
         room = self._limits.max_context - max(map(len, wanted))
-        prompt = self._tokenizer.render(messages)[-room:]
+        chat = within(messages, room, lambda each: len(self._tokenizer.render(each)))
+        prompt = self._tokenizer.render(messages if chat is None else chat)[-room:]
         held = self._slots.hold(adapter)
         try:
             return self._between_steps(lambda: negative_log_likelihoods(self._runner.forward, held, prompt, wanted))

@@ -85,6 +85,9 @@ def recipe(settings: Settings) -> Recipe:
 
     return Recipe(
         steps=settings.train_steps,
+        epochs=settings.train_epochs,
+        most_tokens=settings.train_tokens,
+        most_minutes=settings.train_minutes,
         batch=settings.train_batch,
         rank=settings.train_rank,
         alpha=2 * settings.train_rank,

@@ -82,7 +82,7 @@ def learn(demo: Demo, round_id: str) -> dict[str, Any]:
     chatting = threading.Thread(target=go_on, daemon=True)
     chatting.start()
     try:
-        with demo.bar("round", demo.settings.train_steps) as advance:
+        with demo.bar("round", demo.plan.train_steps) as advance:
             deadline = MACHINE.monotonic() + LONGEST_ROUND_S
             while (state := _round_state(demo, round_id))[0] not in ("done", "failed"):
                 demo.check_children()

@@ -283,7 +283,7 @@ def test_labels(store: Store) -> None:
         labels.put(conn, a_label(2, "bad"))
         labels.put(conn, dataclasses.replace(a_label(1), id="lbl_x", flags=("unsafe",)))  # one label per sample
         kept = labels.everything(conn)
-        assert [(k.sample_id, k.flags) for k in kept] == [("smp_2", ()), ("smp_1", ("unsafe",))]
+        assert [(k.sample_id, k.flags) for k in kept] == [("smp_1", ("unsafe",)), ("smp_2", ())]
         assert (labels.count(conn), labels.count(conn, "rnd_1"), labels.count(conn, "rnd_2")) == (2, 1, 0)
         assert labels.verdicts(conn) == {"good": 1, "bad": 1}
         labels.drop(conn, "smp_1")

@@ -263,6 +263,12 @@ def test_no_customer_weighs_too_much(sizes: list[int]) -> None:
     assert most == 1 or most <= GROUP_SHARE * sum(counts.values())
 
 
+def test_of_a_customer_with_many_labels_the_newest_are_kept() -> None:
+    examples = [example(n, f"cus_{0 if n < 50 else n}") for n in range(3000)]
+    kept = [n for n, e in enumerate(examples) if e in capped(examples) and e.group == "cus_0"]
+    assert kept == list(range(50 - PER_GROUP, 50))
+
+
 @given(
     st.sets(st.text("abc", min_size=1, max_size=3), max_size=20),
     st.dictionaries(st.text("abc", min_size=1, max_size=3), st.sampled_from([TRAIN, HOLDOUT])),

@@ -15,7 +15,7 @@ from shoptalk.domain import Example, Message
 from shoptalk.models.adapterfile import TARGET_MODULES
 from shoptalk.models.basemodel import BaseModel, ChatTokenizer, load_model, load_tokenizer
 from training.finetune import tokens
-from training.replies import ReplyTrainer
+from training.lora.replies import ReplyTrainer
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::FutureWarning")]
 SAID = ("Where is it?", "My kettle whistles although it is new, is that a fault or is it meant to be so?", "Hi")

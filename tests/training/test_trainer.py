@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import torch
 
 from chatbot.engine.embedded import EmbeddedEngine
 from chatbot.engine.limits import EngineLimits
-from shoptalk.domain import Adapter, AdapterRef
+from shoptalk.domain import Adapter, AdapterRef, Message
 from shoptalk.errors import NotFound, RoundCancelled, TrainingFailed
 from shoptalk.models.artifacts import Artifacts
 from shoptalk.models.basemodel import BaseModel, ChatTokenizer, load_tokenizer
@@ -25,6 +27,7 @@ from tests.conftest import KERNELS, ROOT
 from tests.training.world import PROMPT, add_label, example
 from training.dataset import Datasets
 from training.finetune import tokens
+from training.lora.packed import IGNORED
 from training.recipe import Recipe
 from training.trainer import Trainer
 
@@ -167,25 +170,49 @@ def test_training_reads_a_chat_as_serving_does(tokenizer: ChatTokenizer) -> None
     one = example(1)
     row = tokens(tokenizer, one, 512)
     prompt = tokenizer.render(one.messages)
+    assert row is not None
     assert row["input_ids"][: len(prompt)] == prompt
-    assert row["completion_mask"] == [0] * len(prompt) + [1] * (len(row["input_ids"]) - len(prompt))
+    assert row["labels"] == [IGNORED] * len(prompt) + row["input_ids"][len(prompt) :]
     assert row["input_ids"][-1] == tokenizer.eos
     assert tokenizer.decode(row["input_ids"][len(prompt) : -1]) == one.reply
 
 
 def test_control_tokens_in_a_reply_are_just_characters(tokenizer: ChatTokenizer) -> None:
-    from dataclasses import replace
-
     row = tokens(tokenizer, replace(example(1), reply="done<|im_end|>x"), 512)
-    assert sum(i == tokenizer.eos for i, m in zip(row["input_ids"], row["completion_mask"], strict=True) if m) == 1
+    assert row is not None
+    assert row["labels"].count(tokenizer.eos) == 1
 
 
-def test_of_a_long_chat_the_oldest_goes_first(tokenizer: ChatTokenizer) -> None:
-    one = example(1, text="word " * 200)
-    row = tokens(tokenizer, one, 64)
-    assert len(row["input_ids"]) == 64
-    assert (
-        tokenizer.decode([i for i, m in zip(row["input_ids"], row["completion_mask"], strict=True) if m][:-1])
-        == one.reply
-    )
-    assert len(tokens(tokenizer, one, 4)["input_ids"]) <= 5
+def test_of_a_long_chat_the_oldest_exchanges_are_left_out_and_the_prompt_stays(tokenizer: ChatTokenizer) -> None:
+    one = example(1)
+    said = [Message(role, f"word {n}") for n in range(60) for role in ("user", "assistant")]
+    long = replace(one, messages=(one.messages[0], *said, one.messages[-1]))
+    row = tokens(tokenizer, long, 128)
+    assert row is not None
+    assert len(row["input_ids"]) <= 128
+    read = tokenizer.decode(row["input_ids"])
+    assert PROMPT in read
+    assert one.messages[-1].content in read
+    assert read.endswith(one.reply + tokenizer.decode([tokenizer.eos]))
+    assert "word 0" not in read
+    assert "word 59" in read
+
+
+def test_an_example_that_does_not_fit_is_left_out(tokenizer: ChatTokenizer) -> None:
+    assert tokens(tokenizer, example(1, text="word " * 200), 64) is None
+
+
+@pytest.mark.slow
+def test_steps_follow_from_the_data(
+    sqlite_store: Store, artifacts: Artifacts, tiny_base: BaseModel, dataset_id: str, tmp_path: Path
+) -> None:
+    made = trainer(sqlite_store, artifacts, tiny_base, tmp_path / "work")
+    reported: list[tuple[int, int]] = []
+    made.train("run_1", dataset_id, replace(RECIPE, steps=None, epochs=2.0), lambda a, b, _: reported.append((a, b)))
+    train = len(Datasets(sqlite_store, artifacts, PROMPT, 0.25).read(dataset_id).train)
+    wanted = math.ceil(2 * train / RECIPE.batch)
+    assert reported == [(n + 1, wanted) for n in range(wanted)]
+    with sqlite_store.read() as conn:
+        run = runs.find(conn, "run_1")
+    assert run is not None
+    assert (run.step, run.steps) == (wanted, wanted)

@@ -88,7 +88,8 @@ def _count(conn: sa.Connection, former: str | None, verdict: str | None) -> None
 
 
 def everything(conn: sa.Connection) -> list[Label]:
-    return [_label(row) for row in conn.execute(sa.select(t).order_by(t.c.id))]
+    """Return all labels, those that changed last at the end."""
+    return [_label(row) for row in conn.execute(sa.select(t).order_by(t.c.updated_at, t.c.id))]
 
 
 def there(conn: sa.Connection, label_ids: Sequence[str]) -> bool:

@@ -49,6 +49,11 @@ def start(conn: sa.Connection, run_id: str, dataset_id: str, config: Mapping[str
         conn.execute(sa.update(t).where(t.c.id == run_id).values(**again))
 
 
+def plan(conn: sa.Connection, run_id: str, steps: int) -> None:
+    """Record how many steps a run takes."""
+    conn.execute(sa.update(t).where(t.c.id == run_id).values(steps=steps, updated_at=now(conn)))
+
+
 def progress(conn: sa.Connection, run_id: str, step: int, metrics: Mapping[str, Any]) -> None:
     """Record how many steps a run has done, and its metrics so far."""
     values = {"step": step, "metrics": dict(metrics), "updated_at": now(conn)}
