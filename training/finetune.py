@@ -66,7 +66,7 @@ def main(folder: Path) -> None:
 
 
 def tokens(tokenizer: ChatTokenizer, example: Example, limit: int) -> dict[str, list[int]] | None:
-    """Return an example as `training.lora.packed.Row`; None where its newest exchange alone has more tokens than `limit`.
+    """Return an example as `training.lora.packed.Row`; None where the newest exchange alone is longer than `limit`.
 
     Of a chat that is too long the oldest exchanges are left out.
     """

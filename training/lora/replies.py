@@ -15,7 +15,7 @@ from training.lora.packed import collate
 
 
 class ReplyTrainer(SFTTrainer):
-    """A trainer for peft models that `training.lora.decoder.computes`, of rows as `training.lora.packed.Row` has them."""
+    """trl's trainer for models that `training.lora.decoder.computes`; rows are `training.lora.packed.Row`."""
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments, data_collator=collate)
