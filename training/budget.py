@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 from training.recipe import Recipe
 
@@ -37,3 +38,9 @@ def choose(sizes: Sequence[int], recipe: Recipe) -> list[int]:
 def steps(examples: int, recipe: Recipe) -> int:
     """Return the optimizer steps for so many examples: the recipe's own number, else what its epochs take."""
     return recipe.steps if recipe.steps is not None else max(1, math.ceil(recipe.epochs * examples / recipe.batch))
+
+
+def within_time(recipe: Recipe, tokens_per_second: float) -> Recipe:
+    """Return the recipe with as many tokens at most as its minutes allow at this speed, which may be infinite."""
+    possible = 60 * recipe.most_minutes * tokens_per_second
+    return recipe if possible >= recipe.most_tokens else replace(recipe, most_tokens=int(possible))

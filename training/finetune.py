@@ -8,7 +8,6 @@ before anything else, this module imports nothing at the top that takes time.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import signal
@@ -35,7 +34,7 @@ def main(folder: Path) -> None:
     import torch
 
     from shoptalk.models.basemodel import BaseModel, ChatTokenizer, choose_dtype, load_model, load_tokenizer
-    from training.budget import choose, steps
+    from training.budget import choose, steps, within_time
     from training.dataset import check_disjoint, parse
     from training.lora.fitting import adapted, device, fit, tokens_per_second
     from training.recipe import Recipe
@@ -52,8 +51,7 @@ def main(folder: Path) -> None:
         sys.exit(f"no example to train on has at most {recipe.max_tokens} tokens")
     model = adapted(load_model(base, choose_dtype(job["dtype"])).to(device()), recipe)
     if recipe.steps is None:
-        possible = 60 * recipe.most_minutes * tokens_per_second(model, rows[-recipe.batch :])
-        recipe = dataclasses.replace(recipe, most_tokens=min(recipe.most_tokens, int(possible)))
+        recipe = within_time(recipe, tokens_per_second(model, rows[-recipe.batch :]))
     rows = [rows[i] for i in choose([len(row["input_ids"]) for row in rows], recipe)]
     planned = steps(len(rows), recipe)
     report(steps=planned, examples=len(rows), left_out=len(dataset.train) - len(rows))

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from training.budget import choose, steps
+from training.budget import choose, steps, within_time
 from training.recipe import Recipe
 
 RECIPE = Recipe(epochs=2.0, batch=8, most_tokens=2000)
@@ -39,3 +39,9 @@ def test_steps_are_those_of_the_epochs() -> None:
 
 def test_a_fixed_number_of_steps_draws_from_all() -> None:
     assert len(choose([100] * 1000, replace(RECIPE, steps=7))) == 1000
+
+
+def test_minutes_are_tokens_at_the_speed_that_was_measured() -> None:
+    assert within_time(replace(RECIPE, most_minutes=0.5), 10.0).most_tokens == 300
+    assert within_time(RECIPE, 1e6) is RECIPE
+    assert within_time(RECIPE, float("inf")) is RECIPE  # of a model whose speed is not measured
