@@ -35,7 +35,7 @@ from chatbot.engine.protocol import GenerationRequest, Sampling
 from shoptalk.demo.shop import Shop
 from shoptalk.domain import AdapterRef, Message, Scope, new_id
 from shoptalk.models.basemodel import BaseModel, find_base_model
-from shoptalk.store.chat import inferences, releases
+from shoptalk.store.chat import inferences
 from tests.chatbot.engines import Reply
 from tests.e2e.stack import Stack, models_folder
 
@@ -97,15 +97,9 @@ async def releases_move(run: Run, stack: Stack, names: Sequence[str], swaps: int
 
 
 def release(stack: Stack, name: str) -> None:
-    """Start and promote a release, and wait until the API is seen to serve its adapter."""
+    """Start and promote a release, and wait until the API serves its adapter."""
     moves = stack.parts.releases
-    moves.promote(moves.start("shop", name, "bench").id, "bench")
-    while True:
-        with stack.parts.store.read() as conn:
-            seen = [o for o in releases.all_observed(conn) if o.alias == "shop"]
-        if seen and seen[0].adapter == name:
-            return
-        time.sleep(0.025)
+    moves.settled(moves.promote(moves.start("shop", name, "bench").id, "bench").id, 60.0)
 
 
 def alone(base: BaseModel, dtype: str, system: str, wanted: set[tuple[str, str]]) -> dict[tuple[str, str], Any]:

@@ -1,9 +1,9 @@
 """Erases a customer, or one conversation, step by step. Knows no stage but its own: the other erasers are handed in.
 
 An erasure begins in one transaction that also sets the tombstones, so that nothing more comes in. Then every eraser
-runs, and runs once more for what was on its way meanwhile. Then deleted content is cleaned out of the database's files.
-Each step that is done is recorded, so after a crash the next one follows. When all is done the erasure forgets who it
-was about and keeps a receipt.
+runs, and runs once more for what was on its way meanwhile. Then, in a worker and for several at once, deleted content
+is cleaned out of the database's files. Each step that is done is recorded, so after a crash the next one follows. When
+all is done the erasure forgets who it was about and keeps a receipt.
 """
 
 from __future__ import annotations
@@ -103,24 +103,38 @@ class Erasures:
         return found
 
     def run(self, erasure_id: str) -> Erasure:
-        """Go on until it is done, or a step cannot be done now: then it is still running and has a problem."""
+        """Go on until only the database's files are left to clean, which `clean` does, or a step cannot be done now.
+
+        In the latter case it has a problem. It is running either way.
+        """
         erasure = self.find(erasure_id)
-        if erasure.state in ERASURE.final:
-            return erasure
-        try:
-            self._steps(erasure)
-        except (ShoptalkError, SQLAlchemyError, OSError) as error:
-            problem = error.message if isinstance(error, ShoptalkError) else type(error).__name__
-            log.warning("erasure waits", erasure=erasure_id, problem=problem)
-            with self._store.write() as conn:
-                erasures.fail(conn, erasure_id, problem)
+        if erasure.state not in ERASURE.final:
+            self._guarded([erasure_id], lambda: self._steps(erasure))
         return self.find(erasure_id)
 
     def run_once(self) -> int:
         """Go on with those that are running; return how many are done now."""
         with self._store.read() as conn:
             waiting = erasures.running(conn)
-        return sum(self.run(erasure.id).state in ERASURE.final for erasure in waiting)
+        for erasure in waiting:
+            self.run(erasure.id)
+        return self.clean()
+
+    def clean(self) -> int:
+        """Clean deleted content out of the database's files, for all erasures that wait for this; return how many.
+
+        It takes long on a large database, so no request waits for it. They are done then.
+        """
+        with self._store.read() as conn:
+            steps = {erasure.id: (erasure, erasures.steps(conn, erasure.id)) for erasure in erasures.running(conn)}
+        if not steps:
+            return 0
+        every = {f"{eraser.name}{again}" for eraser in self._erasers() for again in ("", AGAIN)}
+        ready = [erasure for erasure, done in steps.values() if every <= done.keys()]
+        if not ready:
+            return 0
+        ids = [erasure.id for erasure in ready]
+        return len(ids) if self._guarded(ids, lambda: self._finish(ready)) else 0
 
     def _steps(self, erasure: Erasure) -> None:
         with self._store.read() as conn:
@@ -130,14 +144,33 @@ class Erasures:
             for eraser in erasers:
                 if (step := f"{eraser.name}{again}") not in done:
                     self._record(erasure.id, step, eraser.erase(_what(erasure, step)))
-        if CLEAN not in done:
-            self._record(erasure.id, CLEAN, {"database": clean(self._store)})
-        state = ERASURE.after("finish", erasure.state, erasure.id)
-        with self._store.write() as conn:
-            receipt = _receipt(erasure, erasures.steps(conn, erasure.id), self._store.now())
-            erasures.finish(conn, erasure.id, state, receipt)
-        clean(self._store)  # what it was about was in its row until now
-        log.info("erased", erasure=erasure.id)
+
+    def _finish(self, ready: Sequence[Erasure]) -> None:
+        cleaned = clean(self._store)
+        for erasure in ready:
+            with self._store.read() as conn:
+                recorded = CLEAN in erasures.steps(conn, erasure.id)  # by a worker that was killed then
+            if not recorded:
+                self._record(erasure.id, CLEAN, {"database": cleaned})
+            state = ERASURE.after("finish", erasure.state, erasure.id)
+            with self._store.write() as conn:
+                receipt = _receipt(erasure, erasures.steps(conn, erasure.id), self._store.now())
+                erasures.finish(conn, erasure.id, state, receipt)
+            log.info("erased", erasure=erasure.id)
+        clean(self._store)  # what they were about was in their rows until now
+
+    def _guarded(self, erasure_ids: Sequence[str], work: Callable[[], None]) -> bool:
+        """Do the work and return True; where it cannot be done record why with these erasures, and return False."""
+        try:
+            work()
+        except (ShoptalkError, SQLAlchemyError, OSError) as error:
+            problem = error.message if isinstance(error, ShoptalkError) else type(error).__name__
+            log.warning("erasure waits", erasures=list(erasure_ids), problem=problem)
+            with self._store.write() as conn:
+                for erasure_id in erasure_ids:
+                    erasures.fail(conn, erasure_id, problem)
+            return False
+        return True
 
     def _record(self, erasure_id: str, step: str, counts: Mapping[str, Any]) -> None:
         with self._store.write() as conn:

@@ -65,11 +65,12 @@ class Verdict(enum.StrEnum):
 
 
 class ReleaseState(enum.StrEnum):
-    """Where a release stands. `shadow` and `canary` precede `live`; the last four are final."""
+    """Where a release stands. It rolls out until every API process serves it. The last four are final."""
 
     PENDING = "pending"
     SHADOW = "shadow"
     CANARY = "canary"
+    ROLLING_OUT = "rolling_out"
     LIVE = "live"
     SUPERSEDED = "superseded"
     ABORTED = "aborted"

@@ -67,13 +67,17 @@ RELEASE: Final = Machine(
     "release",
     ReleaseState.PENDING,
     {
-        "promote": Move(_UNDECIDED, ReleaseState.LIVE),
+        "promote": Move(_UNDECIDED, ReleaseState.ROLLING_OUT),
         "abort": Move(_UNDECIDED, ReleaseState.ABORTED),
+        # every API process that is alive serves it
+        "serve": Move((ReleaseState.ROLLING_OUT,), ReleaseState.LIVE),
+        # an API process refuses its adapter
+        "fail": Move((ReleaseState.ROLLING_OUT,), ReleaseState.FAILED),
         # another release of the alias went live
         "supersede": Move((ReleaseState.LIVE,), ReleaseState.SUPERSEDED),
-        "rollback": Move((ReleaseState.LIVE,), ReleaseState.ROLLED_BACK),
+        "rollback": Move((ReleaseState.ROLLING_OUT, ReleaseState.LIVE), ReleaseState.ROLLED_BACK),
         # an erasure takes its adapter out of service
-        "withdraw": Move((ReleaseState.LIVE,), ReleaseState.ROLLED_BACK),
+        "withdraw": Move((ReleaseState.ROLLING_OUT, ReleaseState.LIVE), ReleaseState.ROLLED_BACK),
         # the release after it was rolled back or withdrawn
         "restore": Move((ReleaseState.SUPERSEDED,), ReleaseState.LIVE),
     },

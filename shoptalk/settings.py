@@ -181,8 +181,13 @@ class Settings(BaseSettings):
 
     # erasure
     erasure_policy: Literal["now", "when_replaced"] = Field(
-        "now",
+        "when_replaced",
         description="When an adapter trained on what was erased is withdrawn: now, or when its successor is live.",
+    )
+    erasure_days: float = Field(
+        7.0,
+        gt=0,
+        description="Days after which an adapter trained on what was erased is withdrawn without a successor.",
     )
 
     # workers

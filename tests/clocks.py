@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from datetime import UTC, datetime, timedelta
 
+from shoptalk.clock import MachineTime
+
 
 def now() -> datetime:
     return datetime.now(UTC)
@@ -26,3 +28,12 @@ class ManualTime:
     def sleep_until(self, moment: datetime, stopping: threading.Event) -> bool:
         self._now = max(self._now, moment)
         return not stopping.is_set()
+
+
+class AheadMachine(MachineTime):
+    """Machine time that a test may move ahead."""
+
+    ahead_s = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead_s

@@ -1,5 +1,6 @@
 """Removes erased conversations from datasets, and marks the adapters that were trained on them.
 
+One that a conversation was only held out from learned nothing of it, and is not marked.
 A dataset is rewritten without them under a new id, as its id is its content's hash. The row of the old one stays, for
 what refers to it, and names the new one. Gate decisions are repeated from recorded scores, which hold no text. Knows
 nothing of what is served.
@@ -36,12 +37,16 @@ class TrainingEraser:
         """Erase, and return what was replaced. Safe to repeat after a crash."""
         with self._store.read() as conn:
             holding = datasets.holding(conn, what.conversations)
+            trained_on = datasets.with_former(conn, datasets.training_on(conn, what.conversations))
+            trained = adapters.of_datasets(conn, trained_on)
+        for adapter in trained:  # before it is forgotten which examples were whose
+            self._registry.mark(adapter.ref, what.erasure, what.policy)
         for old in holding:
             self._rewrite(old, what)
         with self._store.read() as conn:
             replaced = datasets.of_erasure(conn, what.erasure)
-            old_ids = datasets.with_former(conn, [dataset.id for dataset in replaced])
-            trained, tried = adapters.of_datasets(conn, old_ids), runs.of_datasets(conn, old_ids)
+            tried = runs.of_datasets(conn, datasets.with_former(conn, [dataset.id for dataset in replaced]))
+            marked = {adapter.ref for adapter in trained} | {mark.ref for mark in adapters.marks_of(conn, what.erasure)}
         for dataset in replaced:  # all of them again, in case an earlier try was killed in between
             self._forget(dataset)
         for run in tried:
@@ -49,12 +54,10 @@ class TrainingEraser:
         with self._store.write() as conn:
             runs.erase_problems(conn, [run.id for run in tried])
             datasets.forget_splits(conn, [*what.conversations, *([what.customer] if what.customer else [])])
-        for adapter in trained:
-            self._registry.mark(adapter.ref, what.erasure, what.policy)
         return {
             "datasets": {dataset.id: dataset.replaced_by for dataset in replaced},
             "files": [dataset.manifest_sha256 for dataset in replaced],
-            "adapters": [str(adapter.ref) for adapter in trained],
+            "adapters": sorted(map(str, marked)),
         }
 
     def _rewrite(self, old: Dataset, what: Erased) -> None:

@@ -156,7 +156,8 @@ def _served(conn: sa.Connection, default: str) -> list[Served]:
     observed = releases.all_observed(conn)
     found = []
     for alias in sorted({default, *desired, *(o.alias for o in observed)}, key=lambda a: (a != default, a)):
-        seen, live = tuple(o for o in observed if o.alias == alias), releases.live(conn, alias)
+        seen = tuple(o for o in observed if o.alias == alias)
+        live = next(iter(releases.rolling_out(conn, alias)), None) or releases.live(conn, alias)
         if row := desired.get(alias):
             found.append(Served(alias, row.adapter, row.previous, row.updated_at, live, seen))
         else:

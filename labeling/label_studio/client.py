@@ -65,6 +65,14 @@ class LabelStudio:
                 self._sdk.projects.update(project.id, label_config=config)
             return int(project.id)
 
+    def has_project(self, project_id: int) -> bool:
+        """Return whether there is a project with this id."""
+        try:
+            self.count(project_id)
+        except NotFound:
+            return False
+        return True
+
     def import_tasks(self, project_id: int, tasks: Sequence[Mapping[str, Any]]) -> list[int]:
         """Add tasks and return their ids, in the same order. Nothing is deduplicated here."""
         if not tasks:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ import structlog
 
 from shoptalk.clock import Clock
 from shoptalk.crypto import Secrets, load_secrets
-from shoptalk.domain import NO_LIMITS, AdapterRef, ApiKey, KeyLimits, Scope
+from shoptalk.domain import BASE_VERSION, NO_LIMITS, AdapterRef, ApiKey, KeyLimits, Scope
 from shoptalk.file_modes import tighten
 from shoptalk.models.artifacts import Artifacts
 from shoptalk.models.registry import Registry
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from ingest.inbox.quarantine import Quarantine
     from ingest.scrub.workers.pool import ScrubberPool
     from labeling.label_studio.client import LabelStudio
+    from labeling.missing import MissingTasks
     from labeling.pull import Pull
     from labeling.push import Push
     from monitoring.watcher import Watcher
@@ -151,6 +153,12 @@ class Parts:
         return Pull(self.store, self.label_studio, self.scrubber.scrub_correction, self.settings.label_studio_project)
 
     @cached_property
+    def missing_tasks(self) -> MissingTasks:
+        from labeling.missing import MissingTasks
+
+        return MissingTasks(self.store, lambda: self.label_studio, self.settings.label_studio_project)
+
+    @cached_property
     def watcher(self) -> Watcher:
         from monitoring.watcher import Watcher, WatchPlan
 
@@ -181,7 +189,9 @@ class Parts:
     def withdrawals(self) -> Withdrawals:
         from chatbot.erasure import Withdrawals
 
-        return Withdrawals(self.store, self.releases, self.registry)
+        latest = timedelta(days=self.settings.erasure_days)
+        ask = self.requests.ask_for_erasure
+        return Withdrawals(self.store, self.releases, self.registry, latest, ask)
 
     def erasers(self) -> list[Eraser]:
         """Return every stage's eraser, in the order in which they work: what leads to others goes last."""
@@ -238,11 +248,16 @@ class Parts:
         file = None if self.settings.secret_key is not None else key_file(self.settings.home)
         return rotate(self.store, self.secrets, tables, file)
 
-    def served(self) -> AdapterRef:
-        """Return the adapter that the shop's alias should serve now."""
+    def compared_with(self) -> AdapterRef:
+        """Return the adapter that a candidate must be better than; see `releases.compared_with`."""
         with self.store.read() as conn:
-            desired = releases.desired_of(conn, self.settings.model_alias)
-        return AdapterRef.parse(desired.adapter) if desired else AdapterRef(self.settings.model_alias, 0)
+            return AdapterRef.parse(releases.compared_with(conn, self.settings.model_alias))
+
+    def served(self) -> AdapterRef:
+        """Return the adapter that the shop's alias serves; see `releases.served`."""
+        with self.store.read() as conn:
+            served = releases.served(conn, self.settings.model_alias)
+        return AdapterRef.parse(served) if served else AdapterRef(self.settings.model_alias, BASE_VERSION)
 
 
 def close_home(home: Path) -> None:

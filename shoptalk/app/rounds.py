@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from shoptalk.app.engines import offline_engine
 from shoptalk.app.parts import Parts
-from shoptalk.domain import AdapterRef, GateDecision, ReleaseState, Verdict
+from shoptalk.domain import AdapterRef, GateDecision, Release, ReleaseState, Verdict
 from shoptalk.rounds.requests import BUDGETED
 from shoptalk.settings import Settings
 from shoptalk.store.chat import releases
 from shoptalk.store.labeling import samples
+from shoptalk.store.training import evaluations
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from training.evaluate import Evaluator, OnProgress, Scorer
     from training.recipe import Recipe
     from training.trainer import OnStep
+
+
+ROLL_OUT_S = 60.0  # that a round waits for another release to roll out
 
 
 @dataclass(frozen=True)
@@ -60,17 +64,23 @@ class StageWork:
         with offline_engine(self.parts) as engine:
             evaluator = build_evaluator(self.parts, engine)
             dataset = self.parts.datasets.read(dataset_id)
-            candidate, live = AdapterRef.parse(adapter), self.parts.served()
+            candidate, live = AdapterRef.parse(adapter), self.parts.compared_with()
             return evaluator.evaluate(evaluation_id, candidate, live, dataset, self.on_progress).verdict
 
-    def release(self, adapter: str, evaluation_id: str, actor: str) -> str:
+    def release(self, adapter: str, evaluation_id: str, actor: str) -> Release | None:
+        moves, alias = self.parts.releases, self.parts.settings.model_alias
         with self.parts.store.read() as conn:
-            known = [r for r in releases.newest(conn) if r.evaluation_id == evaluation_id]
-        alias = self.parts.settings.model_alias
-        release = known[0] if known else self.parts.releases.start(alias, adapter, actor, evaluation_id=evaluation_id)
+            known = [r for r in releases.newest(conn, alias=alias) if r.evaluation_id == evaluation_id]
+            judged, others = evaluations.find(conn, evaluation_id), releases.rolling_out(conn, alias)
+        if not known:
+            for other in others:  # of a person
+                moves.settled(other.id, ROLL_OUT_S)
+            if judged is not None and judged.against != str(self.parts.compared_with()):
+                return None
+        release = known[0] if known else moves.start(alias, adapter, actor, evaluation_id=evaluation_id)
         if release.state is ReleaseState.PENDING:
-            self.parts.releases.promote(release.id, actor, "the gate said promote")
-        return release.id
+            release = moves.promote(release.id, actor, "the gate said promote")
+        return moves.settled(release.id, 0.0)
 
 
 def build_evaluator(parts: Parts, engine: Scorer) -> Evaluator:

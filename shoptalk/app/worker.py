@@ -112,6 +112,7 @@ class _Lanes:
         reconcilers = [
             Reconciler("push", 2.0, self._leased("push", with_token(push))),
             Reconciler("pull", 2.0, self._leased("pull", with_token(pull.run_once))),
+            Reconciler("missing tasks", 60.0, self._leased("missing tasks", with_token(parts.missing_tasks.run_once))),
         ]
         return Lane("people", reconcilers, 300.0, self._machine)
 

@@ -42,7 +42,9 @@ def erase(
             erasure_id = parts.erasures.begin_customer(customer, policy)
         else:
             erasure_id = parts.erasures.begin_conversation(str(conversation), policy, owner)
-        found = parts.erasures.run(erasure_id)
+        if parts.erasures.run(erasure_id).problem is None:
+            parts.erasures.clean()
+        found = parts.erasures.find(erasure_id)
     waits = {
         "erasure": found.id,
         "state": found.state,

@@ -8,11 +8,13 @@ from typing import Annotated, Final
 import typer
 
 from shoptalk.cli.output import Json, show
+from shoptalk.domain import ReleaseState
 from shoptalk.moves import RELEASE_MOVES_BY_HAND
 from shoptalk.settings import load_settings
 
 Reason = Annotated[str, typer.Option(help="For the record.")]
 ACTOR = "cli"
+ROLL_OUT_S = 60.0  # that a command waits for
 
 
 def add(app: typer.Typer) -> None:
@@ -55,11 +57,15 @@ def start(adapter: str, alias: str | None = None) -> None:
 
 
 def promote(release_id: str, reason: Reason = "") -> None:
-    """Make a release live."""
+    """Roll a release out, and wait until every API process serves it or one refuses it."""
     from shoptalk.app.parts import Parts
+    from shoptalk.moves import plain
 
-    release = Parts(load_settings()).releases.promote(release_id, ACTOR, reason)
-    typer.echo(f"{release.alias} -> {release.adapter}")
+    moves = Parts(load_settings()).releases
+    release = moves.settled(moves.promote(release_id, ACTOR, reason).id, ROLL_OUT_S)
+    typer.echo(f"{release.alias} -> {release.adapter}: {plain(release.state)}")
+    if release.state is ReleaseState.FAILED:
+        raise typer.Exit(1)
 
 
 def abort(release_id: str, reason: Reason = "") -> None:

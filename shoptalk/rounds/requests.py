@@ -57,6 +57,10 @@ class RoundRequests:
         log.info("round triggered", kind=kind, reason=reason)
         return trigger
 
+    def ask_for_erasure(self, reason: str) -> None:
+        """Ask for a round without erased examples, once for each reason."""
+        self.ask_unless("erasure", reason, lambda conn: triggers.was_asked(conn, "erasure", reason))
+
     def on_schedule(self, expression: str, zone: str) -> Trigger | None:
         """Ask for a round where a time of the cron expression came since the last request of a schedule.
 

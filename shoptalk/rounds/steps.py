@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import sqlalchemy as sa
 import structlog
 
-from shoptalk.domain import Verdict, id_of_round
+from shoptalk.domain import Release, ReleaseState, Verdict, id_of_round
 from shoptalk.errors import NotEnoughData, NotFound, RoundCancelled
 from shoptalk.moves import ROUND
 from shoptalk.rounds.requests import asks_people
@@ -24,6 +24,7 @@ from shoptalk.store.triggers import Trigger
 
 log = structlog.get_logger(__name__)
 Joined = Callable[[sa.Connection, int], None]
+AGAIN: Final = "judge again"  # the step in which an evaluation is repeated, with its number
 STEPS = ("sample", "labels", "dataset", "train", "evaluate", "release")
 
 
@@ -49,8 +50,11 @@ class Work(Protocol):
         """Evaluate the adapter against the live one; return the gate's verdict."""
         ...
 
-    def release(self, adapter: str, evaluation_id: str, actor: str) -> str:
-        """Release the adapter; return the release's id."""
+    def release(self, adapter: str, evaluation_id: str, actor: str) -> Release | None:
+        """Release the adapter; return the release, which may still roll out: then call again.
+
+        None where the evaluation did not compare with what is served now.
+        """
         ...
 
 
@@ -170,8 +174,26 @@ class RoundSteps:
     def _release(self, round_id: str, done: Mapping[str, Any]) -> dict[str, Any]:
         if not self._plan.auto_promote:
             return {"end": "awaiting_release"}
-        evaluation = done["evaluate"]["evaluation"]
-        return {"release": self._work.release(done["train"]["adapter"], evaluation, f"round:{round_id}")}
+        adapter = done["train"]["adapter"]
+        tries = sum(step.startswith(AGAIN) for step in done)
+        evaluation = done[f"{AGAIN} {tries}" if tries else "evaluate"]["evaluation"]
+        release = self._work.release(adapter, evaluation, f"round:{round_id}")
+        if release is None:  # another adapter went live since
+            again = self._judge_again(round_id, done, tries + 1)
+            return {"wait": True} if "end" not in again else again
+        if release.state is ReleaseState.ROLLING_OUT:
+            return {"wait": True}
+        return {"release": release.id, **({"end": "release_failed"} if release.state is ReleaseState.FAILED else {})}
+
+    def _judge_again(self, round_id: str, done: Mapping[str, Any], time: int) -> dict[str, Any]:
+        """Evaluate the adapter against what is served now; return the evaluation, and the round's end if it fails."""
+        evaluation_id = f"{id_of_round(round_id, 'evl')}_{time + 1}"
+        verdict = self._work.evaluate(evaluation_id, done["train"]["adapter"], done["dataset"]["dataset"])
+        result: dict[str, Any] = {"evaluation": evaluation_id, "verdict": verdict.value}
+        if verdict is not Verdict.PROMOTE:
+            return {**result, "end": verdict.value}
+        with self._store.write() as conn:
+            return rounds.set_result(conn, round_id, f"{AGAIN} {time}", result)
 
     def _move(self, round_id: str, move: str, step: str, problem: str | None = None) -> None:
         with self._store.write() as conn:

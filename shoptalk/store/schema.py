@@ -447,7 +447,7 @@ Index("ix_drift_checks_end_id", drift_checks.c.end_id)
 Index("ix_erasures_updated_at", erasures.c.updated_at)
 for _column in (adapters.c.weights_sha256, adapters.c.config_sha256):
     Index(f"ix_adapters_{_column.name}", _column)
-for _table in (erasures, rounds):
+for _table in (erasures, rounds, releases):
     Index(f"ix_{_table.name}_state", _table.c.state)
 for _table in (
     quarantine, topic_models, releases, datasets, runs, adapters, evaluations, reports, drift_checks, triggers, rounds,

@@ -46,6 +46,11 @@ def waiting(conn: sa.Connection, kind: TriggerKind) -> Trigger | None:
     return Trigger(**row._mapping) if row else None
 
 
+def was_asked(conn: sa.Connection, kind: TriggerKind, reason: str) -> bool:
+    """Return whether there was ever a trigger of this kind for this reason."""
+    return conn.execute(sa.select(t.c.id).where(t.c.kind == kind, t.c.reason == reason).limit(1)).first() is not None
+
+
 def of_round(conn: sa.Connection, round_id: str) -> list[Trigger]:
     """Return the triggers that a round was started for or that joined it, oldest first."""
     query = sa.select(t).where(t.c.round_id == round_id).order_by(t.c.created_at, t.c.id)

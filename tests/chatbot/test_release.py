@@ -8,12 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from chatbot.engine.null import NullEngine
-from chatbot.release.follower import ReleaseFollower
+from chatbot.release.follower import RETRY_S, ReleaseFollower
 from chatbot.release.loader import Loader
 from chatbot.release.moves import ReleaseMoves
 from chatbot.router import Router
+from shoptalk.clock import Clock
 from shoptalk.domain import AdapterRef, Release, ReleaseState, Verdict
 from shoptalk.errors import IllegalMove, InvalidInput, NoFreeSlot, NotFound
 from shoptalk.models.artifacts import Artifacts
@@ -21,9 +23,11 @@ from shoptalk.models.registry import Registry
 from shoptalk.moves import RELEASE_MOVES_BY_HAND, plain
 from shoptalk.store import Store
 from shoptalk.store.chat import releases
+from shoptalk.store.database import machine_now
+from shoptalk.store.schema import observed
 from shoptalk.store.training import evaluations
 from tests.chatbot.engines import BASE, answer
-from tests.clocks import now
+from tests.clocks import AheadMachine, now
 from tests.shoptalk.adapters import adapter
 
 pytestmark = pytest.mark.slow
@@ -68,7 +72,7 @@ def state(store: Store, release: Release) -> str:
 
 
 def test_a_release_begins_pending_and_changes_nothing(store: Store, moves: ReleaseMoves) -> None:
-    release = moves.start("shop", "shop@v1", "key_1", evaluation_id="evl_1")
+    release = moves.start("shop", "shop@v1", "key_1")
     assert (release.state, release.previous, release.actor) == (ReleaseState.PENDING, "shop@v0", "key_1")
     assert serving(store) is None
 
@@ -78,7 +82,8 @@ def test_promoting_supersedes_the_former(store: Store, moves: ReleaseMoves) -> N
     assert serving(store) == ("shop@v2", "shop@v1")
     assert (state(store, first), state(store, second)) == ("superseded", "live")
     with store.read() as conn:
-        assert [e.move for e in releases.events(conn)] == ["promote", "supersede", "start", "promote", "start"]
+        made = [e.move for e in releases.events(conn)]
+    assert made == ["serve", "supersede", "promote", "start", "serve", "promote", "start"]
 
 
 def test_rolling_back_restores_the_former(store: Store, moves: ReleaseMoves) -> None:
@@ -181,9 +186,18 @@ def test_of_two_starts_at_once_one_wins(store: Store, moves: ReleaseMoves) -> No
 class Api:
     """One API process's part: engine, router and reconciler, followed by hand."""
 
-    def __init__(self, store: Store, registry: Registry, engine: NullEngine, router: Router | None = None) -> None:
-        self.store, self.engine, self.router = store, engine, router or Router("shop")
-        self.follower = ReleaseFollower(store, Loader(registry, engine, 2), engine, self.router, "api_1")
+    def __init__(
+        self,
+        store: Store,
+        registry: Registry,
+        engine: NullEngine,
+        router: Router | None = None,
+        name: str = "api_1",
+        slots: int = 2,
+    ) -> None:
+        self.store, self.engine, self.router, self.name = store, engine, router or Router("shop"), name
+        moves, loader = ReleaseMoves(store, registry), Loader(registry, engine, slots)
+        self.follower = ReleaseFollower(store, moves, loader, engine, self.router, name)
 
     def follow(self) -> None:
         self.follower.follow()
@@ -195,7 +209,7 @@ class Api:
     @property
     def observed(self) -> tuple[str, str | None]:
         with self.store.read() as conn:
-            (row,) = releases.all_observed(conn)
+            (row,) = [row for row in releases.all_observed(conn) if row.process == self.name]
         return row.adapter, row.problem
 
 
@@ -241,7 +255,7 @@ def test_an_adapter_that_cannot_be_loaded_leaves_the_alias(
         path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     elif harm == "a folder":
         path.mkdir()
-    live(moves, V2)
+    release = live(moves, V2)
     api.follow()
     assert api.serves == V1
     adapter_name, problem = api.observed
@@ -249,9 +263,154 @@ def test_an_adapter_that_cannot_be_loaded_leaves_the_alias(
     assert problem is not None
     assert problem.startswith("shop@v2 was not loaded")
     assert "shop v1" in answer(api.engine, adapter=api.serves, max_tokens=99)
-    moves.rollback_alias("shop", "cli")
+    assert (state(api.store, release), serving(api.store)) == ("failed", ("shop@v1", None))
+    with api.store.read() as conn:
+        assert "refuses it: shop@v2 was not loaded" in releases.events(conn, release_id=release.id)[0].reason
+        current = releases.live(conn, "shop")
+    assert current is not None
+    assert current.adapter == "shop@v1"
     api.follow()
     assert api.observed == ("shop@v1", None)
+
+
+@pytest.fixture
+def second(store: Store, registry: Registry) -> Iterator[Api]:
+    engine = NullEngine(slots=2)
+    engine.start()
+    yield Api(store, registry, engine, name="api_2")
+    engine.stop()
+
+
+def test_a_release_is_live_when_every_process_serves_it(api: Api, second: Api, moves: ReleaseMoves) -> None:
+    first = live(moves, V1)
+    api.follow()
+    second.follow()
+    release = live(moves, V2)
+    assert (release.state, state(api.store, first)) == (ReleaseState.ROLLING_OUT, "live")
+    api.follow()
+    assert (state(api.store, release), state(api.store, first)) == ("rolling_out", "live")
+    second.follow()
+    assert (state(api.store, release), state(api.store, first)) == ("live", "superseded")
+
+
+def test_one_process_that_refuses_is_enough(
+    api: Api, second: Api, moves: ReleaseMoves, registry: Registry, artifacts: Artifacts
+) -> None:
+    first = live(moves, V1)
+    api.follow()
+    second.follow()
+    release = live(moves, V2)
+    api.follow()
+    assert api.serves == V2
+    Path(artifacts.path_of(registry.find(V2).weights_sha256)).unlink()
+    second.follow()
+    assert (state(api.store, release), state(api.store, first)) == ("failed", "live")
+    api.follow()
+    assert api.serves == second.serves == V1
+
+
+def test_a_process_that_is_gone_is_not_waited_for(api: Api, second: Api, moves: ReleaseMoves) -> None:
+    api.follow()
+    second.follow()
+    release = live(moves, V1)
+    with api.store.write() as conn:
+        gone = machine_now(conn) - 2 * releases.STALE
+        conn.execute(sa.update(observed).where(observed.c.process == "api_2").values(updated_at=gone))
+    api.follow()
+    assert state(api.store, release) == "live"
+
+
+def test_of_a_new_alias_every_process_is_asked_too(api: Api, second: Api, moves: ReleaseMoves) -> None:
+    api.follow()
+    second.follow()
+    release = moves.promote(moves.start("tea", str(V1), "cli").id, "cli")
+    api.follow()
+    assert state(api.store, release) == "rolling_out"
+    second.follow()
+    assert state(api.store, release) == "live"
+
+
+def test_a_reply_that_holds_the_last_slot_is_no_refusal_at_once(
+    store: Store, registry: Registry, moves: ReleaseMoves
+) -> None:
+    machine = AheadMachine()
+    store.clock = Clock(machine=machine)
+    engine = NullEngine()
+    engine.start()
+    api = Api(store, registry, engine, slots=0)
+    api.follow()
+    release = live(moves, V1)
+    api.follow()
+    assert (state(store, release), api.observed) == ("rolling_out", ("shop@v0", None))
+    machine.ahead_s += RETRY_S + 1
+    api.follow()
+    assert state(store, release) == "failed"
+    engine.stop()
+
+
+def test_while_one_rolls_out_no_other_begins(api: Api, moves: ReleaseMoves) -> None:
+    waiting = moves.start("shop", str(V1), "cli")
+    api.follow()
+    moves.promote(waiting.id, "cli")
+    with pytest.raises(IllegalMove, match="is rolling out; wait until it is live"):
+        moves.start("shop", str(V2), "cli")
+    assert moves.settled(waiting.id, 0.0).state is ReleaseState.ROLLING_OUT
+    api.follow()
+    assert moves.settled(waiting.id, 0.0).state is ReleaseState.LIVE
+
+
+def test_a_roll_out_can_be_taken_back(api: Api, moves: ReleaseMoves) -> None:
+    first = live(moves, V1)
+    api.follow()
+    release = live(moves, V2)
+    assert moves.rollback_alias("shop", "cli").id == release.id
+    assert (state(api.store, release), state(api.store, first)) == ("rolled_back", "live")
+    assert serving(api.store) == ("shop@v1", None)
+
+
+@pytest.mark.parametrize("gone", [V1, V2])
+def test_an_adapter_withdrawn_during_a_roll_out_is_not_served(api: Api, moves: ReleaseMoves, gone: AdapterRef) -> None:
+    first = live(moves, V1)
+    api.follow()
+    release = live(moves, V2)
+    moves.withdraw(gone, "erasure", "erased")
+    api.follow()
+    if gone == V2:
+        assert (api.serves, state(api.store, first), state(api.store, release)) == (V1, "live", "rolled_back")
+    else:
+        assert (api.serves, state(api.store, first), state(api.store, release)) == (V2, "rolled_back", "live")
+
+
+def test_a_verdict_counts_against_what_is_served(store: Store, moves: ReleaseMoves) -> None:
+    for name, adapter_name, against, verdict in (
+        ("evl_1", "shop@v1", "shop@v0", Verdict.PROMOTE),
+        ("evl_2", "shop@v2", "shop@v0", Verdict.PROMOTE),
+        ("evl_3", "shop@v3", "shop@v1", Verdict.INCONCLUSIVE),
+    ):
+        judged = evaluations.Evaluation(name, adapter_name, against, "ds_1", {}, verdict, (), now())
+        with store.write() as conn:
+            evaluations.add(conn, judged)
+    release = moves.start("shop", "shop@v1", "round:rnd_1", evaluation_id="evl_1")
+    moves.promote(release.id, "round:rnd_1")
+    with pytest.raises(IllegalMove, match="shop@v2 was judged against shop@v0, but shop@v1 counts now"):
+        moves.start("shop", "shop@v2", "round:rnd_2", evaluation_id="evl_2")
+    for evaluation, adapter_name in (("evl_3", "shop@v3"), ("evl_1", "shop@v2"), ("evl_9", "shop@v2")):
+        with pytest.raises(IllegalMove, match="is no promotion of"):
+            moves.start("shop", adapter_name, "round:rnd_2", evaluation_id=evaluation)
+
+
+def test_what_is_served_is_what_processes_serve(
+    api: Api, moves: ReleaseMoves, registry: Registry, artifacts: Artifacts
+) -> None:
+    """Of a release that went live while no process ran, and that none can load, that is the base model."""
+    Path(artifacts.path_of(registry.find(V1).weights_sha256)).unlink()
+    assert live(moves, V1).state is ReleaseState.LIVE
+    with api.store.read() as conn:
+        assert releases.served(conn, "shop") == "shop@v1"
+    api.follow()
+    with api.store.read() as conn:
+        assert releases.served(conn, "shop") == "shop@v0"
+        assert releases.served(conn, "tea") is None
 
 
 def test_a_version_that_had_to_leave_comes_back(api: Api, moves: ReleaseMoves, registry: Registry) -> None:

@@ -31,7 +31,7 @@ from shoptalk.store import schema
 from shoptalk.store.ingest import quarantine
 from shoptalk.store.ingest.conversations import Place
 from shoptalk.store.monitoring import drift_checks, reports
-from shoptalk.store.training import evaluations, runs
+from shoptalk.store.training import datasets, evaluations, runs
 from tests.clocks import now
 from tests.e2e.test_gate_release import adapter_files
 from tests.rows import drift_check
@@ -116,6 +116,8 @@ class Shop:
         annotate(self.parts, correct, label_studio=False)
 
     def train(self) -> None:
+        with self.parts.store.write() as conn:
+            datasets.assign(conn, {self.parts.secrets.customer(JO): "train"})
         self.dataset = self.parts.datasets.freeze("rnd_1").id
         work = self.settings.home / "work" / "run_1"
         work.mkdir(parents=True)
@@ -133,6 +135,14 @@ class Shop:
         for seed, dataset in ((1, self.dataset), (2, None)):
             self.parts.registry.publish("shop", adapter_files(seed), base_sha256=base, dataset_id=dataset)
         self.release("shop@v1")
+
+    def erase(self, customer: str, policy: str | None = None) -> dict[str, Any]:
+        """Erase over HTTP, let a worker clean, and return the erasure."""
+        answer = self.http.delete(f"/v1/customers/{customer}", params={"policy": policy} if policy else {})
+        assert answer.status_code == 202, answer.text
+        self.parts.erasures.run_once()
+        found: dict[str, Any] = self.http.get(f"/v1/erasures/{answer.json()['id']}").json()
+        return found
 
     def release(self, adapter: str) -> None:
         started = self.parts.releases.start("shop", adapter, "test")
@@ -187,7 +197,7 @@ class Filled:
 
 def fill(home: Path, database: str | None = None, **values: Any) -> Filled:
     """Fill a new shop in the folder `home`."""
-    settings = load_settings(home=home, engine="null", holdout_share=0.4, **values)
+    settings = load_settings(home=home, engine="null", holdout_share=0.4, **{"erasure_policy": "now", **values})
     with pytest.MonkeyPatch.context() as patch, opened_shop(settings) as made:
         patch.setattr(topic_module, "LEAST", 10)
         made.fill()

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,13 @@ from ingest.erasure import AGAIN, CLEAN
 from ingest.formats.files import FileConversation
 from shoptalk.app.lineage import trace
 from shoptalk.cli.main import app
+from shoptalk.clock import Clock
 from shoptalk.domain import AdapterRef, Message, Scope
 from shoptalk.errors import EngineStopped, IllegalMove, NotFound
-from shoptalk.store import schema
+from shoptalk.store import schema, triggers
 from shoptalk.store.chat import releases
 from shoptalk.store.training import datasets
+from tests.clocks import ManualTime, now
 from tests.e2e.erasure_world import IMPORTED, JO, Filled, Shop, fill, opened_shop
 from tests.e2e.stack import ROOT, until
 from tests.postgres import PostgresServer
@@ -115,9 +118,9 @@ def test_nothing_is_left_of_a_customer(shop: Shop) -> None:
     assert shop.serves() == "shop@v1"
     others = _counted(shop)
 
-    answer = shop.http.delete(f"/v1/customers/{JO}")
-    assert (answer.status_code, answer.json()["state"]) == (200, "done"), answer.json()
-    receipt = answer.json()["receipt"]
+    answer = shop.erase(JO)
+    assert answer["state"] == "done", answer
+    receipt = answer["receipt"]
     assert receipt["conversations"] == 3
     assert receipt["removed"]["ingest"] == COUNTED
     assert receipt["removed"]["service"] == {"shop@v1": "withdrawn"}
@@ -151,7 +154,7 @@ def _counted(shop: Shop) -> dict[str, int]:
 
 
 def test_what_was_erased_does_not_come_back(shop: Shop) -> None:
-    shop.http.delete(f"/v1/customers/{JO}")
+    shop.erase(JO)
     assert shop.ask(JO, "my zanzibarred kettle again", "jo-1").status_code == 404
     for id, who in (("jo-import", None), ("jo-other-import", JO)):
         result = shop.parts.importer.import_conversations([FileConversation(1, id, who, None, IMPORTED)])
@@ -162,11 +165,17 @@ def test_what_was_erased_does_not_come_back(shop: Shop) -> None:
 
 
 def test_an_adapter_may_serve_until_it_is_replaced(shop: Shop) -> None:
-    answer = shop.http.delete(f"/v1/customers/{JO}?policy=when_replaced").json()
-    assert answer["receipt"]["removed"]["service"] == {"shop@v1": "serves until replaced"}
+    answer = shop.erase(JO, "when_replaced")
+    outcome = answer["receipt"]["removed"]["service"]["shop@v1"]
+    assert outcome.startswith("serves until replaced, at the latest until 2")
     assert shop.serves() == "shop@v1"
     shop.parts.withdrawals.run_once()
     assert shop.serves() == "shop@v1"
+    with shop.parts.store.read() as conn:
+        asked = [(t.kind, t.reason) for t in triggers.newest(conn)]
+    assert asked == [("erasure", f"shop@v1 was trained on what {answer['id']} erased")]
+    assert str(shop.parts.served()) == "shop@v1"
+    assert str(shop.parts.compared_with()) == "shop@v0"  # what would be served without it
     shop.release("shop@v2")
     assert shop.parts.withdrawals.run_once() == 1
     assert shop.serves() == "shop@v2"
@@ -175,6 +184,15 @@ def test_an_adapter_may_serve_until_it_is_replaced(shop: Shop) -> None:
         desired = releases.desired_of(conn, "shop")
     assert desired is not None
     assert desired.previous is None
+
+
+@ON_SQLITE
+def test_without_a_successor_it_leaves_after_some_days(shop: Shop) -> None:
+    shop.erase(JO, "when_replaced")
+    for days, served in ((6.9, "shop@v1"), (7.1, "shop@v0")):
+        shop.parts.store.clock = Clock(business=ManualTime(now() + timedelta(days=days)))
+        shop.parts.withdrawals.run_once()
+        assert shop.serves() == served
 
 
 @ON_SQLITE
@@ -191,7 +209,7 @@ def test_no_request_fails_because_an_adapter_is_withdrawn(shop: Shop) -> None:
     for thread in threads:
         thread.start()
     until(lambda: len(answers) > 20, "traffic")
-    assert shop.http.delete(f"/v1/customers/{JO}").status_code == 200
+    assert shop.http.delete(f"/v1/customers/{JO}").status_code == 202
     until(lambda: answers[-1][1] == "shop@v0", "the adapter to leave")
     enough.set()
     for thread in threads:
@@ -202,7 +220,7 @@ def test_no_request_fails_because_an_adapter_is_withdrawn(shop: Shop) -> None:
 
 @ON_SQLITE
 def test_a_request_under_way_to_a_withdrawn_adapter_gets_its_replacement(shop: Shop) -> None:
-    shop.http.delete(f"/v1/customers/{JO}")
+    shop.erase(JO)
     assert shop.serves() == "shop@v0"
     stale = Route("shop", AdapterRef("shop", 1), "live", 1.0)
     messages = [Message("user", "hello")]
@@ -218,7 +236,7 @@ def test_a_request_under_way_to_a_withdrawn_adapter_gets_its_replacement(shop: S
 
 @ON_SQLITE
 def test_a_rollback_skips_adapters_that_may_not_be_served(shop: Shop) -> None:
-    shop.http.delete(f"/v1/customers/{JO}?policy=when_replaced")
+    shop.erase(JO, "when_replaced")
     shop.release("shop@v2")
     assert shop.parts.releases.rollback_alias("shop", "test").state.value == "rolled_back"
     assert shop.serves() == "shop@v0"
@@ -226,14 +244,25 @@ def test_a_rollback_skips_adapters_that_may_not_be_served(shop: Shop) -> None:
 
 def test_a_second_erasure_reaches_adapters_of_datasets_replaced_before(shop: Shop) -> None:
     with shop.parts.store.read() as conn:
-        groups = {member[2] for member in datasets.members(conn, shop.dataset)}
-    (other,) = [f"other-{n}" for n in range(10) if shop.stored(f"other-{n}") in groups][:1]
-    shop.http.delete(f"/v1/customers/{JO}?policy=when_replaced")
+        trained = {member[2] for member in datasets.members(conn, shop.dataset) if member[1] == "train"}
+    (other,) = [f"other-{n}" for n in range(10) if shop.stored(f"other-{n}") in trained][:1]
+    shop.erase(JO, "when_replaced")
     assert shop.serves() == "shop@v1"
-    answer = shop.http.delete(f"/v1/customers/{other}?policy=now").json()["receipt"]
+    answer = shop.erase(other, "now")["receipt"]
     assert answer["removed"]["training"]["adapters"] == ["shop@v1"]
     assert answer["removed"]["service"] == {"shop@v1": "withdrawn"}
     assert shop.serves() == "shop@v0"
+
+
+@ON_SQLITE
+def test_an_adapter_that_only_held_a_customer_out_is_not_marked(shop: Shop) -> None:
+    with shop.parts.store.read() as conn:
+        held = {member[2] for member in datasets.members(conn, shop.dataset) if member[1] == "holdout"}
+    (other,) = [f"other-{n}" for n in range(10) if shop.stored(f"other-{n}") in held][:1]
+    answer = shop.erase(other)["receipt"]
+    assert list(answer["removed"]["training"]["datasets"]) == [shop.dataset]
+    assert answer["removed"]["training"]["adapters"] == []
+    assert shop.serves() == "shop@v1"
 
 
 @ON_SQLITE
@@ -263,8 +292,7 @@ def _deleted(shop: Shop) -> bool:
 
 @ON_SQLITE
 def test_unknown_customers_and_wrong_requests(shop: Shop) -> None:
-    answer = shop.http.delete("/v1/customers/nobody@here")
-    assert (answer.status_code, answer.json()["receipt"]["conversations"]) == (200, 0)
+    assert shop.erase("nobody@here")["receipt"]["conversations"] == 0
     assert shop.http.delete("/v1/customers/x?policy=never").status_code == 400
     assert shop.http.get("/v1/erasures/era_unknown").status_code == 404
     _, reader = shop.parts.new_key("reader", [Scope.READ, Scope.CHAT])
@@ -293,7 +321,10 @@ while len(killed) < 60:
     reader, writer = os.pipe()
     if not os.fork():
         parts = Parts(load_settings())
-        os.write(writer, json.dumps(parts.erasures.run(parts.erasures.begin_customer(sys.argv[1])).receipt).encode())
+        erasure = parts.erasures.begin_customer(sys.argv[1])
+        parts.erasures.run(erasure)
+        parts.erasures.clean()
+        os.write(writer, json.dumps(parts.erasures.find(erasure).receipt).encode())
         os._exit(0)
     os.close(writer)
     with os.fdopen(reader) as file:
@@ -347,3 +378,13 @@ def test_every_table_and_folder_is_covered(shop: Shop) -> None:
     assert made <= covered | set(FOLDERS)
     with shop.parts.store.read() as conn:
         assert datasets.newest(conn)
+
+
+@ON_SQLITE
+def test_several_erasures_are_cleaned_together_by_a_worker(shop: Shop) -> None:
+    ids = [shop.http.delete(f"/v1/customers/{who}").json()["id"] for who in (JO, "other-1")]
+    found = [shop.parts.erasures.find(id) for id in ids]
+    assert [(each.state, each.problem) for each in found] == [("running", None)] * 2
+    assert shop.parts.erasures.run_once() == 2
+    assert [shop.parts.erasures.find(id).state for id in ids] == ["done"] * 2
+    assert shop.parts.erasures.run_once() == 0

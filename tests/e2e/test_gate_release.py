@@ -18,7 +18,7 @@ from shoptalk.app.parts import Parts
 from shoptalk.app.rounds import StageWork, recipe
 from shoptalk.demo.helpers import add_dataset, examples_of
 from shoptalk.demo.shop import Shop
-from shoptalk.domain import AdapterRef, Message, Verdict, new_id
+from shoptalk.domain import AdapterRef, Message, ReleaseState, Verdict, new_id
 from shoptalk.errors import IllegalMove
 from shoptalk.models.adapterfile import AdapterFiles
 from shoptalk.settings import load_settings
@@ -67,7 +67,7 @@ def observed(stack: Stack) -> dict[str, tuple[str, str | None]]:
 
 def release(stack: Stack, adapter: str) -> None:
     started = stack.parts.releases.start("shop", adapter, "test")
-    stack.parts.releases.promote(started.id, "test")
+    stack.parts.releases.settled(stack.parts.releases.promote(started.id, "test").id, 60.0)
 
 
 def test_an_altered_file_is_refused_and_the_live_adapter_stays(running: Stack) -> None:
@@ -79,9 +79,13 @@ def test_an_altered_file_is_refused_and_the_live_adapter_stays(running: Stack) -
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
     release(running, "shop@v2")
-    name, problem = until(lambda: observed(running)["shop"][1] and observed(running)["shop"], "the refusal")
-    assert name == "shop@v1"
-    assert "altered" in problem
+    with running.parts.store.read() as conn:
+        refused = releases.newest(conn)[0]
+        (event, *_) = releases.events(conn, release_id=refused.id)
+    assert refused.state is ReleaseState.FAILED
+    assert "altered" in event.reason
+    assert observed(running)["shop"][0] == "shop@v1"
+    assert str(running.parts.served()) == "shop@v1"
     with running.client() as http:
         body = {"model": "shop", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 4}
         assert http.post("/v1/chat/completions", json=body).json()["model"] == "shop@v1"

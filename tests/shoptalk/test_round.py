@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from shoptalk.domain import Label, Sample, Verdict
+from shoptalk.domain import Label, Release, ReleaseState, Sample, Verdict
 from shoptalk.errors import IllegalMove, InvalidInput, NotEnoughData, NotFound, RoundCancelled
 from shoptalk.rounds.control import RoundControl
 from shoptalk.rounds.steps import STEPS, Joined, RoundPlan, RoundSteps
@@ -28,6 +28,7 @@ class Work:
     verdict: Verdict = Verdict.PROMOTE
     sampled: int = 3
     enough: bool = True
+    releases: list[ReleaseState | None] = field(default_factory=lambda: [ReleaseState.LIVE])
     asked: list[tuple[str, ...]] = field(default_factory=list)
 
     def sample(self, round_id: str, trigger: Trigger, joined: Joined | None = None) -> int:
@@ -52,9 +53,15 @@ class Work:
         self.asked.append(("evaluate", evaluation_id, adapter, dataset_id))
         return self.verdict
 
-    def release(self, adapter: str, evaluation_id: str, actor: str) -> str:
+    def release(self, adapter: str, evaluation_id: str, actor: str) -> Release | None:
         self.asked.append(("release", adapter, evaluation_id, actor))
-        return "rel_1"
+        release_state = self.releases.pop(0) if len(self.releases) > 1 else self.releases[0]
+        if release_state is None:
+            return None
+        return Release(
+            id="rel_1", alias="shop", adapter=adapter, previous="shop@v0", state=release_state,
+            evaluation_id=evaluation_id, actor=actor, created_at=now(), updated_at=now(),
+        )  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -300,3 +307,40 @@ def test_a_round_says_why_it_waits(store: Store) -> None:
     steps.run("sample", ROUND)
     with store.read() as conn:
         assert rounds.newest(conn)[0].problem is None
+
+
+def test_a_round_waits_until_its_release_is_served(store: Store) -> None:
+    label(store, 2)
+    work = Work(store, releases=[ReleaseState.ROLLING_OUT, ReleaseState.LIVE])
+    steps = RoundSteps(store, work, PLAN)
+    assert through(steps) == {"wait": True}
+    assert state(store) == ("waiting", "release")
+    assert steps.run("release", ROUND) == {"release": "rel_1"}
+
+
+def test_a_release_that_is_refused_ends_the_round(store: Store) -> None:
+    label(store, 2)
+    work = Work(store, releases=[ReleaseState.FAILED])
+    assert through(RoundSteps(store, work, PLAN)) == {"release": "rel_1", "end": "release_failed"}
+
+
+def test_a_verdict_against_what_is_no_longer_served_is_given_again(store: Store) -> None:
+    label(store, 2)
+    work = Work(store, releases=[None, None, ReleaseState.LIVE])
+    steps = RoundSteps(store, work, PLAN)
+    assert through(steps) == {"wait": True}
+    assert steps.run("release", ROUND) == {"wait": True}
+    assert steps.run("release", ROUND) == {"release": "rel_1"}
+    judged = [asked[1] for asked in work.asked if asked[0] == "evaluate"]
+    assert judged == ["evl_1", "evl_1_2", "evl_1_3"]
+    assert work.asked[-1] == ("release", "shop@v1", "evl_1_3", f"round:{ROUND}")
+
+
+def test_a_round_ends_where_the_second_verdict_is_another(store: Store) -> None:
+    label(store, 2)
+    work = Work(store, releases=[None])
+    steps = RoundSteps(store, work, PLAN)
+    for name in STEPS[:-1]:
+        steps.run(name, ROUND)
+    work.verdict = Verdict.REJECT
+    assert steps.run("release", ROUND) == {"evaluation": "evl_1_2", "verdict": "reject", "end": "reject"}

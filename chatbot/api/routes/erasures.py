@@ -23,14 +23,15 @@ Customer = Annotated[str, Path(min_length=1, max_length=512)]
 
 @router.delete(
     "/v1/customers/{customer_id:path}",
-    responses=answer(202, ErasureAnswer, "Begun; a worker goes on with what cannot be done now."),
+    responses=answer(202, ErasureAnswer, "Erased; a worker cleans the database's files, and what cannot be done now."),
 )
 async def erase_customer(
     response: Response, services: ServicesDep, customer_id: Customer, _: Erasing, policy: Policy = None
 ) -> ErasureAnswer:
     """Erase a customer, named as requests name them in `user`. `policy` says when adapters trained on it leave service.
 
-    What the customer sends afterwards, in new conversations, is new.
+    What the customer sends afterwards, in new conversations, is new. The erasure is done, and has its receipt, when a
+    worker has cleaned the database's files too.
     """
     found = await anyio.to_thread.run_sync(_erase, services, customer_id, policy)
     response.status_code = 200 if found.state == "done" else 202

@@ -23,10 +23,11 @@ from chatbot.api.stored_answers import (
     ReleaseEventAnswer,
     ReleaseListAnswer,
 )
-from shoptalk.domain import Scope
+from shoptalk.domain import ReleaseState, Scope
 from shoptalk.store.chat import releases
 
 router = APIRouter(tags=["releases"], responses=refusals(*KEYED, 400))
+ROLL_OUT_S = 10.0  # that a request waits for
 Releaser = Annotated[Caller, require(Scope.RELEASE)]
 
 
@@ -62,8 +63,14 @@ async def start_release(services: ServicesDep, body: ReleaseRequest, caller: Rel
 async def move_release(
     services: ServicesDep, release_id: StoredId, move: str, caller: Releaser, body: MoveRequest | None = None
 ) -> ReleaseAnswer:
-    """Promote, abort or roll back a release; `move` is promote, abort or rollback."""
+    """Promote, abort or roll back a release; `move` is promote, abort or rollback.
+
+    A promoted release is `live` once every API process serves it, `failed` where one refuses it. That is waited for,
+    but only for some seconds; after them it is `rolling_out`.
+    """
     act = partial(services.releases.by_hand, move, release_id, caller.key_id, body.reason if body else "")
     moved = await anyio.to_thread.run_sync(act)
     services.follower.poke()
+    if moved.state is ReleaseState.ROLLING_OUT:
+        moved = await anyio.to_thread.run_sync(services.releases.settled, release_id, ROLL_OUT_S)
     return ReleaseAnswer.model_validate(moved)

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from shoptalk.domain import Release, ReleaseState
+from shoptalk.domain import BASE_VERSION, AdapterRef, Release, ReleaseState
+from shoptalk.store import adapters
 from shoptalk.store.database import exclusively, machine_now, now, upsert
 from shoptalk.store.schema import desired, observed, release_events
 from shoptalk.store.schema import releases as t
@@ -90,6 +91,13 @@ def live(conn: sa.Connection, alias: str) -> Release | None:
     return _release(row) if row else None
 
 
+def rolling_out(conn: sa.Connection, alias: str | None = None) -> list[Release]:
+    """Return the releases that roll out, of one alias if one is given; at most one of each."""
+    query = sa.select(t).where(t.c.state == ReleaseState.ROLLING_OUT.value)
+    found = [_release(row) for row in conn.execute(query.where(t.c.alias == alias) if alias else query)]
+    return sorted(found, key=lambda release: release.id)
+
+
 def add_event(conn: sa.Connection, release_id: str, move: str, state: ReleaseState, actor: str, reason: str) -> None:
     conn.execute(
         sa.insert(release_events).values(
@@ -133,6 +141,28 @@ def all_observed(conn: sa.Connection) -> list[Observed]:
     """Return what each API process serves that reported within STALE."""
     query = sa.select(observed).where(observed.c.updated_at >= machine_now(conn) - STALE).order_by(observed.c.alias)
     return [Observed(**row._mapping) for row in conn.execute(query)]
+
+
+def served(conn: sa.Connection, alias: str) -> str | None:
+    """Return the adapter that an alias serves: what all API processes serve that are alive, else what is live.
+
+    None where that is the base model and nothing was ever released.
+    """
+    seen = {row.adapter for row in all_observed(conn) if row.alias == alias}
+    if len(seen) == 1:
+        return seen.pop()
+    current = live(conn, alias)
+    return current.adapter if current else None
+
+
+def compared_with(conn: sa.Connection, alias: str) -> str:
+    """Return the adapter that a candidate must be better than: the one that is served.
+
+    The base model instead of one that must leave service because of an erasure: it is what would be served then.
+    """
+    base = AdapterRef(alias, BASE_VERSION)
+    current = AdapterRef.parse(served(conn, alias) or str(base))
+    return str(base if adapters.mark_of(conn, current) is not None else current)
 
 
 def count_silent(conn: sa.Connection, silent: timedelta) -> int:

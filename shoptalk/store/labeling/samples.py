@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from shoptalk.domain import Feedback, Sample
 from shoptalk.store import counters
 from shoptalk.store.database import count_up_to, in_chunks, insert_new, now, upsert
-from shoptalk.store.schema import feedback, label_projects, turns
+from shoptalk.store.schema import feedback, label_annotations, label_projects, turns
 from shoptalk.store.schema import samples as t
 
 SAMPLES: Final = "samples"  # the totals' names in `counters`
@@ -43,6 +43,15 @@ def set_tasks(conn: sa.Connection, tasks: Mapping[str, int]) -> None:
     counters.add(conn, {TASKS: fresh})
 
 
+def clear_tasks(conn: sa.Connection, sample_ids: Sequence[str]) -> None:
+    """Record that these samples have no task any more, so that they are pushed again."""
+    cleared = 0
+    for part in in_chunks(sample_ids):
+        there = sa.update(t).where(t.c.id.in_(part), t.c.task_id.is_not(None))
+        cleared += conn.execute(there.values(task_id=None)).rowcount
+    counters.add(conn, {TASKS: -cleared})
+
+
 def find(conn: sa.Connection, sample_id: str) -> Sample | None:
     row = conn.execute(sa.select(t).where(t.c.id == sample_id)).first()
     return _sample(row) if row else None
@@ -56,6 +65,13 @@ def unpushed(conn: sa.Connection, limit: int) -> list[Sample]:
 
 def of_round(conn: sa.Connection, round_id: str) -> list[Sample]:
     return [_sample(row) for row in conn.execute(sa.select(t).where(t.c.round_id == round_id).order_by(t.c.id))]
+
+
+def unanswered(conn: sa.Connection, round_id: str) -> list[Sample]:
+    """Return a round's samples that have a task which nobody answered or skipped, by id."""
+    answered = sa.exists().where(label_annotations.c.sample_id == t.c.id)
+    query = sa.select(t).where(t.c.round_id == round_id, t.c.task_id.is_not(None), ~answered)
+    return [_sample(row) for row in conn.execute(query.order_by(t.c.id))]
 
 
 def candidates(conn: sa.Connection, limit: int) -> list[tuple[str, str, str]]:
@@ -98,6 +114,11 @@ def project(conn: sa.Connection, name: str) -> tuple[int, datetime | None] | Non
 def set_project(conn: sa.Connection, name: str, project_id: int, cursor: datetime | None) -> None:
     """Record a Label Studio project and up to when its annotations were pulled."""
     upsert(conn, label_projects, {"name": name, "project_id": project_id, "cursor": cursor}, ["name"])
+
+
+def forget_project(conn: sa.Connection, name: str) -> None:
+    """Remove what is known of a Label Studio project."""
+    conn.execute(sa.delete(label_projects).where(label_projects.c.name == name))
 
 
 def first_replies(conn: sa.Connection, turn_ids: Sequence[str]) -> set[str]:

@@ -100,6 +100,14 @@ def holding(conn: sa.Connection, conversations: Sequence[str]) -> list[Dataset]:
     return [Dataset(**row._mapping) for row in conn.execute(query)]
 
 
+def training_on(conn: sa.Connection, conversations: Sequence[str]) -> list[str]:
+    """Return the ids of datasets, of those not replaced, with a training example of any of these conversations."""
+    mine = sa.select(dataset_examples.c.dataset_id).where(
+        dataset_examples.c.conversation_id.in_(list(conversations)), dataset_examples.c.split == "train"
+    )
+    return sorted(set(conn.execute(sa.select(t.c.id).where(t.c.id.in_(mine), t.c.replaced_by.is_(None))).scalars()))
+
+
 def with_former(conn: sa.Connection, dataset_ids: Sequence[str]) -> list[str]:
     """Return these ids and those of all datasets they replaced, whose files held the same examples."""
     found = set(dataset_ids)
