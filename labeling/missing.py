@@ -8,7 +8,6 @@ tasks, so what it deletes is never missed here. Does not know what answers say.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
 import structlog
 
@@ -19,7 +18,6 @@ from shoptalk.store.labeling import labels, samples
 from shoptalk.store.labeling.labels import Annotation
 
 log = structlog.get_logger(__name__)
-BATCH: Final = 200
 
 
 class MissingTasks:
@@ -32,24 +30,22 @@ class MissingTasks:
         """Look at the tasks of the round that waits for labels, if there is one."""
         with self._store.read() as conn:
             project = samples.project(conn, self._project)
-            waiting = [item.id for item in rounds.unfinished(conn) if item.step == "labels"]
+            waiting = [item.id for item in rounds.unfinished(conn) if item.awaits_labels]
             open_tasks = [sample for round_id in waiting for sample in samples.unanswered(conn, round_id)]
         if project is None or not open_tasks:
             return
-        if not self._client().has_project(project[0]):
+        client = self._client()
+        title = client.project_title(project[0])
+        there = client.find_tasks(project[0], [sample.id for sample in open_tasks]) if title is not None else {}
+        if title is None or (not there and title != self._project):  # another one, of another Label Studio perhaps
             with self._store.write() as conn:
                 samples.clear_tasks(conn, [sample.id for sample in open_tasks])
                 samples.forget_project(conn, self._project)
             log.warning("project deleted in Label Studio; its tasks are pushed again", tasks=len(open_tasks))
-            return
-        for start in range(0, len(open_tasks), BATCH):
-            self._skip_missing(project[0], open_tasks[start : start + BATCH])
+        elif missing := [sample for sample in open_tasks if sample.id not in there]:
+            self._skip(missing)
 
-    def _skip_missing(self, project_id: int, open_tasks: list[Sample]) -> None:
-        there = self._client().find_tasks(project_id, [sample.id for sample in open_tasks])
-        missing = [sample for sample in open_tasks if sample.id not in there]
-        if not missing:
-            return
+    def _skip(self, missing: list[Sample]) -> None:
         with self._store.write() as conn:
             kept = samples.find_many(conn, [sample.id for sample in missing])  # else erased meanwhile
             for sample in kept.values():

@@ -31,7 +31,7 @@ class SparingPull:
         """Pull if it is due."""
         machine = self._store.clock.machine
         with self._store.read() as conn:
-            waiting = any(r.state == "waiting" for r in rounds.unfinished(conn))
+            waiting = any(r.awaits_labels for r in rounds.unfinished(conn))
         if waiting or machine.monotonic() - self._last >= self._calm:
             self._pull().run_once()
             self._last = machine.monotonic()  # only now: after a failure the worker decides when to try again

@@ -1,7 +1,7 @@
 """The ids of worker processes: each belongs to one process at a time, guarded by a file lock.
 
 An id is `<host>-<folder>-<number>`. The middle part is made at random once for each data folder, so that two hosts of
-one name, which have no folder in common, are told apart. A process that starts again gets its former id.
+one name, which have no folder in common, are distinguished. A process that starts again gets its former id.
 """
 
 from __future__ import annotations

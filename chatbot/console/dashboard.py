@@ -202,7 +202,7 @@ def offers_of(release: Release) -> list[Offer]:
 
 def round_offers(item: Round) -> list[Offer]:
     """Return the moves that a person may make of a round in its state."""
-    learns = item.state == "waiting" and not item.learn_now
+    learns = item.awaits_labels and not item.learn_now
     return [_round_offer(item.id, move) for move in ROUND_MOVES if move != "learn-now" or learns]
 
 

@@ -129,8 +129,12 @@ class ReleaseMoves:
         return self._move(conn, release, move, FOLLOWERS, reason)
 
     def _put_back(self, conn: sa.Connection, release: Release, actor: str) -> None:
-        """Serve what was served before a roll-out that ended, where that may be served, else what was before that."""
-        if adapters.mark_of(conn, AdapterRef.parse(release.previous)):
+        """Serve what was served before a roll-out that ended, also where it may only serve until it is replaced.
+
+        Where it was withdrawn meanwhile, what was served before that.
+        """
+        mark = adapters.mark_of(conn, AdapterRef.parse(release.previous))
+        if mark is not None and mark.withdrawn_at is not None:
             self._go_back(
                 conn, release.alias, release.adapter, releases.newest(conn, alias=release.alias), "withdraw", actor, ""
             )

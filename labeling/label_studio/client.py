@@ -65,13 +65,13 @@ class LabelStudio:
                 self._sdk.projects.update(project.id, label_config=config)
             return int(project.id)
 
-    def has_project(self, project_id: int) -> bool:
-        """Return whether there is a project with this id."""
+    def project_title(self, project_id: int) -> str | None:
+        """Return a project's title; None where there is no project with this id."""
         try:
-            self.count(project_id)
+            with self._errors(f"project {project_id}"):
+                return str(self._sdk.projects.get(project_id).title)
         except NotFound:
-            return False
-        return True
+            return None
 
     def import_tasks(self, project_id: int, tasks: Sequence[Mapping[str, Any]]) -> list[int]:
         """Add tasks and return their ids, in the same order. Nothing is deduplicated here."""

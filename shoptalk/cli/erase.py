@@ -42,8 +42,8 @@ def erase(
             erasure_id = parts.erasures.begin_customer(customer, policy)
         else:
             erasure_id = parts.erasures.begin_conversation(str(conversation), policy, owner)
-        if parts.erasures.run(erasure_id).problem is None:
-            parts.erasures.clean()
+        parts.erasures.run(erasure_id)
+        parts.erasures.clean()
         found = parts.erasures.find(erasure_id)
     waits = {
         "erasure": found.id,

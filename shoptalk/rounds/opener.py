@@ -25,7 +25,7 @@ class RoundOpener:
         """Let triggers join a round that waits for labels, else open the round that is due, if any."""
         with self._store.read() as conn:  # mostly there is nothing to write
             waiting, unfinished = rounds.untaken_triggers(conn), rounds.unfinished(conn)
-        if waiting and (not unfinished or _joinable(unfinished[0])):
+        if waiting and (not unfinished or unfinished[0].awaits_labels):
             with self._store.write() as conn:
                 exclusively(conn, "rounds")
                 self._take(conn)
@@ -37,7 +37,7 @@ class RoundOpener:
         waiting, unfinished = rounds.untaken_triggers(conn), rounds.unfinished(conn)
         if not unfinished:
             self._open(conn, [id for id, kind in waiting if self._affordable(conn, kind)])
-        elif _joinable(unfinished[0]):
+        elif unfinished[0].awaits_labels:
             for trigger, kind in waiting:
                 rounds.join(conn, trigger, unfinished[0].id)
                 log.info("trigger joined", round=unfinished[0].id, trigger=trigger, kind=kind)
@@ -57,8 +57,3 @@ class RoundOpener:
         if not self._budget or kind not in PEOPLE:
             return True
         return samples.count_since(conn, self._store.now() - BUDGETED, self._budget) < self._budget
-
-
-def _joinable(item: rounds.Round) -> bool:
-    """Return whether a trigger may join the round: it waits for labels, not for its release."""
-    return item.state == "waiting" and item.step == "labels"

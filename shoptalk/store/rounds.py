@@ -21,7 +21,7 @@ UNFINISHED: Final = tuple(state for state in moves.ROUND.states if state not in 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """A round of learning. While it is `waiting`, it waits for labels."""
+    """A round of learning. While it is `waiting`, it waits for what its step says: labels, or its release."""
 
     id: str
     #: the trigger it was started for; others may have joined it
@@ -35,6 +35,11 @@ class Round:
     learn_now: bool
     created_at: datetime
     updated_at: datetime
+
+    @property
+    def awaits_labels(self) -> bool:
+        """Return whether it waits for annotators."""
+        return self.state == "waiting" and self.step == "labels"
 
 
 def open_for(conn: sa.Connection, trigger_id: str, round_id: str) -> bool:

@@ -381,6 +381,27 @@ def test_an_adapter_withdrawn_during_a_roll_out_is_not_served(api: Api, moves: R
         assert (api.serves, state(api.store, first), state(api.store, release)) == (V2, "rolled_back", "live")
 
 
+def test_an_adapter_that_serves_until_replaced_is_served_on_where_its_successor_is_refused(
+    api: Api, moves: ReleaseMoves, registry: Registry, artifacts: Artifacts
+) -> None:
+    live(moves, V1)
+    api.follow()
+    registry.mark(V1, "era_1", "when_replaced")
+    Path(artifacts.path_of(registry.find(V2).weights_sha256)).unlink()
+    release = live(moves, V2)
+    api.follow()
+    assert (state(api.store, release), serving(api.store), api.serves) == ("failed", ("shop@v1", None), V1)
+
+
+def test_a_roll_out_goes_on_in_a_process_that_starts_later(api: Api, second: Api, moves: ReleaseMoves) -> None:
+    api.follow()
+    release = live(moves, V1)
+    with api.store.write() as conn:
+        releases.forget_observed(conn, "api_1")  # it was killed
+    second.follow()
+    assert (state(api.store, release), second.serves) == ("live", V1)
+
+
 def test_a_verdict_counts_against_what_is_served(store: Store, moves: ReleaseMoves) -> None:
     for name, adapter_name, against, verdict in (
         ("evl_1", "shop@v1", "shop@v0", Verdict.PROMOTE),

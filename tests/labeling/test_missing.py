@@ -79,6 +79,20 @@ def test_a_deleted_project_is_made_again_with_what_nobody_answered(
     assert answered(store) == 8
 
 
+def test_a_project_of_another_label_studio_is_not_mistaken_for_ours(
+    store: Store, client: LabelStudio, project: str, project_id: int
+) -> None:
+    """Its id may be the same, after a new installation; nobody deleted our tasks in it."""
+    other = client.ensure_project("somebody else's", "<View><Text name='reply' value='$reply'/></View>")
+    with store.write() as conn:
+        samples.set_project(conn, project, other, None)
+    MissingTasks(store, lambda: client, project).run_once()
+    assert answered(store) == 0
+    with store.read() as conn:
+        assert samples.project(conn, project) is None
+        assert samples.count(conn, pushed=True) == 0
+
+
 def test_without_a_round_that_waits_nobody_is_asked(store: Store, project: str) -> None:
     def never() -> LabelStudio:
         raise NotFound("no Label Studio")

@@ -59,7 +59,7 @@ def test_processes_of_one_folder_have_ids_of_their_own_and_get_them_again(tmp_pa
     first, one = executors.take()
     second, two = executors.take()
     elsewhere, three = others.take()
-    assert len({first, second, elsewhere}) == 3  # another folder's is told apart, of a host of the same name too
+    assert len({first, second, elsewhere}) == 3  # another folder's is another, of a host of the same name too
     assert (executors.runs(first), executors.runs(elsewhere)) == (True, None)
     one.close()
     assert executors.runs(first) is False

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, Qwen2Config, Qwen2ForCausalLM
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
 
 from shoptalk.models.adapterfile import TARGET_MODULES
+from shoptalk.models.basemodel import BaseModel, load_tokenizer
 from training.lora.decoder import PackedDecoder, computes
+from training.lora.fitting import adapted as with_adapter
+from training.lora.fitting import fit, tokens_per_second
 from training.lora.packed import IGNORED, Row, collate
+from training.recipe import Recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # of peft about transformers
 SIZES: dict[str, Any] = {
@@ -96,3 +108,16 @@ def test_a_model_that_it_does_not_compute_is_known() -> None:
     assert not computes(MistralConfig(**SIZES, sliding_window=16))
     assert computes(MistralConfig(**SIZES, sliding_window=None))
     assert not computes(LlamaConfig(**SIZES, hidden_act="gelu"))
+
+
+@pytest.mark.slow
+def test_a_model_that_it_does_not_compute_is_trained_by_trl(tiny_base: BaseModel, tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(tiny_base)
+    config = MistralConfig(**{**SIZES, "vocab_size": len(tokenizer)}, sliding_window=16)
+    model = with_adapter(MistralForCausalLM(config), Recipe(rank=2, alpha=4))
+    assert tokens_per_second(model, BATCHES["nothing shared"]) == float("inf")
+    losses: list[float] = []
+    recipe = Recipe(batch=2, learning_rate=1e-2, warmup_steps=0)
+    fit(model, tokenizer, BATCHES["nothing shared"], 4, recipe, tmp_path, lambda _, loss: losses.append(loss))
+    assert len(losses) == 4
+    assert losses[-1] < losses[0]

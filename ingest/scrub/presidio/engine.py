@@ -69,7 +69,7 @@ class Presidio:
 def recognized(nlp: Any, docs: Iterable[Any]) -> Iterator[Any]:
     """Yield spaCy's documents with the entities that the pipeline's recognizer finds.
 
-    `nlp.pipe` does the same in a third more time for one short text.
+    `nlp.pipe` does the same, and sets up every component of the pipeline for each call, which one short text feels.
     """
     found: Iterator[Any] = nlp.get_pipe("ner").pipe(docs, batch_size=BATCH)
     return found
